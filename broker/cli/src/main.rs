@@ -1,0 +1,2 @@
+//! The program highwater.
+fn main() {}
