@@ -1,0 +1,79 @@
+"""Builds what the suites need, below `.cache` only: Kafka's jars, our Java suite, the broker's binary."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+REPOSITORY = HERE.parent.parent
+CACHE = HERE / ".cache"
+JARS = CACHE / "jars"
+JAVA_BUILD = CACHE / "java"
+# Class data sharing and the first compiler tier: a tool that lives a second should not spend three on warming up.
+SHORT_LIVED_JVM = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx256m"]
+
+
+class CannotPrepare(Exception):
+    """Something the suites need is not there; the message says what to do."""
+
+
+def need_program(name):
+    if shutil.which(name) is None:
+        raise CannotPrepare(f"{name} is not on the PATH: the suites are never skipped, so install it and run again")
+
+
+def jars():
+    """Kafka's client, tools and server, fetched once for each state of the pom."""
+    pom = HERE / "java" / "pom.xml"
+    stamp = JARS / "pom.sha256"
+    digest = hashlib.sha256(pom.read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != digest:
+        shutil.rmtree(JARS, ignore_errors=True)
+        maven("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={JARS}")
+        stamp.write_text(digest)
+    return JARS
+
+
+def java_suite():
+    """The classpath of the compiled Java suite."""
+    jars()
+    sources = sorted((HERE / "java" / "src").rglob("*.java"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    stamp = JAVA_BUILD / "sources.sha256"
+    if not stamp.exists() or stamp.read_text() != digest:
+        shutil.rmtree(JAVA_BUILD, ignore_errors=True)
+        maven("compile")
+        stamp.write_text(digest)
+    return f"{JAVA_BUILD / 'classes'}:{JARS}/*"
+
+
+def maven(*arguments):
+    command = ["mvn", "-B", "-q", "-f", str(HERE / "java" / "pom.xml"), f"-Dbuild.folder={JAVA_BUILD}", *arguments]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if ended.returncode != 0:
+        raise CannotPrepare(f"`{' '.join(command)}` failed:\n{ended.stdout[-3000:]}")
+
+
+def highwater_binary():
+    """The release binary, built from this repository, unless HIGHWATER_BINARY names one."""
+    if named := os.environ.get("HIGHWATER_BINARY"):
+        return Path(named)
+    need_program("cargo")
+    command = ["cargo", "build", "--release", "--quiet", "--package", "highwater-cli", "--message-format=json"]
+    ended = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    if ended.returncode != 0:
+        raise CannotPrepare(f"`{' '.join(command)}` failed, see above")
+    for line in ended.stdout.splitlines():
+        message = json.loads(line) if line.startswith("{") else {}
+        if message.get("reason") == "compiler-artifact" and message.get("executable"):
+            if message["target"]["name"] == "highwater":
+                return Path(message["executable"])
+    raise CannotPrepare("cargo built highwater-cli but named no binary `highwater`")
+
+
+def say(text):
+    print(f"# {text}", file=sys.stderr, flush=True)
