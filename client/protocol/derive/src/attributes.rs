@@ -1,0 +1,237 @@
+//! What the author wrote: the attributes of a message and of its fields, checked as far as syntax allows.
+
+use proc_macro2::Span;
+use syn::meta::ParseNestedMeta;
+use syn::parse::ParseStream;
+use syn::{
+    Attribute, Data, DeriveInput, Error, Expr, Field, Fields, GenericArgument, Ident, LitInt, PathArguments,
+    Result, Token, Type,
+};
+
+/// A range of versions; `last` is `None` for "and all later ones".
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Versions {
+    pub(crate) first: i16,
+    pub(crate) last: Option<i16>,
+}
+
+impl Versions {
+    pub(crate) const ALL: Versions = Versions { first: 0, last: None };
+
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let first: LitInt = input.parse()?;
+        let span = first.span();
+        let first = first.base10_parse::<i16>()?;
+        let last = if input.peek(Token![..=]) {
+            input.parse::<Token![..=]>()?;
+            Some(input.parse::<LitInt>()?.base10_parse::<i16>()?)
+        } else if input.peek(Token![..]) {
+            input.parse::<Token![..]>()?;
+            if input.peek(LitInt) {
+                return Err(input.error("write an inclusive range, `3..=12`, or an open one, `3..`"));
+            }
+            None
+        } else {
+            Some(first)
+        };
+        if last.is_some_and(|last| last < first) {
+            return Err(Error::new(span, "this range of versions is empty"));
+        }
+        Ok(Versions { first, last })
+    }
+
+    fn contains(self, other: Versions) -> bool {
+        let ends_in_time = match (self.last, other.last) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(ours), Some(theirs)) => theirs <= ours,
+        };
+        self.first <= other.first && ends_in_time
+    }
+}
+
+/// `#[message(...)]`.
+pub(crate) struct MessageAttributes {
+    pub(crate) first: i16,
+    pub(crate) last: i16,
+    pub(crate) flexible: Option<i16>,
+}
+
+impl MessageAttributes {
+    pub(crate) fn read(input: &DeriveInput) -> Result<Self> {
+        let mut versions = None;
+        let mut flexible = None;
+        for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("message")) {
+            attribute.parse_nested_meta(|meta| {
+                if meta.path.is_ident("versions") {
+                    set(&mut versions, &meta, Versions::parse(meta.value()?)?)
+                } else if meta.path.is_ident("flexible") {
+                    set(&mut flexible, &meta, meta.value()?.parse::<LitInt>()?.base10_parse::<i16>()?)
+                } else {
+                    Err(meta.error("expected `versions` or `flexible`"))
+                }
+            })?;
+        }
+        let example = "a message states its versions: #[message(versions = 3..=13, flexible = 9)]";
+        match versions {
+            Some(Versions { first, last: Some(last) }) => Ok(MessageAttributes { first, last, flexible }),
+            Some(_) => Err(Error::new(input.ident.span(), format!("the last version is missing; {example}"))),
+            None => Err(Error::new(input.ident.span(), example)),
+        }
+    }
+}
+
+/// The kinds of a field's Rust type that the generated code must tell apart.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Shape {
+    Bool,
+    Integer,
+    Option,
+    Other,
+}
+
+/// One field as declared.
+pub(crate) struct FieldDeclaration<'a> {
+    pub(crate) ident: &'a Ident,
+    pub(crate) ty: &'a Type,
+    pub(crate) shape: Shape,
+    pub(crate) versions: Versions,
+    /// `None` when null is never allowed.
+    pub(crate) nullable: Option<Versions>,
+    pub(crate) default: Option<Expr>,
+    pub(crate) tag: Option<u32>,
+    pub(crate) ignorable: bool,
+    pub(crate) records: bool,
+}
+
+impl<'a> FieldDeclaration<'a> {
+    pub(crate) fn read_all(input: &'a DeriveInput) -> Result<Vec<Self>> {
+        let Data::Struct(data) = &input.data else {
+            return Err(Error::new(input.ident.span(), "only a struct can be a message or part of one"));
+        };
+        let Fields::Named(named) = &data.fields else {
+            return Err(Error::new(input.ident.span(), "the fields of a message have names"));
+        };
+        if !input.generics.params.is_empty() {
+            return Err(Error::new(input.ident.span(), "a message has no generic parameters"));
+        }
+        let fields = named.named.iter().map(Self::read).collect::<Result<Vec<_>>>()?;
+        check_tags(&fields)?;
+        Ok(fields)
+    }
+
+    fn read(field: &'a Field) -> Result<Self> {
+        let ident =
+            field.ident.as_ref().ok_or_else(|| Error::new(Span::call_site(), "a field has a name"))?;
+        let (shape, inner) = shape_of(&field.ty);
+        let mut versions = None;
+        let mut nullable = None;
+        let mut default = None;
+        let mut tag = None;
+        let mut ignorable = None;
+        let mut records = None;
+        for attribute in
+            field.attrs.iter().filter(|attribute: &&Attribute| attribute.path().is_ident("field"))
+        {
+            attribute.parse_nested_meta(|meta| {
+                if meta.path.is_ident("versions") {
+                    set(&mut versions, &meta, Versions::parse(meta.value()?)?)
+                } else if meta.path.is_ident("nullable") {
+                    set(&mut nullable, &meta, Versions::parse(meta.value()?)?)
+                } else if meta.path.is_ident("default") {
+                    set(&mut default, &meta, meta.value()?.parse::<Expr>()?)
+                } else if meta.path.is_ident("tag") {
+                    set(&mut tag, &meta, meta.value()?.parse::<LitInt>()?.base10_parse::<u32>()?)
+                } else if meta.path.is_ident("ignorable") {
+                    set(&mut ignorable, &meta, ())
+                } else if meta.path.is_ident("records") {
+                    set(&mut records, &meta, ())
+                } else {
+                    Err(meta
+                        .error("expected `versions`, `nullable`, `default`, `tag`, `ignorable` or `records`"))
+                }
+            })?;
+        }
+        let fail = |text: &str| Err(Error::new(ident.span(), text));
+        let versions = versions.unwrap_or(Versions::ALL);
+        if nullable.is_some() && shape != Shape::Option {
+            return fail("only an Option can be nullable");
+        }
+        if nullable.is_some_and(|nullable| !versions.contains(nullable)) {
+            return fail("this field is nullable at a version that does not carry it");
+        }
+        if nullable.is_some_and(|nullable| nullable != versions) && !marks_null_in_its_length(inner) {
+            return fail("a structure is nullable at every version that carries it, or at none");
+        }
+        if records.is_some() && last_segment(inner).is_none_or(|name| name != "Bytes") {
+            return fail("records are `Bytes` or `Option<Bytes>`");
+        }
+        if default.is_some() && !matches!(shape, Shape::Bool | Shape::Integer) {
+            return fail("only an integer or a bool has a default other than zero, empty or None");
+        }
+        Ok(FieldDeclaration {
+            ident,
+            ty: &field.ty,
+            shape,
+            versions,
+            nullable: (shape == Shape::Option).then(|| nullable.unwrap_or(versions)),
+            default,
+            tag,
+            ignorable: ignorable.is_some(),
+            records: records.is_some(),
+        })
+    }
+}
+
+fn set<T>(slot: &mut Option<T>, meta: &ParseNestedMeta<'_>, value: T) -> Result<()> {
+    if slot.replace(value).is_some() {
+        return Err(meta.error("stated twice"));
+    }
+    Ok(())
+}
+
+/// Kafka numbers the tagged fields of a structure from zero without a gap.
+fn check_tags(fields: &[FieldDeclaration<'_>]) -> Result<()> {
+    let mut tags: Vec<_> =
+        fields.iter().filter_map(|field| field.tag.map(|tag| (tag, field.ident))).collect();
+    tags.sort_by_key(|(tag, _)| *tag);
+    for (expected, (tag, ident)) in (0u32..).zip(tags) {
+        if tag != expected {
+            return Err(Error::new(
+                ident.span(),
+                format!("tags count up from 0: expected {expected}, found {tag}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The shape of a type and, for an Option, what is in it.
+fn shape_of(ty: &Type) -> (Shape, &Type) {
+    match last_segment(ty).map(ToString::to_string).as_deref() {
+        Some("bool") => (Shape::Bool, ty),
+        Some("i8" | "i16" | "u16" | "i32" | "i64") => (Shape::Integer, ty),
+        Some("Option") => (Shape::Option, first_argument(ty).unwrap_or(ty)),
+        _ => (Shape::Other, ty),
+    }
+}
+
+fn marks_null_in_its_length(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|name| name == "Text" || name == "Bytes" || name == "Vec")
+}
+
+fn last_segment(ty: &Type) -> Option<&Ident> {
+    match ty {
+        Type::Path(path) => path.path.segments.last().map(|segment| &segment.ident),
+        _ => None,
+    }
+}
+
+fn first_argument(ty: &Type) -> Option<&Type> {
+    let Type::Path(path) = ty else { return None };
+    let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
+}

@@ -1,0 +1,187 @@
+//! Frames: four bytes of size, a header, a message.
+//!
+//! Which header stands in front of a message follows from its API and version, so the first eight bytes of a request
+//! (key, version, correlation id) are the same in every header: [`RequestStart::peek`] reads them alone, and an
+//! ApiVersions request of a version unknown to us can be answered.
+
+use bytes::Bytes;
+
+use crate::api::ApiKey;
+use crate::decoder::{DecodeError, Decoder, Malformed};
+use crate::encoder::{EncodeError, Encoder};
+use crate::message::{Request, Response};
+use crate::text::Text;
+use crate::wire::{Version, Wire, write_text};
+
+/// The bytes in front of a frame that say how long it is.
+pub const SIZE_BYTES: usize = 4;
+
+/// The largest request a broker reads unless told otherwise (Kafka's `socket.request.max.bytes`).
+pub const DEFAULT_MAX_REQUEST_BYTES: usize = 100 * 1024 * 1024;
+
+/// A header is read and written as a version that is flexible or is not; its number does not matter.
+const HEADER: Version = Version { number: 0, flexible: false };
+
+/// A frame that announces a size outside the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a frame of {size_bytes} bytes was announced; the limit is {max_bytes}")]
+pub struct FrameSizeError {
+    /// The size announced, which may be negative.
+    pub size_bytes: i32,
+    /// The limit.
+    pub max_bytes: usize,
+}
+
+/// How many bytes follow the size, if they are within the limit.
+///
+/// # Errors
+/// If the size is negative or greater than `max_bytes`.
+pub fn size_of_frame(size: [u8; SIZE_BYTES], max_bytes: usize) -> Result<usize, FrameSizeError> {
+    let size_bytes = i32::from_be_bytes(size);
+    usize::try_from(size_bytes)
+        .ok()
+        .filter(|size| *size <= max_bytes)
+        .ok_or(FrameSizeError { size_bytes, max_bytes })
+}
+
+/// The part of a request's header that is the same in all its versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestStart {
+    /// The API's key, perhaps of no API we know.
+    pub api_key: i16,
+    /// The request's version, perhaps one we do not have.
+    pub api_version: i16,
+    /// The client's number for the request, which the response repeats.
+    pub correlation_id: i32,
+}
+
+impl RequestStart {
+    /// Reads the start of a frame (without its size).
+    ///
+    /// # Errors
+    /// If the frame is shorter than eight bytes.
+    pub fn peek(frame: &Bytes) -> Result<Self, DecodeError> {
+        Self::read(&mut Decoder::new(frame.clone()))
+    }
+
+    fn read(from: &mut Decoder) -> Result<Self, DecodeError> {
+        let api_key = i16::read(from, HEADER)?;
+        let api_version = i16::read(from, HEADER)?;
+        let correlation_id = i32::read(from, HEADER)?;
+        Ok(RequestStart { api_key, api_version, correlation_id })
+    }
+}
+
+/// The header in front of a request, at versions 1 and 2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestHeader {
+    /// The API asked.
+    pub api_key: ApiKey,
+    /// The request's version, perhaps one we do not have.
+    pub api_version: i16,
+    /// The client's number for the request, which the response repeats.
+    pub correlation_id: i32,
+    /// What the client calls itself.
+    pub client_id: Option<Text>,
+}
+
+impl RequestHeader {
+    /// Reads the header of a frame (without its size) and leaves a decoder at the request itself.
+    ///
+    /// The version need not be one we have: the request's own `decode` refuses it, or, for ApiVersions, the broker
+    /// answers [`UnsupportedVersion`](crate::ErrorCode::UnsupportedVersion) at version 0.
+    ///
+    /// # Errors
+    /// If the key is of no API in [`APIS`](crate::messages::APIS), or the header is malformed.
+    pub fn read(frame: Bytes) -> Result<(Self, Decoder), DecodeError> {
+        let mut from = Decoder::new(frame);
+        let start = RequestStart::read(&mut from)?;
+        let known = ApiKey::try_from(start.api_key).ok().and_then(ApiKey::api);
+        let api = known.ok_or(DecodeError { at: 0, malformed: Malformed::ApiKey(start.api_key) })?;
+        // Not compact even where the header is flexible: a broker must be able to read it at any version.
+        let client_id = Wire::read(&mut from, HEADER)?;
+        if api.request_header_version(start.api_version) >= 2 {
+            from.skip_tagged_fields()?;
+        }
+        let RequestStart { api_version, correlation_id, .. } = start;
+        Ok((RequestHeader { api_key: api.key, api_version, correlation_id, client_id }, from))
+    }
+}
+
+/// A request with its header and size, ready to send.
+///
+/// # Errors
+/// If the version does not exist or cannot carry the request.
+pub fn encode_request<R: Request>(
+    request: &R,
+    version: i16,
+    correlation_id: i32,
+    client_id: Option<&str>,
+) -> Result<crate::Segments, EncodeError> {
+    let mut to = start_frame();
+    R::KEY.number().write(&mut to, HEADER)?;
+    version.write(&mut to, HEADER)?;
+    correlation_id.write(&mut to, HEADER)?;
+    write_text(client_id, &mut to, HEADER)?;
+    if is_flexible::<R>(version) {
+        to.put_unsigned_varint(0);
+    }
+    request.encode(&mut to, version)?;
+    to.finish_frame()
+}
+
+/// A response with its header and size, ready to send.
+///
+/// # Errors
+/// If the version does not exist or cannot carry the response.
+pub fn encode_response<R: Response>(
+    response: &R,
+    version: i16,
+    correlation_id: i32,
+) -> Result<crate::Segments, EncodeError> {
+    let mut to = start_frame();
+    correlation_id.write(&mut to, HEADER)?;
+    if has_tagged_response_header::<R>(version) {
+        to.put_unsigned_varint(0);
+    }
+    response.encode(&mut to, version)?;
+    to.finish_frame()
+}
+
+/// The correlation id at the start of a response's frame (without its size).
+///
+/// # Errors
+/// If the frame is shorter than four bytes.
+pub fn peek_correlation_id(frame: &Bytes) -> Result<i32, DecodeError> {
+    i32::read(&mut Decoder::new(frame.clone()), HEADER)
+}
+
+/// Reads the frame of a response (without its size) to the request `R` that was sent at `version`.
+///
+/// # Errors
+/// If the frame is not such a response, or is longer than it.
+pub fn decode_response<R: Response>(frame: Bytes, version: i16) -> Result<(i32, R), DecodeError> {
+    let mut from = Decoder::new(frame);
+    let correlation_id = i32::read(&mut from, HEADER)?;
+    if has_tagged_response_header::<R>(version) {
+        from.skip_tagged_fields()?;
+    }
+    let response = R::decode(&mut from, version)?;
+    from.finish()?;
+    Ok((correlation_id, response))
+}
+
+fn start_frame() -> Encoder {
+    let mut to = Encoder::default();
+    to.put_slice(&[0; SIZE_BYTES]);
+    to
+}
+
+fn is_flexible<M: crate::Message>(version: i16) -> bool {
+    M::FIRST_FLEXIBLE.is_some_and(|first| version >= first)
+}
+
+/// See [`Api::response_header_version`](crate::Api::response_header_version) for the exception.
+fn has_tagged_response_header<R: Response>(version: i16) -> bool {
+    R::KEY != ApiKey::ApiVersions && is_flexible::<R>(version)
+}

@@ -1,0 +1,85 @@
+//! The messages: one file per API, request beside response, fields in wire order.
+//!
+//! Every field is marked with the versions that carry it. A value at a version that does not carry its field is an
+//! error when encoding, unless the field is marked `ignorable`; when decoding, an absent field has its default. The
+//! defaults are Kafka's, with one exception: a nullable field is `None` by default, where Kafka's own classes start
+//! some of them empty.
+//!
+//! To add an API: a file here, its `mod` line, and its line in the table below.
+
+pub mod api_versions;
+pub mod fetch;
+pub mod metadata;
+pub mod produce;
+
+pub use api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+pub use fetch::{FetchRequest, FetchResponse};
+pub use metadata::{MetadataRequest, MetadataResponse};
+pub use produce::{ProduceRequest, ProduceResponse};
+
+use crate::api::{Api, ApiKey};
+use crate::message::{Message, Request, Response};
+
+/// Hands the table of APIs to the macro named: a line `Key Request Response;` for each, in order of keys.
+///
+/// ```
+/// macro_rules! print_versions {
+///     ($($key:ident $request:ident $response:ident;)*) => {$(
+///         println!("{} {}", stringify!($key), <highwater_protocol::messages::$request as highwater_protocol::Message>::VERSIONS);
+///     )*};
+/// }
+/// highwater_protocol::for_each_api!(print_versions);
+/// ```
+#[macro_export]
+macro_rules! for_each_api {
+    ($then:ident) => {
+        $then! {
+            Produce ProduceRequest ProduceResponse;
+            Fetch FetchRequest FetchResponse;
+            Metadata MetadataRequest MetadataResponse;
+            ApiVersions ApiVersionsRequest ApiVersionsResponse;
+        }
+    };
+}
+
+macro_rules! apis {
+    ($($key:ident $request:ident $response:ident;)*) => {
+        /// Every API whose messages are here, in order of keys.
+        pub static APIS: &[Api] = &[$(api::<$request>(),)*];
+
+        $(
+            impl Request for $request {
+                const KEY: ApiKey = ApiKey::$key;
+                type Response = $response;
+            }
+
+            impl Response for $response {
+                const KEY: ApiKey = ApiKey::$key;
+                type Request = $request;
+            }
+        )*
+    };
+}
+
+for_each_api!(apis);
+
+/// A request and its response share their versions: checked as the table is made.
+const fn api<R: Request>() -> Api {
+    let (ours, theirs) = (R::VERSIONS, R::Response::VERSIONS);
+    assert!(
+        ours.first == theirs.first && ours.last == theirs.last,
+        "versions differ between request and response"
+    );
+    match (R::FIRST_FLEXIBLE, R::Response::FIRST_FLEXIBLE) {
+        (Some(ours), Some(theirs)) => assert!(ours == theirs, "flexible versions differ"),
+        (None, None) => {}
+        _ => panic!("only one of request and response is flexible"),
+    }
+    Api {
+        key: R::KEY,
+        versions: ours,
+        first_flexible: R::FIRST_FLEXIBLE,
+        request: R::SCHEMA,
+        response: R::Response::SCHEMA,
+    }
+}
