@@ -8,13 +8,31 @@
 //! To add an API: a file here, its `mod` line, and its line in the table below.
 
 pub mod api_versions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_topic_partitions;
 pub mod fetch;
+pub mod find_coordinator;
+pub mod init_producer_id;
+pub mod list_offsets;
 pub mod metadata;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 
 pub use api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+pub use create_topics::{CreateTopicsRequest, CreateTopicsResponse};
+pub use delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+pub use describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
+pub use describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
+pub use describe_topic_partitions::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 pub use fetch::{FetchRequest, FetchResponse};
+pub use find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
+pub use init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+pub use list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
 pub use metadata::{MetadataRequest, MetadataResponse};
+pub use offset_for_leader_epoch::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 pub use produce::{ProduceRequest, ProduceResponse};
 
 use crate::api::{Api, ApiKey};
@@ -36,8 +54,17 @@ macro_rules! for_each_api {
         $then! {
             Produce ProduceRequest ProduceResponse;
             Fetch FetchRequest FetchResponse;
+            ListOffsets ListOffsetsRequest ListOffsetsResponse;
             Metadata MetadataRequest MetadataResponse;
+            FindCoordinator FindCoordinatorRequest FindCoordinatorResponse;
             ApiVersions ApiVersionsRequest ApiVersionsResponse;
+            CreateTopics CreateTopicsRequest CreateTopicsResponse;
+            DeleteTopics DeleteTopicsRequest DeleteTopicsResponse;
+            InitProducerId InitProducerIdRequest InitProducerIdResponse;
+            OffsetForLeaderEpoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse;
+            DescribeConfigs DescribeConfigsRequest DescribeConfigsResponse;
+            DescribeCluster DescribeClusterRequest DescribeClusterResponse;
+            DescribeTopicPartitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse;
         }
     };
 }
