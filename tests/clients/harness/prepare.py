@@ -38,6 +38,13 @@ def jars():
     return JARS
 
 
+def client_jar():
+    """The jar with Kafka's message specifications in it."""
+    found = list(jars().glob("kafka-clients-*.jar"))
+    assert len(found) == 1, f"{len(found)} jars of kafka-clients"
+    return found[0]
+
+
 def java_suite():
     """The classpath of the compiled Java suite."""
     jars()

@@ -1,0 +1,16 @@
+"""Apache's command line tools, each a process of its own as a user starts it, their output read strictly."""
+
+from . import console, files, topics
+from .kafka_tools import Tools
+
+
+def run(suite, target):
+    broker = target()
+    try:
+        broker.start()
+        tools = Tools(broker)
+        topics.tests(suite, tools)
+        console.tests(suite, tools)
+        files.tests(suite, tools)
+    finally:
+        broker.remove()
