@@ -61,6 +61,17 @@ pub enum FieldType {
     Array(&'static FieldType),
 }
 
+impl FieldType {
+    /// The structure that this is, or that this is an array of.
+    pub const fn structure(&self) -> Option<&'static StructSchema> {
+        match self {
+            FieldType::Struct(schema) => Some(schema),
+            FieldType::Array(element) => element.structure(),
+            _ => None,
+        }
+    }
+}
+
 /// The value of an absent field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultValue {
