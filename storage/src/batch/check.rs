@@ -1,0 +1,518 @@
+//! What a client's batch must pass before it is appended, in Kafka's order.
+//!
+//! The order is that of `ProduceRequest.validateRecords`, `UnifiedLog.analyzeAndValidateRecords` and
+//! `LogValidator.validateMessagesAndAssignOffsets`: the first rule that fails decides what the client is told. All of it
+//! is pure and needs no log, so it is done before anyone's turn; what is left for the append is to stamp the offset, the
+//! leader epoch and, on a topic with append time, the time.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::{
+    BatchBuilder, BatchError, BatchHeader, BuildError, Codec, CompressionError, DECOMPRESSED_LIMIT_BYTES,
+    HeaderView, RecordError, RecordView, RecordViews, TimestampType, compression, header,
+};
+use crate::{LeaderEpoch, Offset, TimestampMs, checksum::crc32c_combine, crc32c};
+
+/// The least a batch's length field may say before the magic is looked at (a header of the oldest format).
+const LEAST_LENGTH: i32 = 14;
+
+/// A topic's rules for the batches of its producers, with Kafka's defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRules {
+    /// `max.message.bytes`: the largest batch, as sent and after recompression.
+    pub max_batch_bytes: usize,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`: how old a record may be.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: how far in the future.
+    pub timestamp_after_max_ms: i64,
+    /// `compression.type`; `None` is the producer's.
+    pub codec: Option<Codec>,
+    /// Whether `cleanup.policy` contains compact: then every record needs a key.
+    pub compacted: bool,
+    /// Whether zstd may be used: not in Produce before version 7.
+    pub zstd_allowed: bool,
+    /// What a batch may decompress to. Kafka has no such limit.
+    pub decompressed_limit_bytes: usize,
+}
+
+impl Default for BatchRules {
+    fn default() -> Self {
+        Self {
+            max_batch_bytes: (1 << 20) + 12,
+            timestamp_type: TimestampType::Create,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 60 * 60 * 1000,
+            codec: None,
+            compacted: false,
+            zstd_allowed: true,
+            decompressed_limit_bytes: DECOMPRESSED_LIMIT_BYTES,
+        }
+    }
+}
+
+/// Why a batch was refused. In brackets the error code Kafka answers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BatchRefusal {
+    /// No whole batch in the bytes (INVALID_RECORD, 87).
+    #[error("no record batch")]
+    NoBatch,
+    /// The bytes are no batch, or not the batch that was sent (CORRUPT_MESSAGE, 2).
+    #[error(transparent)]
+    Corrupt(BatchError),
+    /// An old format (87).
+    #[error("record batch of magic {0}, not 2")]
+    Magic(i8),
+    /// zstd before Produce version 7 (UNSUPPORTED_COMPRESSION_TYPE, 76).
+    #[error("zstd is not allowed in this version")]
+    ZstdNotAllowed,
+    /// A second batch follows (87).
+    #[error("more than one record batch")]
+    MoreThanOneBatch,
+    /// A client's batch starts at offset 0 (87).
+    #[error("base offset {0}, not 0")]
+    NonZeroBaseOffset(Offset),
+    /// Larger than the topic allows (MESSAGE_TOO_LARGE, 10).
+    #[error("record batch of {size_bytes} bytes exceeds the limit of {limit_bytes}")]
+    TooLarge {
+        /// The batch, as sent or as recompressed.
+        size_bytes: usize,
+        /// `max.message.bytes`.
+        limit_bytes: usize,
+    },
+    /// A codec id that means nothing (UNKNOWN_SERVER_ERROR, -1).
+    #[error("unknown compression codec {0}")]
+    UnknownCodec(u8),
+    /// Negative offset range (87).
+    #[error("invalid last offset delta {0}")]
+    OffsetRange(i32),
+    /// No records (87).
+    #[error("invalid record count {0}")]
+    Count(i32),
+    /// The offsets are not as many as the records (87).
+    #[error("{offsets} offsets for {records} records")]
+    CountMismatch {
+        /// By the last offset delta.
+        offsets: i64,
+        /// By the record count.
+        records: i32,
+    },
+    /// Only brokers write control batches (87).
+    #[error("clients may not write control batches")]
+    ControlBatch,
+    /// A producer id without a sequence (87).
+    #[error("producer id without a sequence ({0})")]
+    SequenceMissing(i32),
+    /// The records do not have their form (87).
+    #[error("malformed records: {0}")]
+    MalformedRecords(RecordError),
+    /// The records do not decompress (UNKNOWN_SERVER_ERROR, -1).
+    #[error(transparent)]
+    Decompression(CompressionError),
+    /// Recompression failed (UNKNOWN_SERVER_ERROR, -1).
+    #[error("recompression failed: {0}")]
+    Recompression(String),
+    /// Records the topic does not take: INVALID_TIMESTAMP (32) if any is refused for its time, else 87. The only
+    /// refusal whose texts reach the client: [`Self::error_message`] and [`RecordRefusal::message`].
+    #[error("{} records refused", errors.len())]
+    InvalidRecords {
+        /// Each record refused, in order.
+        errors: Vec<RecordRefusal>,
+        /// Whether one of them is refused for its time.
+        timestamp: bool,
+    },
+}
+
+impl BatchRefusal {
+    /// The `error_message` of the partition's produce response: Kafka sends one with [`Self::InvalidRecords`] only.
+    #[must_use]
+    pub fn error_message(&self, topic_partition: &dyn fmt::Display) -> Option<String> {
+        let Self::InvalidRecords { errors, timestamp } = self else { return None };
+        if *timestamp {
+            return Some("One or more records have been rejected due to invalid timestamp".to_owned());
+        }
+        let shown = errors.iter().take(3).map(|error| {
+            format!(
+                "RecordError(batchIndex={}, message='{}')",
+                error.batch_index,
+                error.message(topic_partition)
+            )
+        });
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        Some(format!(
+            "One or more records have been rejected due to {} record errors in total, and only showing the first three \
+             errors at most: [{shown}]",
+            errors.len()
+        ))
+    }
+}
+
+/// A record the topic does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordRefusal {
+    /// Its place in the batch, from 0.
+    pub batch_index: i32,
+    /// Why.
+    pub reason: RecordRefusalReason,
+}
+
+/// Why a record is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordRefusalReason {
+    /// A compacted topic takes no record without a key.
+    KeyMissing,
+    /// The timestamp is too old or too far in the future.
+    TimestampOutOfRange {
+        /// The record's.
+        timestamp: TimestampMs,
+        /// Its offset in the batch.
+        offset: i64,
+        /// The earliest allowed.
+        earliest_ms: i64,
+        /// The latest allowed.
+        latest_ms: i64,
+    },
+    /// The batch says its times are the broker's.
+    AppendTimeFromClient {
+        /// The record as Kafka prints it.
+        record: String,
+    },
+}
+
+impl RecordRefusal {
+    /// The `batch_index_error_message` in Kafka's words.
+    #[must_use]
+    pub fn message(&self, topic_partition: &dyn fmt::Display) -> String {
+        match &self.reason {
+            RecordRefusalReason::KeyMissing => {
+                format!(
+                    "Compacted topic cannot accept message without key in topic partition {topic_partition}"
+                )
+            }
+            RecordRefusalReason::TimestampOutOfRange { timestamp, offset, earliest_ms, latest_ms } => {
+                format!(
+                    "Timestamp {timestamp} of message with offset {offset} is out of range. The timestamp should be within \
+                 [{earliest_ms}, {latest_ms}]"
+                )
+            }
+            RecordRefusalReason::AppendTimeFromClient { record } => format!(
+                "Invalid timestamp type in message {record}. Producer should not set timestamp type to LogAppendTime."
+            ),
+        }
+    }
+}
+
+/// A batch that may be appended: its header with every correction made, and the bytes after it.
+#[derive(Debug, Clone)]
+pub struct CheckedBatch {
+    header: BatchHeader,
+    body: Bytes,
+    /// The append sets timestamp type, maximum timestamp and so the checksum, for which it needs that of the body.
+    body_crc_for_append_time: Option<u32>,
+}
+
+impl CheckedBatch {
+    /// Checks a client's batch against the topic's rules. `now` is the wall clock.
+    ///
+    /// # Errors
+    /// The first rule the batch breaks, in Kafka's order.
+    pub fn check(bytes: &Bytes, rules: &BatchRules, now: TimestampMs) -> Result<Self, BatchRefusal> {
+        let (header, bytes) = only_batch(bytes, rules)?;
+        if header.base_offset != Offset::ZERO {
+            return Err(BatchRefusal::NonZeroBaseOffset(header.base_offset));
+        }
+        within_limit(bytes.len(), rules)?;
+        let body = bytes.slice(BatchHeader::LEN..);
+        let body_crc = match rules.timestamp_type {
+            TimestampType::Create => {
+                header.check_crc(&bytes).map_err(BatchRefusal::Corrupt)?;
+                None
+            }
+            TimestampType::LogAppend => Some(check_crc_in_two(&header, &bytes, &body)?),
+        };
+        let codec = codec_of(&header)?;
+        check_header(&header)?;
+        let found = check_records(&header, codec, &body, rules, now)?;
+        let checked = Self { header, body, body_crc_for_append_time: body_crc };
+        let target = rules.codec.unwrap_or(codec);
+        // An uncompressed batch that stays so keeps the deltas it came with, as in Kafka.
+        let compressed = codec != Codec::None || target != Codec::None;
+        if compressed && (codec != target || !found.offsets_dense) {
+            return checked.rebuilt(codec, target, rules);
+        }
+        Ok(checked.with_max_timestamp(found.max_timestamp, rules))
+    }
+
+    /// Takes a batch of the node's own making, without checks beyond its outline. Its timestamps stay as they are.
+    ///
+    /// # Errors
+    /// The bytes are not exactly one batch.
+    pub fn trusted(bytes: Bytes) -> Result<Self, BatchError> {
+        let header = BatchHeader::parse(&bytes)?;
+        if header.size_bytes() != bytes.len() {
+            return Err(BatchError::Truncated {
+                needed_bytes: header.size_bytes(),
+                available_bytes: bytes.len(),
+            });
+        }
+        header.attributes.codec()?;
+        header.check_offsets()?;
+        Ok(Self { header, body: bytes.slice(BatchHeader::LEN..), body_crc_for_append_time: None })
+    }
+
+    /// The header: that of the batch as it will be written, but for what [`Self::stamped`] sets.
+    #[must_use]
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The bytes after the header, as they will be written.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The whole batch.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.header.size_bytes()
+    }
+
+    /// Whether the append sets the batch's time (`message.timestamp.type=LogAppendTime`).
+    #[must_use]
+    pub fn takes_append_time(&self) -> bool {
+        self.body_crc_for_append_time.is_some()
+    }
+
+    /// The header as it is written at this offset under this leader, with the time if the batch takes it.
+    #[must_use]
+    pub fn stamped(&self, base_offset: Offset, leader_epoch: LeaderEpoch, now: TimestampMs) -> BatchHeader {
+        let mut header = BatchHeader { base_offset, leader_epoch, ..self.header.clone() };
+        if let Some(body_crc) = self.body_crc_for_append_time {
+            header.attributes = header.attributes.with_timestamp_type(TimestampType::LogAppend);
+            header.max_timestamp = now;
+            header.crc = crc_with_body(&header, body_crc, self.body.len());
+        }
+        header
+    }
+
+    /// Corrects what the client says of its timestamps (`DefaultRecordBatch.setMaxTimestamp`).
+    fn with_max_timestamp(mut self, max_timestamp: TimestampMs, rules: &BatchRules) -> Self {
+        let header = &mut self.header;
+        let attributes = header.attributes.with_timestamp_type(rules.timestamp_type);
+        if rules.timestamp_type == TimestampType::Create
+            && (attributes != header.attributes || max_timestamp != header.max_timestamp)
+        {
+            (header.attributes, header.max_timestamp) = (attributes, max_timestamp);
+            header.crc = crc_with_body(header, crc32c(&self.body), self.body.len());
+        }
+        self
+    }
+
+    /// The same records with dense offsets, in the topic's codec.
+    fn rebuilt(self, codec: Codec, target: Codec, rules: &BatchRules) -> Result<Self, BatchRefusal> {
+        let header = &self.header;
+        let records = uncompressed(codec, &self.body, rules)?;
+        let mut builder = BatchBuilder::with_capacity(records.len() + BatchHeader::LEN)
+            .codec(target)
+            .timestamp_type(rules.timestamp_type)
+            .transactional(header.attributes.is_transactional());
+        builder.set_producer(header.producer_id, header.producer_epoch, header.base_sequence);
+        let mut headers: Vec<HeaderView<'_>> = Vec::new();
+        for record in
+            RecordViews::new(&records, header.record_count).map_err(BatchRefusal::MalformedRecords)?
+        {
+            let record = record.map_err(BatchRefusal::MalformedRecords)?;
+            headers.clear();
+            headers.extend(record.headers());
+            builder
+                .append(timestamp_of(header, &record), record.key, record.value, &headers)
+                .map_err(recompression)?;
+        }
+        let bytes = builder.build().map_err(recompression)?;
+        within_limit(bytes.len(), rules)?;
+        let header = BatchHeader::parse(&bytes).map_err(BatchRefusal::Corrupt)?;
+        let body = bytes.slice(BatchHeader::LEN..);
+        let takes_append_time = rules.timestamp_type == TimestampType::LogAppend;
+        let body_crc_for_append_time = takes_append_time.then(|| crc32c(&body));
+        Ok(Self { header, body, body_crc_for_append_time })
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // for map_err
+fn recompression(error: BuildError) -> BatchRefusal {
+    BatchRefusal::Recompression(error.to_string())
+}
+
+/// The size of the batch at the front, header included; `None` if the bytes end before it does
+/// (`ByteBufferLogInputStream`).
+fn batch_size(bytes: &[u8]) -> Result<Option<usize>, BatchRefusal> {
+    let Some(prefix) = bytes.first_chunk::<{ header::LENGTH_PREFIX_BYTES }>() else { return Ok(None) };
+    let [.., a, b, c, d] = *prefix;
+    let length = i32::from_be_bytes([a, b, c, d]);
+    let Some(rest) = usize::try_from(length).ok().filter(|_| length >= LEAST_LENGTH) else {
+        return Err(BatchRefusal::Corrupt(BatchError::Length(length)));
+    };
+    let Some(&magic) = bytes.get(header::MAGIC_AT) else { return Ok(None) };
+    if magic > 2 {
+        return Err(BatchRefusal::Corrupt(BatchError::Magic(i8::from_be_bytes([magic]))));
+    }
+    let size = header::LENGTH_PREFIX_BYTES + rest;
+    Ok((size <= bytes.len()).then_some(size))
+}
+
+/// The one batch in the bytes. What follows it without being a batch is dropped, as Kafka drops it.
+fn only_batch(bytes: &Bytes, rules: &BatchRules) -> Result<(BatchHeader, Bytes), BatchRefusal> {
+    let size = batch_size(bytes)?.ok_or(BatchRefusal::NoBatch)?;
+    let batch = bytes.slice(..size);
+    let header = match BatchHeader::parse(&batch) {
+        Ok(header) => header,
+        Err(BatchError::Magic(magic)) => return Err(BatchRefusal::Magic(magic)),
+        Err(error) => return Err(BatchRefusal::Corrupt(error)),
+    };
+    if !rules.zstd_allowed && header.attributes.codec() == Ok(Codec::Zstd) {
+        return Err(BatchRefusal::ZstdNotAllowed);
+    }
+    if batch_size(&bytes[size..])?.is_some() {
+        return Err(BatchRefusal::MoreThanOneBatch);
+    }
+    Ok((header, batch))
+}
+
+fn within_limit(size_bytes: usize, rules: &BatchRules) -> Result<(), BatchRefusal> {
+    let limit_bytes = rules.max_batch_bytes;
+    if size_bytes > limit_bytes { Err(BatchRefusal::TooLarge { size_bytes, limit_bytes }) } else { Ok(()) }
+}
+
+/// Checks the checksum in one pass and returns that of the body alone.
+fn check_crc_in_two(header: &BatchHeader, batch: &[u8], body: &[u8]) -> Result<u32, BatchRefusal> {
+    let body_crc = crc32c(body);
+    let head_crc = crc32c(&batch[header::ATTRIBUTES_AT..BatchHeader::LEN]);
+    let computed = crc32c_combine(head_crc, body_crc, body.len());
+    if computed == header.crc {
+        return Ok(body_crc);
+    }
+    Err(BatchRefusal::Corrupt(BatchError::Crc { stored: header.crc, computed }))
+}
+
+fn crc_with_body(header: &BatchHeader, body_crc: u32, body_len: usize) -> u32 {
+    crc32c_combine(crc32c(&header.to_bytes()[header::ATTRIBUTES_AT..]), body_crc, body_len)
+}
+
+fn codec_of(header: &BatchHeader) -> Result<Codec, BatchRefusal> {
+    header.attributes.codec().map_err(|error| match error {
+        BatchError::Codec(id) => BatchRefusal::UnknownCodec(id),
+        other => BatchRefusal::Corrupt(other),
+    })
+}
+
+/// `LogValidator.validateBatch`, for clients.
+fn check_header(header: &BatchHeader) -> Result<(), BatchRefusal> {
+    let offsets = i64::from(header.last_offset_delta) + 1;
+    if offsets <= 0 {
+        return Err(BatchRefusal::OffsetRange(header.last_offset_delta));
+    }
+    if header.record_count <= 0 {
+        return Err(BatchRefusal::Count(header.record_count));
+    }
+    if offsets != i64::from(header.record_count) {
+        return Err(BatchRefusal::CountMismatch { offsets, records: header.record_count });
+    }
+    if header.attributes.is_control() {
+        return Err(BatchRefusal::ControlBatch);
+    }
+    if header.has_producer() && header.base_sequence.is_none() {
+        return Err(BatchRefusal::SequenceMissing(header.base_sequence.get()));
+    }
+    Ok(())
+}
+
+fn uncompressed(codec: Codec, body: &Bytes, rules: &BatchRules) -> Result<Bytes, BatchRefusal> {
+    match codec {
+        Codec::None => Ok(body.clone()),
+        codec => compression::decompress(codec, body, rules.decompressed_limit_bytes)
+            .map(Bytes::from)
+            .map_err(BatchRefusal::Decompression),
+    }
+}
+
+struct RecordFacts {
+    max_timestamp: TimestampMs,
+    /// The offset deltas are 0, 1, 2, ...
+    offsets_dense: bool,
+}
+
+/// `LogValidator.validateRecord`, for each.
+fn check_records(
+    header: &BatchHeader,
+    codec: Codec,
+    body: &Bytes,
+    rules: &BatchRules,
+    now: TimestampMs,
+) -> Result<RecordFacts, BatchRefusal> {
+    let records = uncompressed(codec, body, rules)?;
+    let views = RecordViews::new(&records, header.record_count).map_err(BatchRefusal::MalformedRecords)?;
+    let mut facts = RecordFacts { max_timestamp: TimestampMs::NONE, offsets_dense: true };
+    let mut errors = Vec::new();
+    for (batch_index, record) in (0..).zip(views) {
+        let record = record.map_err(BatchRefusal::MalformedRecords)?;
+        let timestamp = timestamp_of(header, &record);
+        if let Some(reason) = refusal(header, codec, &record, timestamp, rules, now) {
+            errors.push(RecordRefusal { batch_index, reason });
+        }
+        facts.max_timestamp = facts.max_timestamp.max(timestamp);
+        facts.offsets_dense &= record.offset_delta == batch_index;
+    }
+    if errors.is_empty() {
+        return Ok(facts);
+    }
+    let timestamp = errors.iter().any(|error| error.reason != RecordRefusalReason::KeyMissing);
+    Err(BatchRefusal::InvalidRecords { errors, timestamp })
+}
+
+fn timestamp_of(header: &BatchHeader, record: &RecordView<'_>) -> TimestampMs {
+    match header.attributes.timestamp_type() {
+        TimestampType::Create => header.base_timestamp.saturating_add(record.timestamp_delta),
+        TimestampType::LogAppend => header.max_timestamp,
+    }
+}
+
+fn refusal(
+    header: &BatchHeader,
+    codec: Codec,
+    record: &RecordView<'_>,
+    timestamp: TimestampMs,
+    rules: &BatchRules,
+    now: TimestampMs,
+) -> Option<RecordRefusalReason> {
+    if rules.compacted && record.key.is_none() {
+        return Some(RecordRefusalReason::KeyMissing);
+    }
+    if rules.timestamp_type == TimestampType::Create && timestamp != TimestampMs::NONE {
+        let age_ms = now.since(timestamp);
+        if age_ms > rules.timestamp_before_max_ms || age_ms.saturating_neg() > rules.timestamp_after_max_ms {
+            return Some(RecordRefusalReason::TimestampOutOfRange {
+                timestamp,
+                offset: i64::from(record.offset_delta),
+                // Wrapping, as the text does in Kafka.
+                earliest_ms: now.get().wrapping_sub(rules.timestamp_before_max_ms),
+                latest_ms: now.get().wrapping_add(rules.timestamp_after_max_ms),
+            });
+        }
+    } else if header.attributes.timestamp_type() == TimestampType::LogAppend {
+        let class = if codec == Codec::None { "DefaultRecord" } else { "PartialDefaultRecord" };
+        let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        return Some(RecordRefusalReason::AppendTimeFromClient {
+            record: format!(
+                "{class}(offset={}, timestamp={timestamp}, key={} bytes, value={} bytes)",
+                record.offset_delta,
+                len(record.key),
+                len(record.value)
+            ),
+        });
+    }
+    None
+}

@@ -1,0 +1,63 @@
+//! CRC-32C (Castagnoli), the checksum of Kafka's record batches.
+
+use crc_fast::{CrcAlgorithm::Crc32Iscsi, Digest, checksum, checksum_combine};
+
+/// The CRC-32C of `bytes`.
+///
+/// ```
+/// assert_eq!(highwater_storage::crc32c(b"123456789"), 0xE306_9283);
+/// ```
+#[must_use]
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    narrow(checksum(Crc32Iscsi, bytes))
+}
+
+/// The CRC-32C of two pieces set end to end, from theirs, without another pass over the bytes.
+pub(crate) fn crc32c_combine(first: u32, second: u32, second_len_bytes: usize) -> u32 {
+    narrow(checksum_combine(Crc32Iscsi, u64::from(first), u64::from(second), second_len_bytes as u64))
+}
+
+/// A CRC-32C of bytes that come in pieces.
+pub(crate) struct Crc32c(Digest);
+
+impl Crc32c {
+    pub(crate) fn new() -> Self {
+        Self(Digest::new(Crc32Iscsi))
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(&self) -> u32 {
+        narrow(self.0.finalize())
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // the crate widens every checksum to 64 bits
+fn narrow(crc: u64) -> u32 {
+    crc as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn agrees_with_an_independent_implementation(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+            prop_assert_eq!(crc32c(&bytes), ::crc32c::crc32c(&bytes));
+        }
+
+        #[test]
+        fn two_pieces_combine_to_the_whole(bytes in proptest::collection::vec(any::<u8>(), 0..4096), cut in any::<prop::sample::Index>()) {
+            let (a, b) = bytes.split_at(cut.index(bytes.len() + 1));
+            prop_assert_eq!(crc32c_combine(crc32c(a), crc32c(b), b.len()), crc32c(&bytes));
+            let mut pieces = Crc32c::new();
+            pieces.update(a);
+            pieces.update(b);
+            prop_assert_eq!(pieces.finish(), crc32c(&bytes));
+        }
+    }
+}

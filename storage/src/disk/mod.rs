@@ -1,0 +1,136 @@
+//! The seam every byte passes: what a log asks of a disk, in two small traits.
+//!
+//! What a log assumes: a write that returned is seen by every later read; a sync that returned survives a power cut; a
+//! rename within a directory is atomic. Nothing else: unsynced bytes may survive in any subset of 512-byte sectors, and
+//! an unsynced directory entry may be gone.
+//!
+//! [`MemoryDisk`] keeps files in memory, `OsDisk` (Unix) on the operating system's file system, [`FaultDisk`] makes
+//! another disk fail on demand and shows what a power cut leaves of it.
+
+mod fault;
+mod memory;
+#[cfg(unix)]
+mod os;
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+pub use fault::{FaultDisk, FaultKind, SECTOR_BYTES, Survivors, UnsyncedSector};
+pub use memory::MemoryDisk;
+#[cfg(unix)]
+pub use os::OsDisk;
+
+/// The longest file [`Disk::read`] brings into memory: checkpoints and metadata are far below it.
+pub const SMALL_FILE_LIMIT_BYTES: u64 = 16 << 20;
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// The last component of the path. Names that are not UTF-8 are not listed: no log has any.
+    pub name: String,
+    /// Whether it is a directory itself.
+    pub is_dir: bool,
+}
+
+/// A place with directories and files. Paths are taken as they are given; the caller joins them.
+pub trait Disk: fmt::Debug + Send + Sync {
+    /// Opens an existing file for reading and writing. `NotFound` if there is none.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Makes a new, empty file. `AlreadyExists` if there is one.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// The names in a directory, sorted.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+    /// Moves a file or directory, replacing a file of the new name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Unlinks a file; whoever holds it open may go on reading.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory with everything in it.
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Makes a directory, and those above it that are missing. No error if it is there.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// A whole small file. `InvalidData` above [`SMALL_FILE_LIMIT_BYTES`].
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = self.open(path)?;
+        let len = file.len();
+        if len > SMALL_FILE_LIMIT_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{len} bytes are no small file")));
+        }
+        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        file.read_exact_at(0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Replaces a small file as a whole and for good: temporary file, sync, rename, sync of the directory. Whoever
+    /// reads the path sees the old contents or the new, whatever happens.
+    fn write_atomic(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = Path::new(&temporary);
+        match self.remove_file(temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = self.create(temporary)?;
+        file.write_at(0, &[IoSlice::new(contents)])?;
+        file.sync()?;
+        drop(file);
+        self.rename(temporary, path)?;
+        self.sync_dir(path.parent().unwrap_or(Path::new("")))
+    }
+}
+
+/// An open file. Everything works at a position, so that readers need no lock on a writer.
+pub trait File: fmt::Debug + Send + Sync {
+    /// Writes all parts, one after the other, from `position` on, which is at most the file's length. After an error
+    /// any part of it may have been written.
+    fn write_at(&self, position: u64, parts: &[IoSlice<'_>]) -> io::Result<()>;
+    /// Fills `into` from `position` on. `UnexpectedEof` if the file ends before.
+    fn read_exact_at(&self, position: u64, into: &mut [u8]) -> io::Result<()>;
+    /// `len` bytes from `position` on, without a copy where the disk can. `UnexpectedEof` if the file ends before. The
+    /// bytes stay as they are when the file is removed, but must not be overwritten or cut while they are held.
+    fn slice(&self, position: u64, len: usize) -> io::Result<Bytes>;
+    /// The length as written so far, from memory.
+    fn len(&self) -> u64;
+    /// Whether nothing has been written.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Cuts the file, or extends it with zeros. Refused once a [`slice`](Self::slice) may have mapped it.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes the bytes written so far durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// The end of the range, or an error if it does not lie within the file.
+fn end_within(position: u64, len: usize, file_len: u64) -> io::Result<u64> {
+    match position.checked_add(len as u64) {
+        Some(end) if end <= file_len => Ok(end),
+        _ => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            format!("{len} bytes at {position} reach past the file's {file_len}"),
+        )),
+    }
+}
+
+fn write_starts_within(position: u64, file_len: u64) -> io::Result<()> {
+    if position <= file_len {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("a write at {position} leaves a hole after {file_len}"),
+    ))
+}
+
+fn total_bytes(parts: &[IoSlice<'_>]) -> usize {
+    parts.iter().map(|part| part.len()).sum()
+}

@@ -1,0 +1,71 @@
+//! `partition.metadata`: the id of the topic a directory belongs to, in Kafka's form.
+
+use std::path::Path;
+
+use crate::{LogError, TopicId, disk::Disk};
+
+/// The file's name, in the partition's directory.
+pub const FILE_NAME: &str = "partition.metadata";
+
+/// Writes the file of the partition's directory, for good. Kafka does so before the first append.
+///
+/// # Errors
+/// What the disk says.
+pub fn write(disk: &dyn Disk, dir: &Path, topic_id: TopicId) -> Result<(), LogError> {
+    let path = dir.join(FILE_NAME);
+    disk.write_atomic(&path, format!("version: 0\ntopic_id: {topic_id}").as_bytes())
+        .map_err(LogError::io("write", path))
+}
+
+/// Reads the file of the partition's directory; `None` if there is none.
+///
+/// # Errors
+/// What the disk says; [`LogError::Malformed`] for other contents, also for a reserved id.
+pub fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<TopicId>, LogError> {
+    let path = dir.join(FILE_NAME);
+    let text = match disk.read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LogError::io("read", path)(error)),
+    };
+    let malformed = |what: &str| LogError::Malformed { path: path.clone(), what: what.to_owned() };
+    let text = std::str::from_utf8(&text).map_err(|_| malformed("not UTF-8"))?;
+    let mut lines = text.lines();
+    let mut value_of = |name: &str| {
+        let (key, value) = lines.next()?.split_once(':')?;
+        (key.trim() == name).then(|| value.trim())
+    };
+    if value_of("version") != Some("0") {
+        return Err(malformed("no version 0"));
+    }
+    let id = value_of("topic_id").ok_or_else(|| malformed("no topic id"))?;
+    let id: TopicId = id.parse().map_err(|error: crate::ParseTopicIdError| malformed(&error.to_string()))?;
+    if id.is_zero() { Err(malformed("the reserved topic id")) } else { Ok(Some(id)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::MemoryDisk;
+
+    #[test]
+    fn round_trips_and_refuses_others() {
+        let (disk, dir) = (MemoryDisk::new(), Path::new("t-0"));
+        disk.create_dir(dir).unwrap();
+        assert_eq!(read(&disk, dir).unwrap(), None);
+        write(&disk, dir, TopicId::METADATA).unwrap();
+        let text = disk.read(&dir.join(FILE_NAME)).unwrap();
+        assert_eq!(text, b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ");
+        assert_eq!(read(&disk, dir).unwrap(), Some(TopicId::METADATA));
+        for bad in [
+            "",
+            "version: 1\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ",
+            "version: 0",
+            "version: 0\ntopic_id: AA",
+            "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA",
+        ] {
+            disk.write_atomic(&dir.join(FILE_NAME), bad.as_bytes()).unwrap();
+            assert!(read(&disk, dir).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Opening a log: from its files to what is known of them in memory (`LogLoader`).
+//!
+//! Every batch header is walked in either case, which rebuilds the producers' whole windows and the leader epochs. After
+//! a clean stop the bytes are taken on trust and so are the index files, if they have their form. After an unclean stop
+//! every batch's checksum is verified, the indexes are built anew, and the log ends before the first batch that is not
+//! whole: the rest of that segment is cut off and later segments go. Nothing is mapped meanwhile, so files may be cut.
+
+use std::{
+    io::{self, IoSlice},
+    path::Path,
+    sync::Arc,
+};
+
+use crate::{
+    LeaderEpochs, LogConfig, LogError, Offset, ProducerTable, TimestampMs,
+    batch::{BatchError, BatchHeader, ControlKind, RecordIter, control_record},
+    checksum::Crc32c,
+    disk::{DirEntry, Disk, File},
+    epochs,
+    index::{OffsetIndex, TimeIndex},
+    scan::{Access, Found, Scan},
+    segment::{self, Segment},
+};
+
+/// How the log was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopKind {
+    /// [`Log::close_clean`](crate::Log::close_clean) came to its end.
+    Clean,
+    /// Anything else.
+    Unclean,
+}
+
+/// What opening a log found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Bytes cut off because they were no whole, valid batch, or came after such.
+    pub truncated_bytes: u64,
+    /// Segments removed because they came after such bytes.
+    pub removed_segments: usize,
+    /// Segments whose index files were written anew.
+    pub rebuilt_indexes: usize,
+    /// A clean stop was claimed, but the files did not bear it out; they were recovered as after an unclean one.
+    pub was_not_clean: bool,
+    /// Why the epochs' checkpoint was set aside, if it was; the batches tell the epochs, too.
+    pub epochs_malformed: Option<String>,
+}
+
+/// Names left by an operation that did not come to its end.
+const LEFTOVERS: [&str; 4] = [".tmp", ".deleted", ".cleaned", ".swap"];
+/// Control batches are tiny; a larger one is no marker.
+const CONTROL_BATCH_LIMIT_BYTES: usize = 64 << 10;
+/// Bytes checksummed at a time.
+const CRC_STEP_BYTES: usize = 256 << 10;
+
+/// A log's files, read.
+pub(crate) struct Loaded {
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) epochs: LeaderEpochs,
+    pub(crate) producers: ProducerTable,
+    pub(crate) recovered: Recovered,
+}
+
+pub(crate) fn load(
+    disk: &dyn Disk,
+    dir: &Path,
+    config: &LogConfig,
+    stop: StopKind,
+    now: TimestampMs,
+) -> Result<Loaded, LogError> {
+    let names = remove_leftovers(disk, dir)?;
+    let (epochs, epochs_malformed) = read_epochs(disk, dir)?;
+    let mut loader = Loader {
+        disk,
+        config,
+        now,
+        stop,
+        segments: Vec::new(),
+        epochs,
+        producers: ProducerTable::default(),
+        recovered: Recovered { epochs_malformed, ..Recovered::default() },
+    };
+    let bases = names.iter().filter_map(|entry| segment::base_of(&entry.name, "log"));
+    let mut ended = false;
+    for base in bases {
+        if ended {
+            loader.remove(dir, base)?;
+        } else {
+            ended = loader.segment(dir, base)?;
+        }
+    }
+    loader.remove_orphan_indexes(dir, &names)?;
+    if loader.segments.is_empty() {
+        loader.segments.push(Segment::create(disk, dir, Offset::ZERO, now)?);
+    }
+    let Loader { mut segments, mut epochs, producers, recovered, .. } = loader;
+    let active = segments.len() - 1;
+    for sealed in &mut segments[..active] {
+        sealed.seal(disk)?;
+    }
+    epochs.truncate_from_start(segments[0].base_offset);
+    let end = segments[active].next_offset;
+    if epochs.latest().is_some_and(|latest| latest.start_offset > end) {
+        // A term may begin at the log's end, without records; one beyond it was of records that are gone.
+        epochs.truncate_from_end(end.next());
+    }
+    Ok(Loaded { segments, epochs, producers, recovered })
+}
+
+fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<Vec<DirEntry>, LogError> {
+    let mut names = disk.list(dir).map_err(LogError::io("list", dir))?;
+    names.retain(|entry| !entry.is_dir);
+    for entry in &names {
+        if is_leftover(&entry.name) {
+            let path = dir.join(&entry.name);
+            disk.remove_file(&path).map_err(LogError::io("remove", path))?;
+        }
+    }
+    names.retain(|entry| !is_leftover(&entry.name));
+    Ok(names)
+}
+
+fn is_leftover(name: &str) -> bool {
+    LEFTOVERS.iter().any(|suffix| name.ends_with(suffix))
+}
+
+fn read_epochs(disk: &dyn Disk, dir: &Path) -> Result<(LeaderEpochs, Option<String>), LogError> {
+    let path = dir.join(epochs::CHECKPOINT_NAME);
+    match disk.read(&path) {
+        Ok(text) => Ok(match LeaderEpochs::from_checkpoint(&text) {
+            Ok(epochs) => (epochs, None),
+            Err(why) => (LeaderEpochs::default(), Some(why)),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((LeaderEpochs::default(), None)),
+        Err(error) => Err(LogError::io("read", path)(error)),
+    }
+}
+
+struct Loader<'a> {
+    disk: &'a dyn Disk,
+    config: &'a LogConfig,
+    now: TimestampMs,
+    stop: StopKind,
+    segments: Vec<Segment>,
+    epochs: LeaderEpochs,
+    producers: ProducerTable,
+    recovered: Recovered,
+}
+
+impl Loader<'_> {
+    /// Reads one segment; true if the log ends in it whatever follows.
+    fn segment(&mut self, dir: &Path, base: Offset) -> Result<bool, LogError> {
+        let path = dir.join(segment::file_name(base, "log"));
+        let log = self.disk.open(&path).map_err(LogError::io("open", &path))?;
+        let mut segment = Segment::over(Arc::clone(&log), path, base, self.now);
+        let before = (self.epochs.clone(), self.producers.clone());
+        let mut damage = self.walk(&mut segment)?;
+        if damage.is_some() && self.stop == StopKind::Clean {
+            // Not so clean after all: from here on, trust nothing.
+            (self.stop, self.recovered.was_not_clean) = (StopKind::Unclean, true);
+            (self.epochs, self.producers) = before;
+            segment = Segment::over(Arc::clone(&log), segment.path.to_path_buf(), base, self.now);
+            damage = self.walk(&mut segment)?;
+        }
+        let cut_bytes = log.len() - segment.size_bytes;
+        if damage.is_some() {
+            log.set_len(segment.size_bytes).map_err(LogError::io("truncate", &*segment.path))?;
+            self.recovered.truncated_bytes += cut_bytes;
+        }
+        self.indexes(&mut segment)?;
+        self.segments.push(segment);
+        Ok(damage.is_some())
+    }
+
+    /// Notes the batches of a file up to its end, or to the first that is damaged, and says how it is.
+    fn walk(&mut self, segment: &mut Segment) -> Result<Option<BatchError>, LogError> {
+        let (log, path) = (Arc::clone(&segment.log), Arc::clone(&segment.path));
+        let mut scan = Scan::new(&*log, &path, Access::Copy, 0, log.len());
+        let due = self.segments.last().map_or(segment.base_offset, |last| last.next_offset);
+        if due > segment.base_offset {
+            let base_offset = segment.base_offset;
+            return Ok(Some(BatchError::OutOfOrder { base_offset, expected_offset: due }));
+        }
+        loop {
+            let found = match scan.next() {
+                Ok(None) => return Ok(None),
+                Ok(Some(found)) => found,
+                Err(LogError::Corrupt { source, .. }) => return Ok(Some(source)),
+                Err(error) => return Err(error),
+            };
+            let checked = in_order(&found.header, segment);
+            let checked = match (checked, self.stop) {
+                (Ok(()), StopKind::Unclean) => check_crc(&*log, &path, &found)?,
+                (checked, _) => checked,
+            };
+            if let Err(damage) = checked {
+                return Ok(Some(damage));
+            }
+            let control = self.control(&scan, &found)?;
+            segment.note(&found.header, self.config);
+            self.producers.note(&found.header, control);
+            let (epoch, start) = (found.header.leader_epoch, found.header.base_offset);
+            if epoch.is_some() && self.epochs.latest().is_none_or(|latest| epoch > latest.epoch) {
+                self.epochs.assign(epoch, start);
+            }
+        }
+    }
+
+    fn control(&self, scan: &Scan<'_>, found: &Found) -> Result<Option<ControlKind>, LogError> {
+        let header = &found.header;
+        if !header.attributes.is_control() || header.size_bytes() > CONTROL_BATCH_LIMIT_BYTES {
+            return Ok(None);
+        }
+        let bytes = scan.bring(found.position, header.size_bytes())?;
+        let first = RecordIter::new(bytes).ok().and_then(|mut records| records.next()?.ok());
+        Ok(first.and_then(|record| control_record(record.key.as_deref(), record.value.as_deref())))
+    }
+
+    /// Takes the index files as they are after a clean stop, or writes them anew.
+    fn indexes(&mut self, segment: &mut Segment) -> Result<(), LogError> {
+        if segment.size_bytes == 0 && segment.log.is_empty() {
+            for path in [segment.index_path(), segment.time_index_path()] {
+                remove_if_there(self.disk, &path)?;
+            }
+            return Ok(());
+        }
+        if self.stop == StopKind::Clean
+            && let Some((offsets, times)) = self.read_indexes(segment)?
+        {
+            (segment.offset_index, segment.time_index) = (offsets, times);
+            return Ok(());
+        }
+        // As Kafka leaves a recovered segment: its largest timestamp is in the index.
+        if let Some(latest) = segment.latest {
+            segment.time_index.push_later(latest);
+        }
+        self.replace(&segment.index_path(), &segment.offset_index.to_bytes_from(0))?;
+        self.replace(&segment.time_index_path(), &segment.time_index.to_bytes_from(0))?;
+        self.recovered.rebuilt_indexes += 1;
+        Ok(())
+    }
+
+    fn read_indexes(&self, segment: &Segment) -> Result<Option<(OffsetIndex, TimeIndex)>, LogError> {
+        let Some(offsets) = read_if_there(self.disk, &segment.index_path())? else { return Ok(None) };
+        let Some(times) = read_if_there(self.disk, &segment.time_index_path())? else { return Ok(None) };
+        let (Some(offsets), Some(times)) =
+            (OffsetIndex::parse(&offsets, segment.size_bytes), TimeIndex::parse(&times))
+        else {
+            return Ok(None);
+        };
+        // A closed segment's last entry is its largest timestamp; anything else is an index of other batches.
+        let complete =
+            times.last().map(|last| last.timestamp) == segment.latest.map(|latest| latest.timestamp);
+        Ok(complete.then_some((offsets, times)))
+    }
+
+    fn replace(&self, path: &Path, contents: &[u8]) -> Result<(), LogError> {
+        remove_if_there(self.disk, path)?;
+        let file = self.disk.create(path).map_err(LogError::io("create", path))?;
+        file.write_at(0, &[IoSlice::new(contents)]).map_err(LogError::io("write", path))
+    }
+
+    /// Removes a segment that comes after the log's end.
+    fn remove(&mut self, dir: &Path, base: Offset) -> Result<(), LogError> {
+        let path = dir.join(segment::file_name(base, "log"));
+        let len = self.disk.open(&path).map_err(LogError::io("open", &path))?.len();
+        self.disk.remove_file(&path).map_err(LogError::io("remove", path))?;
+        self.recovered.truncated_bytes += len;
+        self.recovered.removed_segments += 1;
+        Ok(())
+    }
+
+    fn remove_orphan_indexes(&self, dir: &Path, names: &[DirEntry]) -> Result<(), LogError> {
+        for entry in names {
+            let base =
+                ["index", "timeindex", "txnindex"].iter().find_map(|ext| segment::base_of(&entry.name, ext));
+            if base.is_some_and(|base| self.segments.iter().all(|segment| segment.base_offset != base)) {
+                remove_if_there(self.disk, &dir.join(&entry.name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, LogError> {
+    match disk.read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LogError::io("read", path)(error)),
+    }
+}
+
+fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LogError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the batch has a codec and offsets, and follows what the segment holds.
+fn in_order(header: &BatchHeader, segment: &Segment) -> Result<(), BatchError> {
+    header.attributes.codec()?;
+    header.check_offsets()?;
+    let (base_offset, expected_offset) = (header.base_offset, segment.next_offset);
+    if base_offset < expected_offset || header.last_offset().since(segment.base_offset) > i64::from(i32::MAX)
+    {
+        return Err(BatchError::OutOfOrder { base_offset, expected_offset });
+    }
+    Ok(())
+}
+
+fn check_crc(file: &dyn File, path: &Path, found: &Found) -> Result<Result<(), BatchError>, LogError> {
+    let end = found.position + found.header.size_bytes() as u64;
+    let mut position = found.position + BatchHeader::CRC_COVERS_FROM as u64;
+    let mut crc = Crc32c::new();
+    let mut buffer = Vec::new();
+    while position < end {
+        let step = usize::try_from(end - position).unwrap_or(usize::MAX).min(CRC_STEP_BYTES);
+        buffer.resize(step, 0);
+        file.read_exact_at(position, &mut buffer).map_err(LogError::io("read", path))?;
+        crc.update(&buffer);
+        position += step as u64;
+    }
+    let (stored, computed) = (found.header.crc, crc.finish());
+    Ok(if stored == computed { Ok(()) } else { Err(BatchError::Crc { stored, computed }) })
+}

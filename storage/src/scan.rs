@@ -1,0 +1,123 @@
+//! Walking the headers of the batches in a file.
+
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::{
+    LogError, Offset,
+    batch::{BatchError, BatchHeader},
+    disk::File,
+};
+
+/// How a scan brings bytes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// By reference; the file may be mapped afterwards.
+    Slice,
+    /// By copy, so that the file may still be cut.
+    Copy,
+}
+
+impl Access {
+    /// Bytes brought in at a time: where a slice is a copy after all, it is a small one.
+    const fn window_bytes(self) -> u64 {
+        match self {
+            Self::Slice => 8 << 10,
+            Self::Copy => 64 << 10,
+        }
+    }
+}
+
+/// A batch and where it begins.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) position: u64,
+    pub(crate) header: BatchHeader,
+}
+
+/// Walks the batches that lie whole between two positions of a file.
+pub(crate) struct Scan<'a> {
+    file: &'a dyn File,
+    path: &'a Path,
+    access: Access,
+    position: u64,
+    end: u64,
+    window_start: u64,
+    window: Bytes,
+}
+
+impl<'a> Scan<'a> {
+    pub(crate) fn new(file: &'a dyn File, path: &'a Path, access: Access, position: u64, end: u64) -> Self {
+        Self { file, path, access, position, end, window_start: position, window: Bytes::new() }
+    }
+
+    /// The next batch; `None` at the end.
+    ///
+    /// # Errors
+    /// The disk's; [`LogError::Corrupt`] if no whole batch begins there.
+    pub(crate) fn next(&mut self) -> Result<Option<Found>, LogError> {
+        if self.position == self.end {
+            return Ok(None);
+        }
+        let (file, position) = (self.file, self.position);
+        debug_assert!(self.end <= file.len());
+        let left = usize::try_from(self.end - position).unwrap_or(usize::MAX);
+        let header = match self.header_bytes(left)? {
+            Some(bytes) => BatchHeader::parse(&bytes),
+            None => Err(BatchError::Truncated { needed_bytes: BatchHeader::LEN, available_bytes: left }),
+        };
+        let header = header.and_then(|header| {
+            let needed_bytes = header.size_bytes();
+            if needed_bytes > left {
+                Err(BatchError::Truncated { needed_bytes, available_bytes: left })
+            } else {
+                Ok(header)
+            }
+        });
+        let header = header.map_err(|source| self.corrupt(source))?;
+        self.position += header.size_bytes() as u64;
+        Ok(Some(Found { position, header }))
+    }
+
+    /// The first batch that ends at or after `offset`, and so contains it or is the next; `None` at the end.
+    pub(crate) fn first_reaching(&mut self, offset: Offset) -> Result<Option<Found>, LogError> {
+        while let Some(found) = self.next()? {
+            if found.header.last_offset() >= offset {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn corrupt(&self, source: BatchError) -> LogError {
+        LogError::Corrupt { path: self.path.to_owned(), position: self.position, source }
+    }
+
+    fn header_bytes(&mut self, left: usize) -> Result<Option<Bytes>, LogError> {
+        if left < BatchHeader::LEN {
+            return Ok(None);
+        }
+        let window_end = self.window_start + self.window.len() as u64;
+        if self.position < self.window_start || self.position + BatchHeader::LEN as u64 > window_end {
+            let len = self.access.window_bytes().min(left as u64);
+            let len = usize::try_from(len).unwrap_or(left);
+            self.window = self.bring(self.position, len)?;
+            self.window_start = self.position;
+        }
+        let at = usize::try_from(self.position - self.window_start).unwrap_or(0);
+        Ok(Some(self.window.slice(at..at + BatchHeader::LEN)))
+    }
+
+    /// Bytes of the file, in this scan's way.
+    pub(crate) fn bring(&self, position: u64, len: usize) -> Result<Bytes, LogError> {
+        let read = match self.access {
+            Access::Slice => self.file.slice(position, len),
+            Access::Copy => {
+                let mut bytes = vec![0; len];
+                self.file.read_exact_at(position, &mut bytes).map(|()| Bytes::from(bytes))
+            }
+        };
+        read.map_err(LogError::io("read", self.path))
+    }
+}

@@ -1,0 +1,75 @@
+//! Making a log durable, outside whatever guards it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    LogError, Offset,
+    disk::{Disk, File},
+    epochs,
+};
+
+/// What has to reach the medium for everything below an offset to be durable. Taken from a log by
+/// [`Log::sync_handle`](crate::Log::sync_handle), carried out wherever blocking is allowed, and reported back by
+/// [`Log::synced`](crate::Log::synced) or [`Log::poison`](crate::Log::poison): after a failed fsync the kernel may have
+/// dropped the pages, so a second try proves nothing.
+#[derive(Debug, Clone)]
+pub struct SyncHandle {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) files: Vec<(Arc<dyn File>, Arc<Path>)>,
+    /// Directories whose names changed.
+    pub(crate) dirs: Vec<PathBuf>,
+    /// The epochs' checkpoint, if it changed: where it goes and what it says.
+    pub(crate) epochs: Option<(PathBuf, String)>,
+    pub(crate) synced: Synced,
+}
+
+/// What a sync made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Synced {
+    pub(crate) upto: Offset,
+    pub(crate) names_version: u64,
+    pub(crate) epochs_version: u64,
+}
+
+impl Synced {
+    /// Every record below this offset is durable.
+    #[must_use]
+    pub fn upto(&self) -> Offset {
+        self.upto
+    }
+}
+
+impl SyncHandle {
+    /// The offset up to which [`sync`](Self::sync) makes the log durable.
+    #[must_use]
+    pub fn upto(&self) -> Offset {
+        self.synced.upto
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.files.is_empty() && self.dirs.is_empty() && self.epochs.is_none()
+    }
+
+    /// Syncs files, names and the epochs' checkpoint.
+    ///
+    /// # Errors
+    /// The first failure; the log is then to be poisoned.
+    pub fn sync(&self) -> Result<Synced, LogError> {
+        for (file, path) in &self.files {
+            file.sync().map_err(LogError::io("sync", &**path))?;
+        }
+        if let Some((dir, text)) = &self.epochs {
+            let path = dir.join(epochs::CHECKPOINT_NAME);
+            self.disk.write_atomic(&path, text.as_bytes()).map_err(LogError::io("write", path))?;
+        }
+        for dir in &self.dirs {
+            self.disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
+        }
+        Ok(self.synced)
+    }
+}

@@ -1,0 +1,154 @@
+//! Finding records by time (ListOffsets).
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    LeaderEpoch, LogError, Offset, TimestampMs,
+    batch::{RecordError, RecordIter},
+    disk::File,
+    scan::{Access, Found, Scan},
+    segment::Segment,
+};
+
+/// A record found by its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundTimestamp {
+    /// Its time.
+    pub timestamp: TimestampMs,
+    /// Where it is.
+    pub offset: Offset,
+    /// The epoch of the batch it is in.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// A search prepared from memory. [`run`](Self::run) reads batches and decompresses them, so it is called outside
+/// whatever guards the log.
+#[derive(Debug, Clone)]
+pub struct TimestampSearch {
+    stretches: Vec<Stretch>,
+    wanted: Wanted,
+    start: Offset,
+    bound: Offset,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    /// The first record at least this late.
+    AtLeast(TimestampMs),
+    /// The first record exactly this late.
+    Exactly(TimestampMs),
+}
+
+/// Where in a segment a search goes through.
+#[derive(Debug, Clone)]
+struct Stretch {
+    file: Arc<dyn File>,
+    path: Arc<Path>,
+    position: u64,
+    end: u64,
+}
+
+impl Stretch {
+    /// The batches of the segment that may reach `offset`.
+    fn from(segment: &Segment, offset: Offset) -> Self {
+        Self {
+            file: Arc::clone(&segment.log),
+            path: Arc::clone(&segment.path),
+            position: segment.position_of(offset).at_least,
+            end: segment.size_bytes,
+        }
+    }
+}
+
+impl TimestampSearch {
+    /// The first record at or after `start` and below `bound` that is at least as late as `timestamp`.
+    pub(crate) fn at_least<'a>(
+        segments: impl Iterator<Item = &'a Segment>,
+        timestamp: TimestampMs,
+        start: Offset,
+        bound: Offset,
+    ) -> Self {
+        let late =
+            segments.filter(|segment| segment.latest.is_some_and(|latest| latest.timestamp >= timestamp));
+        let stretches = late.map(|segment| {
+            let before =
+                segment.time_index.before(timestamp).map_or(segment.base_offset, |e| segment.offset_of(e));
+            Stretch::from(segment, before.max(start))
+        });
+        Self { stretches: stretches.collect(), wanted: Wanted::AtLeast(timestamp), start, bound }
+    }
+
+    /// The first record of those with the largest timestamp, if it lies below `bound`.
+    pub(crate) fn latest<'a>(
+        segments: impl Iterator<Item = &'a Segment>,
+        start: Offset,
+        bound: Offset,
+    ) -> Option<Self> {
+        // The first segment of those with the largest, as Kafka takes it.
+        let (segment, latest) = segments
+            .filter_map(|segment| Some((segment, segment.latest?)))
+            .reduce(|best, next| if next.1.timestamp > best.1.timestamp { next } else { best })?;
+        let stretch = Stretch::from(segment, segment.offset_of(latest));
+        Some(Self { stretches: vec![stretch], wanted: Wanted::Exactly(latest.timestamp), start, bound })
+    }
+
+    /// Searches.
+    ///
+    /// # Errors
+    /// The disk's; [`LogError::Corrupt`] if the file is damaged, [`LogError::Malformed`] if the records of a batch are.
+    pub fn run(&self) -> Result<Option<FoundTimestamp>, LogError> {
+        for stretch in &self.stretches {
+            let mut scan =
+                Scan::new(&*stretch.file, &stretch.path, Access::Slice, stretch.position, stretch.end);
+            while let Some(batch) = scan.next()? {
+                if batch.header.base_offset >= self.bound {
+                    return Ok(None);
+                }
+                if !self.may_hold(&batch) {
+                    continue;
+                }
+                if let Some(found) = self.within(&scan, &batch, &stretch.path)? {
+                    return Ok(Some(found).filter(|found| found.offset < self.bound));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn may_hold(&self, batch: &Found) -> bool {
+        let latest = batch.header.max_timestamp;
+        let late = match self.wanted {
+            Wanted::AtLeast(timestamp) => latest >= timestamp,
+            Wanted::Exactly(timestamp) => latest == timestamp,
+        };
+        late && batch.header.last_offset() >= self.start
+    }
+
+    fn within(
+        &self,
+        scan: &Scan<'_>,
+        batch: &Found,
+        path: &Path,
+    ) -> Result<Option<FoundTimestamp>, LogError> {
+        let malformed = |error: RecordError| LogError::Malformed {
+            path: path.to_owned(),
+            what: format!("batch at byte {}: {error}", batch.position),
+        };
+        let bytes = scan.bring(batch.position, batch.header.size_bytes())?;
+        for record in RecordIter::new(bytes).map_err(malformed)? {
+            let record = record.map_err(malformed)?;
+            let matches = match self.wanted {
+                Wanted::AtLeast(timestamp) => record.timestamp >= timestamp,
+                Wanted::Exactly(timestamp) => record.timestamp == timestamp,
+            };
+            if matches && record.offset >= self.start {
+                return Ok(Some(FoundTimestamp {
+                    timestamp: record.timestamp,
+                    offset: record.offset,
+                    leader_epoch: batch.header.leader_epoch,
+                }));
+            }
+        }
+        Ok(None)
+    }
+}
