@@ -1,6 +1,6 @@
 //! `partition.metadata`: the id of the topic a directory belongs to, in Kafka's form.
 
-use std::path::Path;
+use std::{io::IoSlice, path::Path};
 
 use crate::{LogError, TopicId, disk::Disk};
 
@@ -15,6 +15,18 @@ pub fn write(disk: &dyn Disk, dir: &Path, topic_id: TopicId) -> Result<(), LogEr
     let path = dir.join(FILE_NAME);
     disk.write_atomic(&path, format!("version: 0\ntopic_id: {topic_id}").as_bytes())
         .map_err(LogError::io("write", path))
+}
+
+/// Writes the file into a directory that was just made, where a crash loses both or leaves what can be made again: no
+/// sync, so that a topic of thousands of partitions is made in a moment.
+///
+/// # Errors
+/// What the disk says.
+pub fn begin(disk: &dyn Disk, dir: &Path, topic_id: TopicId) -> Result<(), LogError> {
+    let path = dir.join(FILE_NAME);
+    let contents = format!("version: 0\ntopic_id: {topic_id}");
+    let written = disk.create(&path).and_then(|file| file.write_at(0, &[IoSlice::new(contents.as_bytes())]));
+    written.map_err(LogError::io("write", path))
 }
 
 /// Reads the file of the partition's directory; `None` if there is none.

@@ -63,6 +63,17 @@ impl LogRange {
         self.source.as_ref().is_none_or(|source| source.end.at_most <= source.start.at_least)
     }
 
+    /// The same range under another limit: what a fetch of several partitions has left for this one is known only when
+    /// those before it have been read.
+    #[must_use]
+    pub fn limited(mut self, max_bytes: usize, at_least_one: bool) -> Self {
+        if let Some(source) = &mut self.source {
+            source.max_bytes = max_bytes;
+            source.at_least_one = at_least_one;
+        }
+        self
+    }
+
     /// The bytes: whole batches, the last of which may be cut where the limit was reached. Empty if the first batch
     /// does not fit the limit (unless at least one was asked for) or reaches the bound.
     ///
