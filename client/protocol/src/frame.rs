@@ -185,3 +185,109 @@ fn is_flexible<M: crate::Message>(version: i16) -> bool {
 fn has_tagged_response_header<R: Response>(version: i16) -> bool {
     R::KEY != ApiKey::ApiVersions && is_flexible::<R>(version)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Buf;
+
+    use super::*;
+    use crate::messages::produce::{PartitionProduceData, TopicProduceData};
+    use crate::messages::{ApiVersionsRequest, ApiVersionsResponse, ProduceRequest, ProduceResponse};
+    use crate::{ErrorCode, Message};
+
+    fn frame_of(segments: crate::Segments) -> Bytes {
+        let mut frame = segments.into_bytes();
+        let size = frame.get_i32();
+        assert_eq!(usize::try_from(size), Ok(frame.len()));
+        frame
+    }
+
+    #[test]
+    fn a_request_is_read_as_it_was_sent_with_either_header() {
+        for (version, header_bytes) in
+            [(3, 8 + 2 + 3), (8, 8 + 2 + 3), (9, 8 + 2 + 3 + 1), (13, 8 + 2 + 3 + 1)]
+        {
+            let request = ProduceRequest { acks: -1, timeout_ms: 7, ..Default::default() };
+            let frame = frame_of(encode_request(&request, version, 42, Some("cli")).unwrap());
+            let (header, body) = RequestHeader::read(frame).unwrap();
+            assert_eq!((header.api_key, header.api_version), (ApiKey::Produce, version));
+            assert_eq!((header.correlation_id, header.client_id.as_deref()), (42, Some("cli")));
+            assert_eq!(body.at(), header_bytes);
+            let mut body = body;
+            assert_eq!(ProduceRequest::decode(&mut body, version), Ok(request));
+            assert_eq!(body.finish(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_client_need_not_name_itself() {
+        let frame = frame_of(encode_request(&ApiVersionsRequest::default(), 0, 1, None).unwrap());
+        assert_eq!(frame, [0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff][..]);
+        assert_eq!(RequestHeader::read(frame).unwrap().0.client_id, None);
+    }
+
+    #[test]
+    fn a_request_of_an_unknown_version_can_be_answered() {
+        // Version 77 of ApiVersions, its header cut off after the correlation id.
+        let frame = Bytes::from_static(&[0, 18, 0, 77, 0, 0, 0, 5]);
+        let start = RequestStart::peek(&frame).unwrap();
+        assert_eq!((start.api_key, start.api_version, start.correlation_id), (18, 77, 5));
+        let refusal = ApiVersionsResponse { error_code: ErrorCode::UnsupportedVersion, ..Default::default() };
+        let answer = frame_of(encode_response(&refusal, 0, start.correlation_id).unwrap());
+        assert_eq!(answer, [0, 0, 0, 5, 0, 35, 0, 0, 0, 0][..]);
+        // With a whole header in front of it, a body we cannot read does not matter either.
+        let frame = Bytes::from_static(&[0, 18, 0, 77, 0, 0, 0, 5, 0, 1, b'c', 0, 1, 2, 3]);
+        assert_eq!(RequestHeader::read(frame).unwrap().0.api_version, 77);
+    }
+
+    #[test]
+    fn a_response_is_read_as_it_was_sent_with_either_header() {
+        for (version, header_bytes) in [(8, 4), (9, 5)] {
+            let response = ProduceResponse { throttle_time_ms: 3, ..Default::default() };
+            let frame = frame_of(encode_response(&response, version, -6).unwrap());
+            assert_eq!(peek_correlation_id(&frame), Ok(-6));
+            let body = ProduceResponse::decode_all(frame.slice(header_bytes..), version);
+            assert_eq!(body, Ok(response.clone()));
+            assert_eq!(decode_response(frame, version), Ok((-6, response)));
+        }
+        // No tagged fields in front of ApiVersions, although version 3 is flexible.
+        let frame = frame_of(encode_response(&ApiVersionsResponse::default(), 3, 1).unwrap());
+        assert_eq!(frame, [0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0][..]);
+    }
+
+    #[test]
+    fn records_are_neither_copied_on_the_way_in_nor_on_the_way_out() {
+        let records = Bytes::from(vec![9; 100_000]);
+        let partition_data = vec![PartitionProduceData { index: 0, records: Some(records.clone()) }];
+        let topic_data = vec![TopicProduceData { name: "t".into(), partition_data, ..Default::default() }];
+        let request = ProduceRequest { topic_data, ..Default::default() };
+        let sent = encode_request(&request, 9, 1, None).unwrap();
+        assert!(sent.slices().any(|slice| slice.as_ptr() == records.as_ptr()));
+        let frame = frame_of(sent);
+        let (_, mut body) = RequestHeader::read(frame.clone()).unwrap();
+        let read = ProduceRequest::decode(&mut body, 9).unwrap();
+        let received = read.topic_data[0].partition_data[0].records.as_ref().unwrap();
+        assert!(frame.as_ptr_range().contains(&received.as_ptr()));
+    }
+
+    #[test]
+    fn keys_we_do_not_have_are_refused() {
+        for key in [4, 999, -1, ApiKey::OffsetDelete.number()] {
+            let frame = [&key.to_be_bytes()[..], &[0; 10]].concat();
+            let refused = RequestHeader::read(frame.into()).map(drop).map_err(|error| error.malformed);
+            assert_eq!(refused, Err(Malformed::ApiKey(key)));
+        }
+    }
+
+    #[test]
+    fn sizes_outside_the_limit_are_refused() {
+        assert_eq!(size_of_frame([0, 0, 1, 0], 256), Ok(256));
+        let refused = |size_bytes, max_bytes| Err(FrameSizeError { size_bytes, max_bytes });
+        assert_eq!(size_of_frame([0, 0, 1, 1], 256), refused(257, 256));
+        assert_eq!(size_of_frame([0xff; 4], 256), refused(-1, 256));
+        assert_eq!(
+            size_of_frame([0x7f, 0xff, 0xff, 0xff], DEFAULT_MAX_REQUEST_BYTES),
+            refused(i32::MAX, 104_857_600)
+        );
+    }
+}

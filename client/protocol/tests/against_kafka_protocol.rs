@@ -87,6 +87,8 @@ macro_rules! compare_each {
             use super::*;
 
             proptest! {
+                #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
                 #[test]
                 fn request(seed: u64) {
                     compare::<highwater_protocol::messages::$request, kafka_protocol::messages::$request>(seed);

@@ -127,6 +127,26 @@ macro_rules! weigh_each {
 
 highwater_protocol::for_each_api!(weigh_each);
 
+/// A count that the frame has room for costs little until its elements turn out to be there.
+#[test]
+fn an_unproven_count_is_not_believed_at_once() {
+    type Names = highwater_protocol::messages::FindCoordinatorRequest;
+    let count = 500_000;
+    let no_strings = vec![0xff; count];
+    let frame = Bytes::from([vec![0], varint(count + 1), no_strings].concat());
+    let (peak, _) = cost_of::<Names>(&frame, 4);
+    assert!((1..=UNPROVEN_BYTES).contains(&peak), "{peak} bytes");
+}
+
+/// Nor is one believed that the frame has no room for, however many of its elements are there.
+#[test]
+fn a_count_beyond_the_frame_costs_nothing() {
+    type Names = highwater_protocol::messages::FindCoordinatorRequest;
+    let many_strings = vec![1; 5_000];
+    let frame = Bytes::from([vec![0], varint(i32::MAX as usize), many_strings].concat());
+    assert_eq!(cost_of::<Names>(&frame, 4), (0, 0));
+}
+
 /// The dense frames above reach a good part of the limit: it is not so high that nothing could fail.
 #[test]
 fn the_limit_is_close_to_the_worst_frame() {

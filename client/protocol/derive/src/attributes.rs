@@ -235,3 +235,98 @@ fn first_argument(ty: &Type) -> Option<&Type> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    /// Why a field is refused.
+    fn refusal(field: Field) -> String {
+        let input: DeriveInput = parse_quote!(struct Part { #field });
+        FieldDeclaration::read_all(&input).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    fn named(field: proc_macro2::TokenStream) -> Field {
+        syn::parse::Parser::parse2(Field::parse_named, field).unwrap()
+    }
+
+    #[test]
+    fn a_field_is_read_as_declared() {
+        let input: DeriveInput = parse_quote! {
+            struct Part {
+                #[field(versions = 3..=12, nullable = 5..=12, ignorable)]
+                name: Option<Text>,
+                #[field(versions = 4.., tag = 0, default = -1)]
+                epoch: i32,
+                #[field(versions = 7, records)]
+                records: Bytes,
+            }
+        };
+        let fields = FieldDeclaration::read_all(&input).unwrap();
+        let versions = |first, last| Versions { first, last };
+        assert!(
+            fields[0].versions == versions(3, Some(12)) && fields[0].nullable == Some(versions(5, Some(12)))
+        );
+        assert!(fields[0].ignorable && fields[0].tag.is_none());
+        assert!(fields[1].versions == versions(4, None) && fields[1].nullable.is_none());
+        assert!(fields[1].tag == Some(0) && fields[1].default.is_some());
+        assert!(fields[2].versions == versions(7, Some(7)) && fields[2].records);
+    }
+
+    #[test]
+    fn a_wrong_field_is_refused_in_words() {
+        for (field, expected) in [
+            (quote::quote!(#[field(version = 3)] a: i32), "expected `versions`, `nullable`"),
+            (quote::quote!(#[field(versions = 3..5)] a: i32), "write an inclusive range"),
+            (quote::quote!(#[field(versions = 5..=3)] a: i32), "this range of versions is empty"),
+            (quote::quote!(#[field(versions = 3, versions = 4)] a: i32), "stated twice"),
+            (quote::quote!(#[field(nullable = 3..)] a: Text), "only an Option can be nullable"),
+            (quote::quote!(#[field(versions = 3.., nullable = 2..)] a: Option<Text>), "does not carry it"),
+            (
+                quote::quote!(#[field(nullable = 2..)] a: Option<Cursor>),
+                "a structure is nullable at every version",
+            ),
+            (quote::quote!(#[field(records)] a: Text), "records are `Bytes`"),
+            (quote::quote!(#[field(default = 3)] a: Text), "only an integer or a bool"),
+            (quote::quote!(#[field(tag = 1)] a: i32), "tags count up from 0"),
+        ] {
+            let refusal = refusal(named(field));
+            assert!(refusal.contains(expected), "{refusal:?} should contain {expected:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_states_its_first_and_last_version() {
+        let read = |input: DeriveInput| MessageAttributes::read(&input).map_err(|error| error.to_string());
+        let read = |input| read(input).map(|read| (read.first, read.last, read.flexible));
+        assert_eq!(
+            read(parse_quote!(
+                #[message(versions = 3..=13, flexible = 9)]
+                struct A {}
+            )),
+            Ok((3, 13, Some(9)))
+        );
+        assert_eq!(
+            read(parse_quote!(
+                #[message(versions = 0)]
+                struct A {}
+            )),
+            Ok((0, 0, None))
+        );
+        let no_last = read(parse_quote!(
+            #[message(versions = 3..)]
+            struct A {}
+        ))
+        .unwrap_err();
+        assert!(no_last.contains("the last version is missing"), "{no_last}");
+        assert!(
+            read(parse_quote!(
+                struct A {}
+            ))
+            .unwrap_err()
+            .contains("a message states its versions")
+        );
+    }
+}
