@@ -70,6 +70,14 @@ pub enum Malformed {
         /// The bytes its content left over.
         left_bytes: usize,
     },
+    /// Lists that would take more memory than they may (see [`Decoder::limit_memory`]).
+    #[error("{needed_bytes} bytes of memory are needed for a list, {left_bytes} are left to this frame")]
+    Memory {
+        /// What a list needs.
+        needed_bytes: usize,
+        /// What the frame may still take.
+        left_bytes: usize,
+    },
     /// Bytes after the end of the message.
     #[error("{0} bytes follow the end of the message")]
     Trailing(usize),
@@ -95,13 +103,35 @@ pub struct Decoder {
     at: usize,
     /// Where reading must stop: the end of the frame or of the tagged field being read. Never beyond the frame.
     end: usize,
+    /// How much memory lists may still take.
+    memory_left_bytes: usize,
 }
 
 impl Decoder {
     /// Starts at the first byte of `frame`.
     pub fn new(frame: Bytes) -> Self {
         let end = frame.len();
-        Decoder { frame, at: 0, end }
+        Decoder { frame, at: 0, end, memory_left_bytes: usize::MAX }
+    }
+
+    /// Refuses what would take more than `max_bytes` of memory for lists from here on.
+    ///
+    /// Without it a frame can take [`MAX_DECODED_BYTES_PER_FRAME_BYTE`](crate::MAX_DECODED_BYTES_PER_FRAME_BYTE) times
+    /// its size. Strings and records take nothing: they are slices of the frame.
+    pub fn limit_memory(&mut self, max_bytes: usize) {
+        self.memory_left_bytes = max_bytes;
+    }
+
+    /// Takes memory for `count` elements of a list out of the limit.
+    #[inline]
+    pub(crate) fn take_memory<T>(&mut self, count: usize) -> Result<(), DecodeError> {
+        let needed_bytes = count.saturating_mul(size_of::<T>());
+        let left_bytes = self.memory_left_bytes;
+        match left_bytes.checked_sub(needed_bytes) {
+            Some(left) => self.memory_left_bytes = left,
+            None => return Err(self.error(Malformed::Memory { needed_bytes, left_bytes })),
+        }
+        Ok(())
     }
 
     /// How many bytes are left to read.

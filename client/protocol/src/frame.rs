@@ -19,6 +19,10 @@ pub const SIZE_BYTES: usize = 4;
 /// The largest request a broker reads unless told otherwise (Kafka's `socket.request.max.bytes`).
 pub const DEFAULT_MAX_REQUEST_BYTES: usize = 100 * 1024 * 1024;
 
+/// The most memory the lists in a request may take: room for half a million partitions. Strings and records are slices
+/// of the frame and do not count.
+pub const MAX_REQUEST_MEMORY_BYTES: usize = 64 * 1024 * 1024;
+
 /// A header is read and written as a version that is flexible or is not; its number does not matter.
 const HEADER: Version = Version { number: 0, flexible: false };
 
@@ -86,7 +90,8 @@ pub struct RequestHeader {
 }
 
 impl RequestHeader {
-    /// Reads the header of a frame (without its size) and leaves a decoder at the request itself.
+    /// Reads the header of a frame (without its size) and leaves a decoder at the request itself, its memory limited to
+    /// [`MAX_REQUEST_MEMORY_BYTES`].
     ///
     /// The version need not be one we have: the request's own `decode` refuses it, or, for ApiVersions, the broker
     /// answers [`UnsupportedVersion`](crate::ErrorCode::UnsupportedVersion) at version 0.
@@ -103,6 +108,7 @@ impl RequestHeader {
         if api.request_header_version(start.api_version) >= 2 {
             from.skip_tagged_fields()?;
         }
+        from.limit_memory(MAX_REQUEST_MEMORY_BYTES);
         let RequestStart { api_version, correlation_id, .. } = start;
         Ok((RequestHeader { api_key: api.key, api_version, correlation_id, client_id }, from))
     }

@@ -62,5 +62,5 @@ pub use highwater_protocol_derive::{Fields, Message};
 pub use message::{Message, Request, Response};
 pub use segments::Segments;
 pub use text::{NotUtf8, Text};
-pub use uuid::Uuid;
+pub use uuid::{NotUuid, Uuid};
 pub use wire::MAX_DECODED_BYTES_PER_FRAME_BYTE;

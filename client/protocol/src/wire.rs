@@ -290,10 +290,12 @@ impl<T: Wire> Nullable for Vec<T> {
             return Err(from.error(Malformed::Count { count, remaining_bytes }));
         }
         // A count is believed for a little memory at once, and for all of it only when that much has proved true.
-        let unproven = UNPROVEN_BYTES / size_of::<T>().max(1);
-        let mut elements = Vec::with_capacity(count.min(unproven));
+        let unproven = count.min(UNPROVEN_BYTES / size_of::<T>().max(1));
+        from.take_memory::<T>(unproven)?;
+        let mut elements = Vec::with_capacity(unproven);
         for index in 0..count {
             if index == unproven {
+                from.take_memory::<T>(count - unproven)?;
                 elements.reserve_exact(count - unproven);
             }
             elements.push(T::read(from, version)?);

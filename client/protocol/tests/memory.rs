@@ -11,7 +11,7 @@ use bytes::Bytes;
 use generate::{Length, Style, varint};
 use highwater_protocol::messages::{FetchResponse, ProduceRequest};
 use highwater_protocol::wire::UNPROVEN_BYTES;
-use highwater_protocol::{MAX_DECODED_BYTES_PER_FRAME_BYTE, Message};
+use highwater_protocol::{Decoder, MAX_DECODED_BYTES_PER_FRAME_BYTE, Malformed, Message};
 
 /// The deepest arrays of arrays of arrays in any message.
 const DEPTH: usize = 4;
@@ -145,6 +145,22 @@ fn a_count_beyond_the_frame_costs_nothing() {
     let many_strings = vec![1; 5_000];
     let frame = Bytes::from([vec![0], varint(i32::MAX as usize), many_strings].concat());
     assert_eq!(cost_of::<Names>(&frame, 4), (0, 0));
+}
+
+/// A limit on memory holds for all the lists of a frame together, and is refused as such.
+#[test]
+fn lists_take_no_more_memory_than_they_may() {
+    type Topics = ProduceRequest;
+    let path = generate::array_paths(Topics::SCHEMA, 9).remove(0);
+    let frame = Bytes::from(generate::generate::<Topics>(9, Style::Dense { path, elements: 5_000 }).bytes);
+    let (needed_bytes, _) = cost_of::<Topics>(&frame, 9);
+    for (limit_bytes, enough) in [(needed_bytes, true), (needed_bytes / 2, false), (0, false)] {
+        let mut from = Decoder::new(frame.clone());
+        from.limit_memory(limit_bytes);
+        let result = Topics::decode(&mut from, 9).map(drop).map_err(|error| error.malformed);
+        assert_eq!(result.is_ok(), enough, "{result:?} with {limit_bytes} of {needed_bytes}");
+        assert!(enough || matches!(result, Err(Malformed::Memory { .. })), "{result:?}");
+    }
 }
 
 /// The dense frames above reach a good part of the limit: it is not so high that nothing could fail.
