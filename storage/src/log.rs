@@ -33,6 +33,11 @@ pub struct LogConfig {
     pub index_interval_bytes: usize,
     /// `segment.index.bytes`: how large an index may become; a full one rolls the segment.
     pub segment_index_bytes: usize,
+    /// Below this offset compaction may have left gaps (the cleaner's checkpoint; 0 for a log never compacted). A gap
+    /// between segments further on, found after an unclean stop, means that the end of a segment was lost though later
+    /// ones survive: the log then ends before the gap, so that what is left is a prefix. The default takes every gap for
+    /// compaction's, as Kafka does.
+    pub compacted_below: Offset,
 }
 
 impl Default for LogConfig {
@@ -43,6 +48,7 @@ impl Default for LogConfig {
             segment_jitter_ms: 0,
             index_interval_bytes: 4096,
             segment_index_bytes: 10 << 20,
+            compacted_below: Offset::MAX,
         }
     }
 }
@@ -504,3 +510,6 @@ impl LogDeletion {
         self.disk.remove_dir_all(&self.dir).map_err(LogError::io("remove", &self.dir))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,6 +83,7 @@ pub(crate) fn load(
     let bases = names.iter().filter_map(|entry| segment::base_of(&entry.name, "log"));
     let mut ended = false;
     for base in bases {
+        ended |= loader.lost_before(base);
         if ended {
             loader.remove(dir, base)?;
         } else {
@@ -148,6 +149,12 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
+    /// Whether the end of the last segment read never reached the medium, while the next one's name did.
+    fn lost_before(&self, base: Offset) -> bool {
+        let end = self.segments.last().map_or(base, |last| last.next_offset);
+        self.stop == StopKind::Unclean && end < base && base > self.config.compacted_below
+    }
+
     /// Reads one segment; true if the log ends in it whatever follows.
     fn segment(&mut self, dir: &Path, base: Offset) -> Result<bool, LogError> {
         let path = dir.join(segment::file_name(base, "log"));

@@ -17,10 +17,12 @@ pub mod check;
 mod compression;
 mod header;
 mod records;
-pub(crate) mod varint;
+#[cfg(test)]
+mod tests;
+mod varint;
 
 pub use builder::{BatchBuilder, BuildError};
-pub use check::{BatchRefusal, BatchRules, CheckedBatch, RecordRefusal};
+pub use check::{BatchRefusal, BatchRules, CheckedBatch, RecordRefusal, RecordRefusalReason};
 pub use compression::{CompressionError, DECOMPRESSED_LIMIT_BYTES};
 pub use header::{Attributes, BatchError, BatchHeader, Codec, TimestampType};
 pub use records::{

@@ -126,10 +126,39 @@ struct SinceSync {
 }
 
 impl FaultDisk {
-    /// The given disk, without faults as yet. It should be empty: what it holds already counts as not there.
+    /// The given disk, without faults as yet. It should be empty: what it holds already is not seen (see [`Self::adopt`]).
     #[must_use]
     pub fn new(inner: Arc<dyn Disk>) -> Self {
         Self { inner, state: Arc::default() }
+    }
+
+    /// The given disk and all it holds, which counts as durable. For disks in memory, as [`Self::crash`] returns them.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn adopt(inner: &Arc<dyn Disk>) -> io::Result<Self> {
+        let disk = Self::new(Arc::clone(inner));
+        let mut pending = vec![PathBuf::new()];
+        while let Some(dir) = pending.pop() {
+            for entry in inner.list(&dir)? {
+                let path = dir.join(&entry.name);
+                let mut state = disk.state.lock();
+                let mut id = None;
+                if !entry.is_dir {
+                    id = Some(state.next_file);
+                    state.next_file += 1;
+                    let file = inner.open(&path)?;
+                    let since_sync = SinceSync { synced_len: file.len(), ..SinceSync::default() };
+                    let tracked = Tracked { inner: file, since_sync: Mutex::new(since_sync) };
+                    state.files.extend(id.map(|id| (id, Arc::new(tracked))));
+                }
+                state.names.insert(path.clone(), id);
+                state.durable_names.insert(path.clone(), id);
+                drop(state);
+                pending.extend(entry.is_dir.then_some(path));
+            }
+        }
+        Ok(disk)
     }
 
     /// A disk in memory, with faults.

@@ -1,0 +1,231 @@
+//! Single behaviours, each by its name.
+
+use std::{io::IoSlice, sync::Arc};
+
+use super::*;
+use crate::{
+    AppendError, EpochEntry,
+    batch::{BatchRules, HeaderView, RecordIter, TimestampType},
+    disk::MemoryDisk,
+};
+
+fn fresh(config: &LogConfig) -> (Arc<dyn Disk>, Log) {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let log = Log::create(Arc::clone(&disk), dir(), config.clone(), NOW).unwrap();
+    (disk, log)
+}
+
+fn names(disk: &dyn Disk) -> Vec<String> {
+    disk.list(dir()).unwrap().into_iter().map(|entry| entry.name).collect()
+}
+
+#[test]
+fn a_new_log_is_one_empty_file_and_its_indexes_come_with_the_first_batch() {
+    let (disk, mut log) = fresh(&small());
+    assert_eq!(names(&*disk), ["00000000000000000000.log"]);
+    append(&mut log, &batch(10), EPOCH);
+    assert_eq!(
+        names(&*disk),
+        ["00000000000000000000.index", "00000000000000000000.log", "00000000000000000000.timeindex"]
+    );
+    assert!(Log::create(Arc::clone(&disk), dir(), small(), NOW).is_err(), "there is one already");
+}
+
+#[test]
+fn an_empty_log_opens_empty() {
+    for stop in [StopKind::Clean, StopKind::Unclean] {
+        let (disk, log) = fresh(&small());
+        log.close_clean().unwrap();
+        let (log, recovered) = open(&disk, &small(), stop);
+        assert_eq!((log.start_offset(), log.end_offset()), (Offset::ZERO, Offset::ZERO));
+        assert_eq!(recovered, Recovered::default());
+        assert!(log.range(Offset::ZERO, Offset::MAX, 100, true).read().unwrap().is_empty());
+        assert_eq!(log.available_bytes(Offset::ZERO, Offset::MAX).at_most, 0);
+        assert!(log.max_timestamp_record(Offset::MAX).is_none());
+        assert_eq!(log.offset_for_timestamp(NOW, Offset::MAX).run().unwrap(), None);
+    }
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_is_refused_and_the_log_goes_on() {
+    let (_, mut log) = fresh(&small());
+    let refused = log.append(&batch(3000), EPOCH, NOW).unwrap_err();
+    assert!(matches!(refused, AppendError::LargerThanSegment { limit_bytes: 2048, .. }));
+    assert_eq!(append(&mut log, &batch(10), EPOCH).header.base_offset, Offset::ZERO);
+}
+
+#[test]
+fn a_segment_rolls_when_full_and_when_its_time_is_up() {
+    let (disk, mut log) = fresh(&small());
+    let sizes: Vec<usize> = (0..12).map(|_| append(&mut log, &batch(400), EPOCH).position).collect();
+    assert_eq!(sizes.iter().filter(|&&position| position == 0).count(), 3, "four of about 480 bytes each");
+    assert_eq!(log.segment_count(), 3);
+    assert!(names(&*disk).contains(&"00000000000000000008.log".to_owned()));
+
+    let config = LogConfig { segment_ms: 1000, ..LogConfig::default() };
+    let (_, mut log) = fresh(&config);
+    let at = |ms: i64| batch_of(&[NOW.get() + ms], 10, Codec::None, None);
+    for (ms, rolled) in [(0, false), (1000, false), (1001, true), (500, false), (2002, true)] {
+        assert_eq!(log.append(&at(ms), EPOCH, NOW).unwrap().rolled, rolled, "at {ms} ms");
+    }
+    // Without timestamps the clock decides.
+    let (_, mut log) = fresh(&config);
+    let timeless = batch_of(&[-1], 10, Codec::None, None);
+    assert!(!log.append(&timeless, EPOCH, NOW).unwrap().rolled);
+    assert!(!log.append(&timeless, EPOCH, NOW.saturating_add(1000)).unwrap().rolled);
+    assert!(log.append(&timeless, EPOCH, NOW.saturating_add(1001)).unwrap().rolled);
+}
+
+#[test]
+fn a_full_index_rolls_the_segment() {
+    let config = LogConfig { segment_index_bytes: 24, index_interval_bytes: 0, ..LogConfig::default() };
+    let (disk, mut log) = fresh(&config);
+    let stored: Vec<Stored> = (0..20).map(|_| append(&mut log, &batch(10), EPOCH)).collect();
+    assert!(log.segment_count() > 3);
+    drop(log);
+    check_index_files(&*disk, &stored);
+    assert_eq!(read_all(&open(&disk, &config, StopKind::Unclean).0).len(), 20);
+}
+
+#[test]
+fn append_time_is_set_and_told() {
+    let (_, mut log) = fresh(&small());
+    let mut builder = BatchBuilder::new();
+    builder.append(TimestampMs::new(5), None, None, &[HeaderView { key: b"h", value: None }]).unwrap();
+    let rules = BatchRules { timestamp_type: TimestampType::LogAppend, ..BatchRules::default() };
+    let checked = CheckedBatch::check(&builder.build().unwrap(), &rules, NOW).unwrap();
+    assert_eq!(log.append(&checked, EPOCH, NOW).unwrap().log_append_time, NOW);
+    let bytes = read_all(&log).remove(0);
+    assert_eq!(RecordIter::new(bytes).unwrap().next().unwrap().unwrap().timestamp, NOW);
+    assert_eq!(log.append(&batch(1), EPOCH, NOW).unwrap().log_append_time, TimestampMs::NONE);
+}
+
+#[test]
+fn ranges_stay_readable_when_the_log_is_deleted() {
+    let (disk, mut log) = fresh(&small());
+    let stored = append(&mut log, &batch(100), EPOCH);
+    let range = log.range(Offset::ZERO, log.end_offset(), 1000, true);
+    let mut deletion = log.into_deletion();
+    deletion.rename(std::path::Path::new("orders-0.0-delete")).unwrap();
+    assert!(Log::create(Arc::clone(&disk), dir(), small(), NOW).is_ok(), "the name is free at once");
+    deletion.run().unwrap();
+    assert_eq!(range.read().unwrap(), stored.bytes);
+}
+
+#[test]
+fn a_torn_tail_and_a_zero_filled_one_are_cut_off() {
+    for tail in [vec![0; 500], vec![9; 5], batch(100).stamped(Offset::new(3), EPOCH, NOW).to_bytes().to_vec()]
+    {
+        let (disk, mut log) = fresh(&small());
+        let stored: Vec<Bytes> = (0..3).map(|_| append(&mut log, &batch(100), EPOCH).bytes).collect();
+        drop(log);
+        let file = disk.open(&dir().join("00000000000000000000.log")).unwrap();
+        file.write_at(file.len(), &[IoSlice::new(&tail)]).unwrap();
+        // Also when the stop is called clean, wrongly.
+        let (log, recovered) = open(&disk, &small(), StopKind::Clean);
+        assert_eq!((recovered.truncated_bytes, recovered.was_not_clean), (tail.len() as u64, true));
+        assert_eq!(read_all(&log), stored);
+        assert_eq!(file.len(), log.size_bytes());
+    }
+}
+
+#[test]
+fn segments_after_a_damaged_one_go() {
+    let (disk, mut log) = fresh(&small());
+    let stored: Vec<Stored> = (0..12).map(|_| append(&mut log, &batch(400), EPOCH)).collect();
+    drop(log);
+    let file = disk.open(&dir().join(crate::segment::file_name(stored[4].segment, "log"))).unwrap();
+    let at = stored[5].position as u64 + 80;
+    file.write_at(at, &[IoSlice::new(&[0xff])]).unwrap();
+    let (mut log, recovered) = open(&disk, &small(), StopKind::Unclean);
+    assert_eq!((log.end_offset(), recovered.removed_segments), (Offset::new(5), 1));
+    assert_eq!(names(&*disk).len(), 6, "{:?}", names(&*disk));
+    assert_eq!(append(&mut log, &batch(10), EPOCH).header.base_offset, Offset::new(5));
+}
+
+#[test]
+fn terms_without_records_are_kept_and_those_of_lost_records_go() {
+    let (disk, mut log) = fresh(&small());
+    append(&mut log, &batch(10), LeaderEpoch::new(2));
+    log.assign_epoch(LeaderEpoch::new(5), Offset::new(1));
+    log.flush().unwrap();
+    append(&mut log, &batch(10), LeaderEpoch::new(6));
+    append(&mut log, &batch(10), LeaderEpoch::new(7));
+    log.flush().unwrap();
+    drop(log);
+    let file = disk.open(&dir().join("00000000000000000000.log")).unwrap();
+    file.set_len(file.len() / 3).unwrap();
+    let (log, _) = open(&disk, &small(), StopKind::Unclean);
+    let entry =
+        |epoch, start| EpochEntry { epoch: LeaderEpoch::new(epoch), start_offset: Offset::new(start) };
+    assert_eq!(log.end_offset(), Offset::new(1));
+    assert_eq!(log.epochs().entries()[0], entry(2, 0));
+    assert!(log.epochs().entries().iter().all(|entry| entry.start_offset <= log.end_offset()));
+    assert_eq!(log.end_offset_for(LeaderEpoch::new(2)), Some((LeaderEpoch::new(2), Offset::new(1))));
+}
+
+#[test]
+fn a_malformed_epoch_checkpoint_is_set_aside() {
+    let (disk, mut log) = fresh(&small());
+    append(&mut log, &batch(10), LeaderEpoch::new(2));
+    let epochs = log.epochs().clone();
+    log.close_clean().unwrap();
+    disk.write_atomic(&dir().join(crate::epochs::CHECKPOINT_NAME), b"nonsense").unwrap();
+    let (log, recovered) = open(&disk, &small(), StopKind::Clean);
+    assert!(recovered.epochs_malformed.is_some());
+    assert_eq!(log.epochs(), &epochs);
+}
+
+#[test]
+fn leftovers_and_orphans_are_removed() {
+    let (disk, log) = fresh(&small());
+    log.close_clean().unwrap();
+    for name in
+        ["leader-epoch-checkpoint.tmp", "00000000000000000000.log.deleted", "00000000000000000009.index"]
+    {
+        disk.create(&dir().join(name)).unwrap();
+    }
+    open(&disk, &small(), StopKind::Clean);
+    assert_eq!(names(&*disk), ["00000000000000000000.log"]);
+}
+
+#[test]
+fn offsets_in_a_gap_lead_to_the_next_batch() {
+    // As compaction leaves a log: batches at 0, 10 and, in the next segment, at 50.
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    disk.create_dir(dir()).unwrap();
+    let at = |offset: i64| {
+        let mut builder = BatchBuilder::new().base_offset(Offset::new(offset)).leader_epoch(EPOCH);
+        builder.append(NOW, None, None, &[]).unwrap();
+        builder.build().unwrap()
+    };
+    let first = [at(0), at(10)].concat();
+    let file = disk.create(&dir().join("00000000000000000000.log")).unwrap();
+    file.write_at(0, &[IoSlice::new(&first)]).unwrap();
+    let file = disk.create(&dir().join("00000000000000000050.log")).unwrap();
+    file.write_at(0, &[IoSlice::new(&at(50))]).unwrap();
+    let (log, recovered) = open(&disk, &small(), StopKind::Unclean);
+    assert_eq!(recovered.truncated_bytes, 0);
+    let read = |from: i64| log.range(Offset::new(from), Offset::MAX, 70, true).read().unwrap();
+    assert_eq!(read(1), at(10));
+    for from in [11, 49, 50] {
+        assert_eq!(read(from), at(50), "from {from}");
+    }
+    assert!(read(51).is_empty());
+    assert_eq!(log.exact_bytes(Offset::new(5), Offset::new(51)).unwrap(), 2 * at(0).len() as u64);
+}
+
+#[test]
+fn a_sync_handle_covers_what_was_there_when_it_was_taken() {
+    let (_, mut log) = fresh(&small());
+    assert!(!log.sync_handle().is_idle(), "the names of a new log");
+    append(&mut log, &batch(10), EPOCH);
+    let handle = log.sync_handle();
+    append(&mut log, &batch(10), EPOCH);
+    log.synced(handle.sync().unwrap());
+    assert_eq!((handle.upto(), log.synced_offset()), (Offset::new(1), Offset::new(1)));
+    let handle = log.sync_handle();
+    assert!(!handle.is_idle() && handle.dirs.is_empty() && handle.epochs.is_none(), "only bytes are new");
+    log.synced(handle.sync().unwrap());
+    assert!(log.sync_handle().is_idle());
+}

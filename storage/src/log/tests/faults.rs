@@ -1,0 +1,222 @@
+//! An error at every call, a power cut after every write.
+
+use std::{collections::BTreeSet, io, sync::Arc};
+
+use super::*;
+use crate::{
+    AppendError, LogError,
+    disk::{FaultDisk, FaultKind, Survivors, UnsyncedSector},
+};
+
+/// Small batches over several segments, a sync in the middle, a clean close, and more after it.
+fn scenario(disk: &Arc<dyn Disk>, acknowledged: &mut Vec<Bytes>) -> Result<(), LogError> {
+    let mut log = Log::create(Arc::clone(disk), dir(), small(), NOW)?;
+    append_some(&mut log, acknowledged, 8)?;
+    log.flush()?;
+    append_some(&mut log, acknowledged, 8)?;
+    log.close_clean()?;
+    let (mut log, _) = Log::open(Arc::clone(disk), dir(), small(), StopKind::Clean, NOW)?;
+    append_some(&mut log, acknowledged, 4)
+}
+
+fn append_some(log: &mut Log, acknowledged: &mut Vec<Bytes>, count: usize) -> Result<(), LogError> {
+    for n in 0..count {
+        let batch = batch(50 + 60 * n);
+        match log.append(&batch, EPOCH, NOW) {
+            Ok(appended) => {
+                let bytes = [&appended.header.to_bytes()[..], &batch.body()[..]].concat();
+                acknowledged.push(Bytes::from(bytes));
+            }
+            Err(AppendError::Failed(error)) => {
+                let end = log.end_offset();
+                assert!(matches!(log.append(&batch, EPOCH, NOW), Err(AppendError::Poisoned(_))));
+                assert!(matches!(log.flush(), Err(LogError::Poisoned(_))));
+                assert_eq!(log.end_offset(), end, "nothing of a failed append is visible");
+                return Err(error);
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    Ok(())
+}
+
+/// Reopens as after an unclean stop: all acknowledged batches are there, and at most one more, whole.
+fn assert_nothing_lost(disk: &Arc<dyn Disk>, acknowledged: &[Bytes], context: &str) {
+    if disk.list(dir()).is_err() {
+        assert!(acknowledged.is_empty(), "{context}");
+        return;
+    }
+    let (mut log, _) = open(disk, &small(), StopKind::Unclean);
+    let read = read_all(&log);
+    assert!(read.starts_with(acknowledged), "{context}: {} of {}", read.len(), acknowledged.len());
+    assert!(read.len() <= acknowledged.len() + 1, "{context}: at most the batch in doubt");
+    let end = log.end_offset();
+    assert_eq!(append(&mut log, &batch(1), EPOCH).header.base_offset, end, "{context}");
+}
+
+fn calls_of_a_run() -> u64 {
+    let disk = FaultDisk::in_memory();
+    let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    scenario(&as_disk, &mut Vec::new()).unwrap();
+    disk.calls()
+}
+
+#[test]
+fn an_error_at_any_call_loses_nothing_acknowledged() {
+    let kinds = [
+        FaultKind::Error(io::ErrorKind::Other),
+        FaultKind::TornWrite { keep_bytes: 0 },
+        FaultKind::TornWrite { keep_bytes: 5 },
+        FaultKind::TornWrite { keep_bytes: 90 },
+    ];
+    let calls = calls_of_a_run();
+    assert!(calls > 100, "the scenario has become trivial: {calls} calls");
+    for call in 0..calls {
+        for kind in kinds {
+            let disk = FaultDisk::in_memory();
+            disk.fail_at(call, kind);
+            let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+            let mut acknowledged = Vec::new();
+            let result = scenario(&as_disk, &mut acknowledged);
+            assert!(result.is_err(), "call {call} failed unnoticed");
+            assert_nothing_lost(&as_disk, &acknowledged, &format!("{kind:?} at call {call}"));
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_dies_for_good_loses_nothing_acknowledged() {
+    for call in 0..calls_of_a_run() {
+        let disk = FaultDisk::in_memory();
+        disk.die_at(call);
+        let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let mut acknowledged = Vec::new();
+        assert!(scenario(&as_disk, &mut acknowledged).is_err());
+        disk.heal();
+        assert_nothing_lost(&as_disk, &acknowledged, &format!("dead from call {call}"));
+    }
+}
+
+#[test]
+fn an_error_while_opening_leaves_the_log_to_be_opened_again() {
+    let disk = FaultDisk::in_memory();
+    let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut acknowledged = Vec::new();
+    scenario(&as_disk, &mut acknowledged).unwrap();
+    // Torn, so that opening has something to cut.
+    let last =
+        disk.list(dir()).unwrap().into_iter().rfind(|entry| base_of(&entry.name, "log").is_some()).unwrap();
+    let file = disk.open(&dir().join(last.name)).unwrap();
+    file.write_at(file.len(), &[io::IoSlice::new(&[9; 30])]).unwrap();
+    for step in 0.. {
+        let image: Arc<dyn Disk> = Arc::new(disk.crash(&Survivors::All).unwrap());
+        let broken = FaultDisk::adopt(&image).unwrap();
+        broken.fail_at(step, FaultKind::Error(io::ErrorKind::Other));
+        let as_broken: Arc<dyn Disk> = Arc::new(broken.clone());
+        let opened = Log::open(Arc::clone(&as_broken), dir(), small(), StopKind::Unclean, NOW);
+        let done = opened.is_ok();
+        drop(opened);
+        broken.heal();
+        assert_nothing_lost(&as_broken, &acknowledged, &format!("opening failed at call {step}"));
+        if done && step > 0 {
+            assert!(step > 20, "opening makes more calls than {step}");
+            break;
+        }
+    }
+}
+
+/// A power cut after each write of a small log: every subset of the unsynced sectors.
+#[test]
+fn a_power_cut_leaves_what_was_synced_and_whole_batches() {
+    let config = LogConfig { segment_bytes: 1 << 20, ..small() };
+    let disk = FaultDisk::in_memory();
+    let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut log = Log::create(Arc::clone(&as_disk), dir(), config.clone(), NOW).unwrap();
+    let mut written = Vec::new();
+    let mut images = 0;
+    for n in 0..9 {
+        let synced = written.len();
+        if n % 3 == 0 {
+            log.flush().unwrap();
+        }
+        let synced = if n % 3 == 0 { synced } else { n / 3 * 3 };
+        written.push(append(&mut log, &batch(100 + 200 * (n % 3)), EPOCH).bytes);
+        let unsynced = disk.unsynced_sectors();
+        assert!(unsynced.len() <= 8, "too many to try every subset");
+        for subset in 0u32..1 << unsynced.len() {
+            let chosen = unsynced.iter().enumerate().filter(|(at, _)| subset >> at & 1 == 1);
+            let spared: BTreeSet<UnsyncedSector> = chosen.map(|(_, sector)| sector.clone()).collect();
+            let image: Arc<dyn Disk> = Arc::new(disk.crash(&Survivors::Only(spared)).unwrap());
+            let (log, recovered) = open(&image, &config, StopKind::Unclean);
+            let read = read_all(&log);
+            assert!(
+                read.len() >= synced && written.starts_with(&read),
+                "batch {n}, subset {subset:b}: {recovered:?}"
+            );
+            images += 1;
+        }
+    }
+    assert!(images > 100);
+}
+
+/// The same over several segments, names included, as seeds decide: a prefix is left, and what was synced is in it.
+#[test]
+fn a_power_cut_over_several_segments_keeps_what_was_synced() {
+    let config = LogConfig { compacted_below: Offset::ZERO, ..small() };
+    for seed in 0..400 {
+        let disk = FaultDisk::in_memory();
+        let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let mut log = Log::create(Arc::clone(&as_disk), dir(), config.clone(), NOW).unwrap();
+        let mut written = Vec::new();
+        let mut synced = 0;
+        for n in 0..usize::try_from(seed % 40).unwrap() {
+            written.push(append(&mut log, &batch(40 + n * 17 % 400), EPOCH).bytes);
+            if n % 7 == 3 {
+                let handle = log.sync_handle();
+                let done = handle.sync().unwrap();
+                log.synced(done);
+                synced = written.len();
+            }
+        }
+        let image: Arc<dyn Disk> = Arc::new(disk.crash(&Survivors::Seed(seed)).unwrap());
+        if image.list(dir()).is_err() {
+            assert_eq!(synced, 0, "seed {seed}");
+            continue;
+        }
+        let (log, _) = open(&image, &config, StopKind::Unclean);
+        let read = read_all(&log);
+        assert!(read.starts_with(&written[..synced]), "seed {seed}");
+        assert!(written.starts_with(&read), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_clean_close_survives_a_power_cut() {
+    let disk = FaultDisk::in_memory();
+    let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut log = Log::create(Arc::clone(&as_disk), dir(), small(), NOW).unwrap();
+    let mut written = Vec::new();
+    append_some(&mut log, &mut written, 20).unwrap();
+    log.assign_epoch(LeaderEpoch::new(9), log.end_offset());
+    let epochs = log.epochs().clone();
+    log.close_clean().unwrap();
+    disk.sync_dir(std::path::Path::new("")).unwrap();
+    let image: Arc<dyn Disk> = Arc::new(disk.crash(&Survivors::None).unwrap());
+    let (log, recovered) = open(&image, &small(), StopKind::Clean);
+    assert_eq!(recovered, Recovered::default());
+    assert_eq!(read_all(&log), written);
+    assert_eq!(log.epochs(), &epochs, "also a term without records");
+}
+
+#[test]
+fn a_failed_sync_poisons_the_log() {
+    let disk = FaultDisk::in_memory();
+    let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut log = Log::create(Arc::clone(&as_disk), dir(), small(), NOW).unwrap();
+    append(&mut log, &batch(10), EPOCH);
+    disk.fail_at(disk.calls(), FaultKind::Error(io::ErrorKind::Other));
+    assert!(log.flush().is_err());
+    assert_eq!(log.synced_offset(), Offset::ZERO);
+    assert!(matches!(log.append(&batch(10), EPOCH, NOW), Err(AppendError::Poisoned(_))));
+    assert!(matches!(log.close_clean(), Err(LogError::Poisoned(_))));
+}

@@ -1,0 +1,288 @@
+//! Random histories: append, roll, read, search, sync, reopen clean and unclean, beside a plain list of batches.
+
+use std::{path::Path, sync::Arc};
+
+use proptest::{collection::vec, option, prelude::*, sample::Index};
+
+use super::*;
+use crate::{
+    EpochEntry, FoundTimestamp, LeaderEpochs, LogError,
+    batch::RecordIter,
+    disk::{DirEntry, File, MemoryDisk},
+};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append {
+        ago_ms: Vec<i64>,
+        value_bytes: usize,
+        codec: Codec,
+        producer: Option<(i64, i16)>,
+        next_term: bool,
+    },
+    Read {
+        from: Index,
+        bound: Index,
+        max_bytes: usize,
+        at_least_one: bool,
+    },
+    Search {
+        ago_ms: i64,
+        bound: Index,
+    },
+    Sync,
+    Reopen {
+        stop: StopKind,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let append = (
+        vec(0i64..2000, 1..5),
+        0usize..200,
+        prop::sample::select(&Codec::ALL[..]),
+        option::of((0i64..3, 0i16..2)),
+        proptest::bool::weighted(0.1),
+    );
+    let append = append.prop_map(|(ago_ms, value_bytes, codec, producer, next_term)| Step::Append {
+        ago_ms,
+        value_bytes,
+        codec,
+        producer,
+        next_term,
+    });
+    let read = (any::<Index>(), any::<Index>(), 0usize..3000, any::<bool>());
+    let read = read.prop_map(|(from, bound, max_bytes, at_least_one)| Step::Read {
+        from,
+        bound,
+        max_bytes,
+        at_least_one,
+    });
+    let search = (-10i64..2010, any::<Index>()).prop_map(|(ago_ms, bound)| Step::Search { ago_ms, bound });
+    let stop = prop::sample::select(&[StopKind::Clean, StopKind::Unclean][..]);
+    prop_oneof![
+        12 => append,
+        6 => read,
+        3 => search,
+        1 => Just(Step::Sync),
+        1 => stop.prop_map(|stop| Step::Reopen { stop }),
+    ]
+}
+
+#[derive(Default)]
+struct Model {
+    batches: Vec<Stored>,
+    epochs: LeaderEpochs,
+    term: i32,
+}
+
+impl Model {
+    fn end(&self) -> Offset {
+        self.batches.last().map_or(Offset::ZERO, |batch| batch.header.next_offset())
+    }
+
+    fn offset(&self, index: &Index) -> Offset {
+        let offsets = usize::try_from(self.end().get()).unwrap() + 2;
+        Offset::new(i64::try_from(index.index(offsets)).unwrap())
+    }
+
+    /// The batches a reader may have, of all segments.
+    fn readable(&self, from: Offset, bound: Offset) -> &[Stored] {
+        let first = self.batches.partition_point(|batch| batch.header.last_offset() < from);
+        let last = self.batches.partition_point(|batch| batch.header.last_offset() < bound);
+        if from < bound { &self.batches[first..last.max(first)] } else { &[] }
+    }
+
+    fn expected_read(&self, from: Offset, bound: Offset, max_bytes: usize, at_least_one: bool) -> Vec<u8> {
+        let readable = self.readable(from, bound);
+        let Some(first) = readable.first() else { return Vec::new() };
+        let of_segment = readable.iter().take_while(|batch| batch.segment == first.segment);
+        let mut bytes: Vec<u8> = of_segment.flat_map(|batch| batch.bytes.iter().copied()).collect();
+        if first.bytes.len() > max_bytes {
+            bytes.truncate(if at_least_one { first.bytes.len() } else { 0 });
+        } else {
+            bytes.truncate(max_bytes);
+        }
+        bytes
+    }
+
+    fn expected_search(&self, timestamp: TimestampMs, bound: Offset) -> Option<FoundTimestamp> {
+        let batches = self.batches.iter().flat_map(|batch| {
+            let epoch = batch.header.leader_epoch;
+            RecordIter::new(batch.bytes.clone()).unwrap().map(move |record| (record.unwrap(), epoch))
+        });
+        let (record, leader_epoch) = batches.into_iter().find(|(record, _)| record.timestamp >= timestamp)?;
+        let found = FoundTimestamp { timestamp: record.timestamp, offset: record.offset, leader_epoch };
+        Some(found).filter(|found| found.offset < bound)
+    }
+}
+
+fn run(disk: &Arc<dyn Disk>, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let config = small();
+    let mut model = Model::default();
+    let mut sequences = [[0i32; 2]; 3];
+    let mut log = Log::create(Arc::clone(disk), dir(), config.clone(), NOW).unwrap();
+    for step in steps {
+        match step {
+            Step::Append { ago_ms, value_bytes, codec, producer, next_term } => {
+                model.term += i32::from(next_term);
+                let producer = producer.map(|(id, epoch)| {
+                    let count = i32::try_from(ago_ms.len()).unwrap();
+                    let next = &mut sequences[usize::try_from(id).unwrap()][usize::try_from(epoch).unwrap()];
+                    (id, epoch, std::mem::replace(next, *next + count))
+                });
+                let times: Vec<i64> = ago_ms.iter().map(|ago| NOW.get() - ago).collect();
+                let epoch = LeaderEpoch::new(model.term);
+                let stored = append(&mut log, &batch_of(&times, value_bytes, codec, producer), epoch);
+                prop_assert_eq!(stored.header.base_offset, model.end());
+                model.epochs.assign(epoch, stored.header.base_offset);
+                model.batches.push(stored);
+            }
+            Step::Read { from, bound, max_bytes, at_least_one } => {
+                let (from, bound) = (model.offset(&from), model.offset(&bound));
+                let range = log.range(from, bound, max_bytes, at_least_one);
+                let read = range.read().unwrap();
+                let expected = model.expected_read(from, bound, max_bytes, at_least_one);
+                prop_assert_eq!(&read[..], &expected[..], "{} to {}", from, bound);
+                prop_assert!(read.is_empty() || !range.is_empty());
+                let exact: usize = model.readable(from, bound).iter().map(|batch| batch.bytes.len()).sum();
+                prop_assert_eq!(log.exact_bytes(from, bound).unwrap(), exact as u64);
+                let available = log.available_bytes(from, bound);
+                prop_assert!(available.at_least <= exact as u64 && exact as u64 <= available.at_most);
+                prop_assert!(available.at_most - available.at_least <= 2 * 2048);
+            }
+            Step::Search { ago_ms, bound } => {
+                let (timestamp, bound) = (TimestampMs::new(NOW.get() - ago_ms), model.offset(&bound));
+                let found = log.offset_for_timestamp(timestamp, bound).run().unwrap();
+                prop_assert_eq!(found, model.expected_search(timestamp, bound));
+                let latest = model.batches.iter().map(|batch| batch.header.max_timestamp).max();
+                let expected = latest.and_then(|latest| model.expected_search(latest, bound));
+                let found = log.max_timestamp_record(bound).and_then(|search| search.run().unwrap());
+                prop_assert_eq!(found, expected);
+            }
+            Step::Sync => log.flush().unwrap(),
+            Step::Reopen { stop } => {
+                let recovered;
+                match stop {
+                    StopKind::Clean => log.close_clean().unwrap(),
+                    StopKind::Unclean => drop(log),
+                }
+                (log, recovered) = open(disk, &config, stop);
+                prop_assert_eq!((recovered.truncated_bytes, recovered.was_not_clean), (0, false));
+                if stop == StopKind::Clean {
+                    prop_assert_eq!(recovered.rebuilt_indexes, 0);
+                    prop_assert!(log.sync_handle().files.is_empty());
+                }
+                check_index_files(&**disk, &model.batches);
+            }
+        }
+        prop_assert_eq!(log.end_offset(), model.end());
+        prop_assert_eq!(log.epochs(), &model.epochs);
+        prop_assert_eq!(log.producers(), &producers_of(&model.batches));
+    }
+    let all: Vec<Bytes> = model.batches.iter().map(|batch| batch.bytes.clone()).collect();
+    prop_assert_eq!(read_all(&log), all);
+    prop_assert_eq!(
+        log.size_bytes(),
+        model.batches.iter().map(|batch| batch.bytes.len() as u64).sum::<u64>()
+    );
+    drop(log);
+    // The epochs are told by the batches alone, too.
+    let _ = disk.remove_file(&dir().join(crate::epochs::CHECKPOINT_NAME));
+    let (log, _) = open(disk, &config, StopKind::Unclean);
+    let starts = |epochs: &[EpochEntry]| epochs.to_vec();
+    prop_assert_eq!(starts(log.epochs().entries()), starts(model.epochs.entries()));
+    check_index_files(&**disk, &model.batches);
+    Ok(())
+}
+
+/// The operating system's disk, below a directory of its own.
+#[cfg(unix)]
+#[derive(Debug)]
+struct Below(tempfile::TempDir, crate::disk::OsDisk);
+
+#[cfg(unix)]
+impl Disk for Below {
+    fn open(&self, path: &Path) -> std::io::Result<Arc<dyn File>> {
+        self.1.open(&self.0.path().join(path))
+    }
+    fn create(&self, path: &Path) -> std::io::Result<Arc<dyn File>> {
+        self.1.create(&self.0.path().join(path))
+    }
+    fn list(&self, dir: &Path) -> std::io::Result<Vec<DirEntry>> {
+        self.1.list(&self.0.path().join(dir))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        self.1.rename(&self.0.path().join(from), &self.0.path().join(to))
+    }
+    fn remove_file(&self, path: &Path) -> std::io::Result<()> {
+        self.1.remove_file(&self.0.path().join(path))
+    }
+    fn remove_dir_all(&self, dir: &Path) -> std::io::Result<()> {
+        self.1.remove_dir_all(&self.0.path().join(dir))
+    }
+    fn create_dir(&self, dir: &Path) -> std::io::Result<()> {
+        self.1.create_dir(&self.0.path().join(dir))
+    }
+    fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
+        self.1.sync_dir(&self.0.path().join(dir))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn a_log_in_memory_is_a_list_of_batches(steps in vec(step(), 1..80)) {
+        run(&(Arc::new(MemoryDisk::new()) as Arc<dyn Disk>), steps)?;
+    }
+}
+
+#[cfg(unix)]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_log_in_files_is_a_list_of_batches(steps in vec(step(), 1..80)) {
+        let disk = Below(tempfile::tempdir().unwrap(), crate::disk::OsDisk::new());
+        run(&(Arc::new(disk) as Arc<dyn Disk>), steps)?;
+    }
+
+    /// Whatever a file's bytes are changed to, opening uncleanly yields a log of whole batches: a prefix, or a prefix
+    /// and what the change left valid.
+    #[test]
+    fn a_damaged_log_opens_to_whole_batches(sizes in vec(0usize..300, 1..30), file in any::<Index>(), at in any::<Index>(), bytes in vec(any::<u8>(), 1..20), cut in any::<bool>(), stop in prop::sample::select(&[StopKind::Clean, StopKind::Unclean][..])) {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let mut log = Log::create(Arc::clone(&disk), dir(), small(), NOW).unwrap();
+        let stored: Vec<Stored> = sizes.iter().map(|size| append(&mut log, &batch(*size), EPOCH)).collect();
+        log.close_clean().unwrap();
+        let names = disk.list(dir()).unwrap();
+        let name = &names[file.index(names.len())].name;
+        let file = disk.open(&dir().join(name)).unwrap();
+        let at = at.index(usize::try_from(file.len()).unwrap() + 1) as u64;
+        if cut {
+            file.set_len(at).unwrap();
+        } else {
+            file.write_at(at, &[std::io::IoSlice::new(&bytes)]).unwrap();
+        }
+        let opened = Log::open(Arc::clone(&disk), dir(), small(), stop, NOW);
+        let (mut log, _) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Err(TestCaseError::fail(format!("{error:?}"))),
+        };
+        // After a clean stop contents are taken on trust, so only what an unclean start promises is looked at.
+        if stop == StopKind::Unclean {
+            let read = read_all(&log);
+            let damaged_log = base_of(name, "log").is_some();
+            prop_assert!(damaged_log || read.len() == stored.len());
+            for bytes in &read {
+                prop_assert!(stored.iter().any(|stored| stored.bytes.slice(16..) == bytes.slice(16..)));
+            }
+        } else if let Err(error) = log.range(log.start_offset(), log.end_offset(), 1 << 20, true).read() {
+            let corrupt = matches!(error, LogError::Corrupt { .. });
+            prop_assert!(corrupt, "{:?}", error);
+        }
+        let end = log.end_offset();
+        prop_assert_eq!(append(&mut log, &batch(10), EPOCH.next()).header.base_offset, end);
+    }
+}
