@@ -1,0 +1,591 @@
+//! The consumer as a pure machine: partitions are assigned, fetches go out, records come in.
+//!
+//! Call [`step`](ConsumerMachine::step) whenever something happened or [`deadline`](ConsumerMachine::deadline) has
+//! come, carry out the actions, give each answer to [`answer`](ConsumerMachine::answer), and take records with
+//! [`take`](ConsumerMachine::take). What answers mean is in [`super::answers`].
+//!
+//! Two places are kept for each partition: the position, up to which records were taken, and the place the next
+//! fetch begins at, which runs ahead of it by what is buffered. A seek, a reset or damage gives the partition a new
+//! incarnation: what is buffered or under way for the old one is dropped when it turns up.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use highwater_protocol::Text;
+use highwater_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
+use highwater_protocol::messages::{FetchRequest, ListOffsetsRequest};
+use highwater_storage::{LeaderEpoch, Offset, TimestampMs};
+
+use super::config::ConsumerConfig;
+use super::fetched::{Fetched, Position};
+use super::session::{FetchSession, Want};
+use crate::error::{Error, Result};
+use crate::exchange::{Action, Answer, Body, Failure, Peer, RequestId, RequestIds};
+use crate::metadata::{Metadata, MetadataConfig, NodeId, TopicPartition};
+use crate::record::ConsumedRecord;
+use crate::retry::Jitter;
+use crate::time::{Monotonic, Now};
+use crate::transport::embedded::Target;
+
+/// Where to begin reading a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    /// At this offset.
+    Offset(Offset),
+    /// At the first record there is.
+    Beginning,
+    /// Behind the last record there is.
+    End,
+    /// At the first record with this time or a later one; at the end when there is none.
+    Timestamp(TimestampMs),
+}
+
+/// How far a partition is read, and how far one could read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PartitionStatus {
+    /// The offset of the next record to be taken; `None` while it is being looked up.
+    pub position: Option<Offset>,
+    /// The end of what is replicated, as last heard.
+    pub high_watermark: Option<Offset>,
+    /// The end of what read committed may see, as last heard.
+    pub last_stable_offset: Option<Offset>,
+    /// The first offset there is, as last heard.
+    pub log_start_offset: Option<Offset>,
+    /// Whether nothing was left to read when the broker last answered.
+    pub at_end: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Assigned {
+    pub(super) incarnation: u64,
+    /// What must be looked up before anything can be fetched.
+    pub(super) lookup: Option<StartAt>,
+    pub(super) lookup_asked: bool,
+    pub(super) position: Option<Position>,
+    pub(super) ahead: Option<Position>,
+    pub(super) paused: bool,
+    /// Only a seek makes it go on.
+    pub(super) stopped: bool,
+    pub(super) failures: u32,
+    pub(super) not_before: Monotonic,
+    pub(super) high_watermark: Option<Offset>,
+    pub(super) last_stable_offset: Option<Offset>,
+    pub(super) log_start_offset: Option<Offset>,
+}
+
+#[derive(Debug)]
+pub(super) struct FetchUnderWay {
+    pub(super) id: RequestId,
+    pub(super) deadline: Monotonic,
+    /// What it can bring: for which incarnation, from where.
+    pub(super) asked: BTreeMap<TopicPartition, (u64, Offset)>,
+}
+
+#[derive(Debug)]
+pub(super) struct LookupUnderWay {
+    pub(super) node: NodeId,
+    pub(super) deadline: Monotonic,
+    pub(super) asked: BTreeMap<TopicPartition, u64>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    pub(super) session: FetchSession,
+    pub(super) fetch: Option<FetchUnderWay>,
+    pub(super) failures: u32,
+    pub(super) not_before: Monotonic,
+}
+
+/// What waits to be taken.
+#[derive(Debug)]
+pub(super) enum Ready {
+    Data(Fetched),
+    Problem { at: TopicPartition, incarnation: u64, error: Error },
+}
+
+/// A consumer of assigned partitions.
+#[derive(Debug)]
+pub struct ConsumerMachine {
+    pub(super) config: ConsumerConfig,
+    pub(super) metadata: Metadata,
+    pub(super) jitter: Jitter,
+    ids: RequestIds,
+    pub(super) assigned: BTreeMap<TopicPartition, Assigned>,
+    pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) lookups: BTreeMap<RequestId, LookupUnderWay>,
+    pub(super) ready: VecDeque<Ready>,
+    pub(super) buffered_bytes: usize,
+    incarnations: u64,
+    wake_at: Option<Monotonic>,
+}
+
+impl ConsumerMachine {
+    /// A consumer without partitions.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for options that cannot be.
+    pub fn new(config: ConsumerConfig, seed: u64) -> Result<Self> {
+        config.check()?;
+        let metadata = Metadata::new(MetadataConfig {
+            max_age: config.metadata_max_age,
+            backoff: config.backoff,
+            request_timeout: config.request_timeout,
+            allow_auto_create: config.allow_auto_create,
+        });
+        Ok(Self {
+            config,
+            metadata,
+            jitter: Jitter::from_seed(seed),
+            ids: RequestIds::default(),
+            assigned: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            lookups: BTreeMap::new(),
+            ready: VecDeque::new(),
+            buffered_bytes: 0,
+            incarnations: 0,
+            wake_at: None,
+        })
+    }
+
+    /// The options.
+    #[must_use]
+    pub const fn config(&self) -> &ConsumerConfig {
+        &self.config
+    }
+
+    /// Replaces the assignment. A partition that stays keeps its place.
+    pub fn assign(&mut self, partitions: impl IntoIterator<Item = (TopicPartition, StartAt)>) {
+        let wanted: BTreeMap<_, _> = partitions.into_iter().collect();
+        let topics: BTreeSet<&Text> = wanted.keys().map(|at| &at.topic).collect();
+        for at in self.assigned.keys().filter(|at| !topics.contains(&at.topic)) {
+            self.metadata.forget(&at.topic);
+        }
+        self.assigned.retain(|at, _| wanted.contains_key(at));
+        for (at, start) in wanted {
+            if !self.assigned.contains_key(&at) {
+                self.metadata.want(&at.topic);
+                self.assigned.insert(at.clone(), Assigned::default());
+                self.place(&at, start);
+            }
+        }
+        self.drop_stale();
+    }
+
+    /// Moves a partition's position.
+    ///
+    /// # Errors
+    /// [`Error::NotAssigned`].
+    pub fn seek(&mut self, at: &TopicPartition, start: StartAt) -> Result<()> {
+        self.assigned_mut(at)?;
+        self.place(at, start);
+        self.drop_stale();
+        Ok(())
+    }
+
+    /// Stops or resumes giving records of a partition. What is buffered is kept.
+    ///
+    /// # Errors
+    /// [`Error::NotAssigned`].
+    pub fn set_paused(&mut self, at: &TopicPartition, paused: bool) -> Result<()> {
+        self.assigned_mut(at)?.paused = paused;
+        Ok(())
+    }
+
+    fn assigned_mut(&mut self, at: &TopicPartition) -> Result<&mut Assigned> {
+        let not_assigned = || Error::NotAssigned { topic: (*at.topic).into(), partition: at.partition };
+        self.assigned.get_mut(at).ok_or_else(not_assigned)
+    }
+
+    /// Gives a partition a new place and a new incarnation.
+    pub(super) fn place(&mut self, at: &TopicPartition, start: StartAt) {
+        self.incarnations += 1;
+        let incarnation = self.incarnations;
+        let Some(assigned) = self.assigned.get_mut(at) else { return };
+        let position = match start {
+            StartAt::Offset(offset) => Some(Position { offset, epoch: LeaderEpoch::NONE }),
+            _ => None,
+        };
+        *assigned = Assigned {
+            incarnation,
+            lookup: position.is_none().then_some(start),
+            position,
+            ahead: position,
+            paused: assigned.paused,
+            failures: assigned.failures,
+            not_before: assigned.not_before,
+            high_watermark: assigned.high_watermark,
+            last_stable_offset: assigned.last_stable_offset,
+            log_start_offset: assigned.log_start_offset,
+            ..Assigned::default()
+        };
+    }
+
+    fn is_current(&self, at: &TopicPartition, incarnation: u64) -> bool {
+        self.assigned.get(at).is_some_and(|assigned| assigned.incarnation == incarnation)
+    }
+
+    fn drop_stale(&mut self) {
+        let ready = std::mem::take(&mut self.ready);
+        self.ready = ready
+            .into_iter()
+            .filter(|ready| match ready {
+                Ready::Data(fetched) => self.is_current(&fetched.at, fetched.incarnation),
+                Ready::Problem { at, incarnation, .. } => self.is_current(at, *incarnation),
+            })
+            .collect();
+        let data =
+            self.ready.iter().map(|ready| if let Ready::Data(data) = ready { data.size_bytes } else { 0 });
+        self.buffered_bytes = data.sum();
+    }
+
+    /// How a partition stands.
+    ///
+    /// # Errors
+    /// [`Error::NotAssigned`].
+    pub fn status(&self, at: &TopicPartition) -> Result<PartitionStatus> {
+        let Some(assigned) = self.assigned.get(at) else {
+            return Err(Error::NotAssigned { topic: (*at.topic).into(), partition: at.partition });
+        };
+        let end = match self.config.isolation {
+            super::Isolation::ReadUncommitted => assigned.high_watermark,
+            super::Isolation::ReadCommitted => assigned.last_stable_offset,
+        };
+        let position = assigned.position.map(|position| position.offset);
+        Ok(PartitionStatus {
+            position,
+            high_watermark: assigned.high_watermark,
+            last_stable_offset: assigned.last_stable_offset,
+            log_start_offset: assigned.log_start_offset,
+            at_end: position.zip(end).is_some_and(|(position, end)| position >= end),
+        })
+    }
+
+    /// The assigned partitions.
+    pub fn assignment(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.assigned.keys()
+    }
+
+    /// Whether every assigned partition that is not paused was read to its end.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.ready.is_empty()
+            && self
+                .assigned
+                .iter()
+                .filter(|(_, assigned)| !assigned.paused)
+                .all(|(at, _)| self.status(at).is_ok_and(|status| status.at_end))
+    }
+
+    /// Takes what has come, at most `max_records`, in the order it came.
+    ///
+    /// # Errors
+    /// What went wrong with a partition, at the place in the order where it did.
+    pub fn take(&mut self, max_records: usize) -> Result<Vec<ConsumedRecord>> {
+        let mut taken = Vec::new();
+        let mut at_ready = 0;
+        while at_ready < self.ready.len() && taken.len() < max_records {
+            let at = match &self.ready[at_ready] {
+                Ready::Data(fetched) => &fetched.at,
+                Ready::Problem { at, .. } => at,
+            };
+            let Some(assigned) = self.assigned.get_mut(at) else { unreachable!("what is stale was dropped") };
+            if assigned.paused {
+                at_ready += 1;
+                continue;
+            }
+            let Ready::Data(fetched) = &mut self.ready[at_ready] else {
+                return self.stop_at_problem(at_ready, taken);
+            };
+            let Some(position) = &mut assigned.position else { unreachable!("fetched from a position") };
+            let damage = loop {
+                if taken.len() == max_records {
+                    return Ok(taken);
+                }
+                match fetched.next(position, &self.config) {
+                    Ok(Some(record)) => taken.push(record),
+                    Ok(None) => break None,
+                    Err(damage) => break Some(damage),
+                }
+            };
+            self.buffered_bytes -= fetched.size_bytes;
+            if let Some(damage) = damage {
+                let (at, offset) = (fetched.at.clone(), damage.base_offset);
+                let position = *position;
+                self.ready.remove(at_ready);
+                self.damaged(&at, position, offset, &damage.detail);
+                continue;
+            }
+            self.ready.remove(at_ready);
+        }
+        Ok(taken)
+    }
+
+    fn stop_at_problem(
+        &mut self,
+        at_ready: usize,
+        taken: Vec<ConsumedRecord>,
+    ) -> Result<Vec<ConsumedRecord>> {
+        if taken.is_empty()
+            && let Some(Ready::Problem { error, .. }) = self.ready.remove(at_ready)
+        {
+            return Err(error);
+        }
+        Ok(taken)
+    }
+
+    /// The position stays before the damage; the partition is fetched again from there, in a while.
+    fn damaged(&mut self, at: &TopicPartition, position: Position, offset: Offset, detail: &str) {
+        self.place(at, StartAt::Offset(position.offset));
+        self.drop_stale();
+        let error = Error::Corrupt {
+            topic: (*at.topic).into(),
+            partition: at.partition,
+            offset: offset.get(),
+            detail: detail.into(),
+        };
+        self.problem(at, error);
+    }
+
+    pub(super) fn problem(&mut self, at: &TopicPartition, error: Error) {
+        let incarnation = self.assigned.get(at).map_or(0, |assigned| assigned.incarnation);
+        self.ready.push_back(Ready::Problem { at: at.clone(), incarnation, error });
+    }
+
+    /// Whether there is something to take.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        self.ready.iter().any(|ready| {
+            let (Ready::Data(Fetched { at, .. }) | Ready::Problem { at, .. }) = ready;
+            self.assigned.get(at).is_some_and(|assigned| !assigned.paused)
+        })
+    }
+
+    /// When [`step`](Self::step) is next due.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Monotonic> {
+        self.wake_at
+    }
+
+    fn wake_by(&mut self, at: Option<Monotonic>) {
+        self.wake_at = match (self.wake_at, at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+
+    /// Does what is due.
+    pub fn step(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let now = now.monotonic;
+        self.wake_at = None;
+        self.expire_requests(now, actions);
+        if !self.assigned.is_empty() {
+            self.look_up(now, actions);
+            self.fetch(now, actions);
+        }
+        self.metadata.step(now, &mut self.ids, &mut self.jitter, actions);
+        self.wake_by(self.metadata.deadline());
+    }
+
+    fn expire_requests(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
+        let fetches =
+            self.nodes.iter().filter_map(|(node, state)| Some((*node, state.fetch.as_ref()?.deadline)));
+        let lookups = self.lookups.values().map(|lookup| (lookup.node, lookup.deadline));
+        let all: Vec<_> = fetches.chain(lookups).collect();
+        let late: BTreeSet<NodeId> =
+            all.iter().filter(|(_, deadline)| *deadline <= now).map(|(node, _)| *node).collect();
+        for (node, deadline) in all {
+            if !late.contains(&node) {
+                self.wake_by(Some(deadline));
+            }
+        }
+        for node in late {
+            actions.push(Action::Disconnect(Peer::Node(node)));
+            let silent: Arc<str> = format!("no answer within {:?}", self.config.request_timeout).into();
+            let fetch = self.nodes.get(&node).and_then(|state| Some(state.fetch.as_ref()?.id));
+            let lookups = self.lookups.iter().filter(|(_, lookup)| lookup.node == node).map(|(id, _)| *id);
+            for id in lookups.chain(fetch).collect::<Vec<_>>() {
+                self.unanswered(now, id, &Failure::Lost(Arc::clone(&silent)));
+            }
+        }
+    }
+
+    /// The partition's leader, if it may be asked something now.
+    fn reachable_leader(&mut self, now: Monotonic, at: &TopicPartition) -> Option<NodeId> {
+        let Some(node) = self.metadata.image().leader(&at.topic, at.partition) else {
+            self.metadata.suspect();
+            return None;
+        };
+        let not_before = self.nodes.entry(node).or_default().not_before;
+        if not_before > now {
+            self.wake_by(Some(not_before));
+            return None;
+        }
+        Some(node)
+    }
+
+    /// Asks leaders for the offsets that positions wait for.
+    fn look_up(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
+        let waiting = |assigned: &Assigned| assigned.lookup.is_some() && !assigned.lookup_asked;
+        let mut by_node: BTreeMap<NodeId, BTreeMap<TopicPartition, u64>> = BTreeMap::new();
+        let all: Vec<_> = self.assigned.iter().filter(|(_, assigned)| waiting(assigned)).collect();
+        let all: Vec<_> = all
+            .into_iter()
+            .map(|(at, assigned)| (at.clone(), assigned.incarnation, assigned.not_before))
+            .collect();
+        for (at, incarnation, not_before) in all {
+            if not_before > now {
+                self.wake_by(Some(not_before));
+            } else if let Some(node) = self.reachable_leader(now, &at) {
+                by_node.entry(node).or_default().insert(at, incarnation);
+            }
+        }
+        for (node, asked) in by_node {
+            let Some(address) = self.metadata.image().brokers.get(&node).cloned() else { continue };
+            let request = self.lookup_request(asked.keys());
+            let id = self.ids.next();
+            let deadline = now + self.config.request_timeout;
+            self.lookups.insert(id, LookupUnderWay { node, deadline, asked });
+            self.wake_by(Some(deadline));
+            let target = Target::Broker(address);
+            actions.push(Action::Send {
+                id,
+                peer: Peer::Node(node),
+                target,
+                body: Body::ListOffsets(request),
+            });
+        }
+    }
+
+    fn lookup_request<'a>(&mut self, asked: impl Iterator<Item = &'a TopicPartition>) -> ListOffsetsRequest {
+        let mut topics: Vec<ListOffsetsTopic> = Vec::new();
+        for at in asked {
+            let leader_epoch = self
+                .metadata
+                .image()
+                .partition(&at.topic, at.partition)
+                .map_or(-1, |image| image.leader_epoch);
+            let Some(assigned) = self.assigned.get_mut(at) else { continue };
+            assigned.lookup_asked = true;
+            let timestamp = match assigned.lookup {
+                Some(StartAt::Timestamp(time)) => time.get(),
+                Some(StartAt::Beginning) => EARLIEST,
+                _ => LATEST,
+            };
+            let partition = ListOffsetsPartition {
+                partition_index: at.partition,
+                current_leader_epoch: leader_epoch,
+                timestamp,
+            };
+            match topics.last_mut().filter(|topic| topic.name == at.topic) {
+                Some(topic) => topic.partitions.push(partition),
+                None => topics.push(ListOffsetsTopic { name: at.topic.clone(), partitions: vec![partition] }),
+            }
+        }
+        ListOffsetsRequest {
+            replica_id: -1,
+            isolation_level: self.config.isolation.on_the_wire(),
+            topics,
+            ..ListOffsetsRequest::default()
+        }
+    }
+
+    /// One fetch at a time to each broker that leads something we want more of.
+    fn fetch(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
+        if self.buffered_bytes >= self.config.prefetch_bytes {
+            return;
+        }
+        let mut by_node: BTreeMap<NodeId, Vec<TopicPartition>> = BTreeMap::new();
+        let fetchable =
+            |assigned: &Assigned| !assigned.paused && !assigned.stopped && assigned.ahead.is_some();
+        let all: Vec<_> = self.assigned.iter().filter(|(_, assigned)| fetchable(assigned)).collect();
+        let all: Vec<_> = all.into_iter().map(|(at, assigned)| (at.clone(), assigned.not_before)).collect();
+        for (at, not_before) in all {
+            if not_before > now {
+                self.wake_by(Some(not_before));
+            } else if let Some(node) = self.reachable_leader(now, &at) {
+                by_node.entry(node).or_default().push(at);
+            }
+        }
+        for (node, partitions) in by_node {
+            if self.nodes.get(&node).is_none_or(|state| state.fetch.is_none()) {
+                self.fetch_from(now, node, partitions, actions);
+            }
+        }
+    }
+
+    fn fetch_from(
+        &mut self,
+        now: Monotonic,
+        node: NodeId,
+        partitions: Vec<TopicPartition>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(address) = self.metadata.image().brokers.get(&node).cloned() else { return };
+        let mut wanted = BTreeMap::new();
+        let mut asked = BTreeMap::new();
+        // Where we do not know yet how far the log goes, the broker is to answer at once and say it.
+        let mut knows_all_ends = true;
+        for at in partitions {
+            let image = self.metadata.image();
+            let leader_epoch =
+                image.partition(&at.topic, at.partition).map_or(-1, |image| image.leader_epoch);
+            let topic_id = image.topic_id(&at.topic);
+            let Some(assigned) = self.assigned.get(&at) else { continue };
+            let Some(ahead) = assigned.ahead else { continue };
+            knows_all_ends &= assigned.high_watermark.is_some();
+            let want = Want {
+                topic_id,
+                leader_epoch,
+                offset: ahead.offset.get(),
+                last_fetched_epoch: ahead.epoch.get(),
+                max_bytes: self.config.partition_max_bytes,
+            };
+            wanted.insert(at.clone(), want);
+            asked.insert(at, (assigned.incarnation, ahead.offset));
+        }
+        let id = self.ids.next();
+        let deadline = now + self.config.request_timeout;
+        let state = self.nodes.entry(node).or_default();
+        let session = state.session.request(wanted);
+        state.fetch = Some(FetchUnderWay { id, deadline, asked });
+        self.wake_by(Some(deadline));
+        let max_wait = if knows_all_ends { self.config.fetch_max_wait.as_millis() } else { 0 };
+        let request = FetchRequest {
+            max_wait_ms: i32::try_from(max_wait).unwrap_or(i32::MAX),
+            min_bytes: self.config.fetch_min_bytes,
+            max_bytes: self.config.fetch_max_bytes,
+            isolation_level: self.config.isolation.on_the_wire(),
+            session_id: session.id,
+            session_epoch: session.epoch,
+            topics: session.topics,
+            forgotten_topics_data: session.forgotten,
+            ..FetchRequest::default()
+        };
+        let target = Target::Broker(address);
+        actions.push(Action::Send { id, peer: Peer::Node(node), target, body: Body::Fetch(request) });
+    }
+
+    /// Takes an answer, or its absence.
+    pub fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>) {
+        let now = now.monotonic;
+        match answer {
+            Ok(Answer::Metadata(response)) => {
+                self.metadata.answer(now, id, Ok(response), &mut self.jitter);
+                self.report_refused_topics();
+            }
+            Ok(Answer::Fetch(response)) => self.answer_fetch(now, id, response),
+            Ok(Answer::ListOffsets(response)) => self.answer_lookup(now, id, response),
+            Ok(Answer::InitProducerId(_) | Answer::Produce(_)) => {}
+            Err(failure) => {
+                if !self.metadata.answer(now, id, Err(failure.clone()), &mut self.jitter) {
+                    self.unanswered(now, id, &failure);
+                }
+            }
+        }
+    }
+}
+
+/// ListOffsets' special times.
+pub(crate) const LATEST: i64 = -1;
+pub(crate) const EARLIEST: i64 = -2;
+pub(crate) const MAX_TIMESTAMP: i64 = -3;

@@ -1,0 +1,194 @@
+//! What can go wrong, said so that one can act on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use highwater_protocol::ErrorCode;
+
+/// The client's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the client.
+///
+/// It is cheap to clone: one failure of a batch is told to each of its records.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The broker refused, and trying again would not help.
+    #[error("{what} was refused: {code}: {}{}", code.message(), detail.as_deref().map(|d| format!(" ({d})")).unwrap_or_default())]
+    Refused {
+        /// What was asked.
+        what: Arc<str>,
+        /// Kafka's error code.
+        code: ErrorCode,
+        /// What the broker added.
+        detail: Option<Arc<str>>,
+        /// Whether the record may have been stored nevertheless (an earlier attempt was never answered).
+        possibly_stored: bool,
+    },
+    /// It took longer than the timeout allows.
+    #[error("{what} was not done within {after:?}{}{}", if *possibly_stored { "; the record may be stored nevertheless" } else { "" }, last.as_deref().map(|l| format!(" (last: {l})")).unwrap_or_default())]
+    TimedOut {
+        /// What was asked.
+        what: Arc<str>,
+        /// The timeout that ran out.
+        after: Duration,
+        /// Whether the record may have been stored nevertheless: it was sent, and no answer told otherwise.
+        possibly_stored: bool,
+        /// The last failure met on the way.
+        last: Option<Arc<str>>,
+    },
+    /// No connection, or one that broke while a request waited for its answer.
+    #[error("connection to {address}: {cause}")]
+    Connection {
+        /// Whom we spoke with.
+        address: Arc<str>,
+        /// What happened.
+        cause: Arc<str>,
+    },
+    /// The broker does not offer the request, or none of the versions known here.
+    #[error("the broker offers no version of {api} this client knows")]
+    UnsupportedApi {
+        /// The request.
+        api: Arc<str>,
+    },
+    /// The broker sent what the protocol does not allow.
+    #[error("{address} broke the protocol: {detail}")]
+    Protocol {
+        /// Who did.
+        address: Arc<str>,
+        /// How.
+        detail: Arc<str>,
+    },
+    /// The topic has no such partition.
+    #[error("topic {topic} has partitions 0 to {}, not {partition}", count - 1)]
+    NoSuchPartition {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition asked for.
+        partition: i32,
+        /// How many there are.
+        count: i32,
+    },
+    /// The record alone exceeds what one batch or request may hold.
+    #[error("a record of {bytes} bytes exceeds the limit of {limit}")]
+    RecordTooLarge {
+        /// An upper bound of its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The producer's buffer is full at the moment.
+    #[error("the producer's buffer of {limit} bytes is full")]
+    BufferFull {
+        /// `buffer_bytes`.
+        limit: usize,
+    },
+    /// The topic's partitions are not known yet.
+    #[error("the partitions of topic {topic} are not known yet")]
+    TopicNotKnownYet {
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// A batch could not be built.
+    #[error("a batch could not be built: {detail}")]
+    Batch {
+        /// Why.
+        detail: Arc<str>,
+        /// Whether its records may have been stored nevertheless.
+        possibly_stored: bool,
+    },
+    /// The position is not in the log, and the reset policy is to say so.
+    #[error("offset {offset} of {topic}-{partition} is out of range")]
+    OffsetOutOfRange {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// The position.
+        offset: i64,
+    },
+    /// The log was truncated below the position, and the reset policy is to say so.
+    #[error(
+        "the log of {topic}-{partition} was truncated: it diverges from offset {diverging_offset}, the position is {offset}"
+    )]
+    LogTruncated {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// The position.
+        offset: i64,
+        /// Where the logs part.
+        diverging_offset: i64,
+    },
+    /// What was fetched is damaged. The position stays where it is: seek past it to go on.
+    #[error("the data of {topic}-{partition} at offset {offset} is damaged: {detail}")]
+    Corrupt {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// The base offset of the damaged batch, or the position when that cannot be read.
+        offset: i64,
+        /// What was found.
+        detail: Arc<str>,
+    },
+    /// The partition is not assigned to this consumer.
+    #[error("{topic}-{partition} is not assigned to this consumer")]
+    NotAssigned {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+    },
+    /// An option has a value that cannot be.
+    #[error("{option}: {problem}")]
+    Config {
+        /// The option.
+        option: &'static str,
+        /// What is wrong with it.
+        problem: Arc<str>,
+    },
+    /// The client, producer or consumer was closed.
+    #[error("closed")]
+    Closed {
+        /// Whether the record may have been stored nevertheless.
+        possibly_stored: bool,
+    },
+}
+
+impl Error {
+    /// The broker's error code, where there is one.
+    #[must_use]
+    pub const fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// Whether a record whose delivery failed so may be in the log nevertheless.
+    #[must_use]
+    pub const fn possibly_stored(&self) -> bool {
+        match self {
+            Self::Refused { possibly_stored, .. }
+            | Self::TimedOut { possibly_stored, .. }
+            | Self::Batch { possibly_stored, .. }
+            | Self::Closed { possibly_stored } => *possibly_stored,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn refused(what: impl Into<Arc<str>>, code: ErrorCode, detail: Option<&str>) -> Self {
+        Self::Refused { what: what.into(), code, detail: detail.map(Into::into), possibly_stored: false }
+    }
+
+    pub(crate) fn timed_out(what: impl Into<Arc<str>>, after: Duration, last: Option<Arc<str>>) -> Self {
+        Self::TimedOut { what: what.into(), after, possibly_stored: false, last }
+    }
+
+    pub(crate) fn config(option: &'static str, problem: impl Into<Arc<str>>) -> Self {
+        Self::Config { option, problem: problem.into() }
+    }
+}

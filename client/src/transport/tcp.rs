@@ -1,0 +1,89 @@
+//! Frames over TCP: four bytes of size, then the frame.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use highwater_protocol::Segments;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+
+use super::{Link, Sink, Source};
+use crate::metadata::BrokerAddress;
+
+/// What is read at once when nothing is known of the next frame.
+const READ_AHEAD_BYTES: usize = 32 * 1024;
+
+/// Connects; writing gets a task of its own, so that a full socket never holds back reading.
+pub(crate) async fn open(
+    address: &BrokerAddress,
+    connect_timeout: Duration,
+    max_response_bytes: usize,
+) -> io::Result<Link> {
+    let connecting = TcpStream::connect((address.host.as_str(), address.port));
+    let stream = tokio::time::timeout(connect_timeout, connecting).await.map_err(|_| {
+        io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {connect_timeout:?}"))
+    })??;
+    stream.set_nodelay(true)?;
+    let (read, write) = stream.into_split();
+    let (frames_in, frames_out) = mpsc::unbounded_channel();
+    tokio::spawn(write_frames(write, frames_out));
+    Ok(Link {
+        sink: Sink::Tcp(frames_in),
+        source: Source::Tcp(FrameReader { read, buffer: BytesMut::new(), max_response_bytes }),
+    })
+}
+
+/// Ends when the connection is dropped or the socket fails; the reader learns of a failure from the socket itself.
+async fn write_frames(mut socket: OwnedWriteHalf, mut frames: mpsc::UnboundedReceiver<Segments>) {
+    while let Some(mut frame) = frames.recv().await {
+        if socket.write_all_buf(&mut frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Cuts what a socket delivers into response frames.
+pub(crate) struct FrameReader {
+    read: OwnedReadHalf,
+    buffer: BytesMut,
+    max_response_bytes: usize,
+}
+
+impl FrameReader {
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        loop {
+            let missing = match self.buffer.first_chunk::<4>() {
+                None => 4 - self.buffer.len(),
+                Some(size) => {
+                    let size = self.checked_size(i32::from_be_bytes(*size))?;
+                    if self.buffer.len() >= 4 + size {
+                        self.buffer.advance(4);
+                        return Ok(Some(self.buffer.split_to(size).freeze()));
+                    }
+                    4 + size - self.buffer.len()
+                }
+            };
+            self.buffer.reserve(missing.max(READ_AHEAD_BYTES));
+            if self.read.read_buf(&mut self.buffer).await? == 0 {
+                return if self.buffer.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
+            }
+        }
+    }
+
+    fn checked_size(&self, size: i32) -> io::Result<usize> {
+        usize::try_from(size).ok().filter(|size| *size <= self.max_response_bytes).ok_or_else(|| {
+            let limit = self.max_response_bytes;
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("a response of {size} bytes, the limit is {limit}"),
+            )
+        })
+    }
+}
