@@ -5,7 +5,7 @@
 //! defaults are Kafka's, with one exception: a nullable field is `None` by default, where Kafka's own classes start
 //! some of them empty.
 //!
-//! To add an API: a file here, its `mod` line, and its line in the table below.
+//! To add an API: a file here, its `mod` and `use` lines, and its line in the table below.
 
 pub mod api_versions;
 pub mod create_topics;
