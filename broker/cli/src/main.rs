@@ -1,2 +1,42 @@
-//! The program highwater.
-fn main() {}
+//! The program `highwater`: a broker, and tools for any broker that speaks the Kafka protocol. A file a command.
+
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A small log broker with Apache Kafka's protocol, file format and delivery guarantees.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+    /// How much to log on standard error: off, error, warn, info, debug or trace, also by module as in
+    /// `info,highwater::runtime=debug`.
+    #[arg(long, global = true, value_name = "FILTER", default_value = "warn", env = "HIGHWATER_LOG")]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+}
+
+fn main() -> ExitCode {
+    match run(Program::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("highwater: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(program: Program) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::builder().parse(&program.log)?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match program.command {
+        Command::Serve(serve) => serve.run(),
+    }
+}

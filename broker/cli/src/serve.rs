@@ -1,0 +1,272 @@
+//! `highwater serve`: runs the broker until it is told to stop.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use highwater::{BrokerConfig, Cluster, ClusterBuilder};
+
+/// Where the broker listens unless told otherwise: both loopback addresses, for clients that resolve `localhost` either
+/// way.
+const DEFAULT_LISTEN: [&str; 2] = ["127.0.0.1:9092", "[::1]:9092"];
+/// How often to look whether the parent is still there.
+const PARENT_CHECK: Duration = Duration::from_millis(250);
+
+/// Run the broker.
+///
+/// Listens on port 9092 of both loopback addresses and keeps its data in ./highwater-data, unless told otherwise. Ctrl-C
+/// or SIGTERM stops it in good order.
+#[derive(Debug, Args)]
+#[command(after_help = settings_help())]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// What clients are told to connect to, in place of the address at which they reached the broker; needed behind a
+    /// published container port.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    advertise: Option<String>,
+    /// How many nodes to run. This version runs one.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=1))]
+    nodes: u8,
+    /// The folder to keep data in; made if it does not exist.
+    #[arg(long, value_name = "DIR", default_value = "highwater-data", conflicts_with = "memory")]
+    data_dir: PathBuf,
+    /// Keep everything in memory; nothing is left when the broker ends.
+    #[arg(long)]
+    memory: bool,
+    /// A file of settings, KEY=VALUE a line, as Kafka's server.properties.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting; may be given several times, and wins over the file.
+    #[arg(short = 'c', value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// When the broker is ready, write where it listens to this file as JSON, or to standard output for '-'.
+    #[arg(long, value_name = "FILE|-")]
+    ready_json: Option<String>,
+    /// End when the process that started this one ends.
+    #[arg(long)]
+    exit_with_parent: bool,
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.serve())
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        // Before anything is said of being ready, so that a signal then already stops in good order.
+        let stop = Stop::new(self.exit_with_parent)?;
+        let cluster = self.builder()?.start().await?;
+        let listening = self.listen(&cluster).await?;
+        self.tell_ready(&cluster, &listening)?;
+        stop.wait().await;
+        cluster.stop().await.context("the data folder could not be written to disk as a whole")
+    }
+
+    fn builder(&self) -> anyhow::Result<ClusterBuilder> {
+        let mut builder = Cluster::builder();
+        if !self.memory {
+            builder = builder.folder(&self.data_dir);
+        }
+        if let Some(advertise) = &self.advertise {
+            let (host, port) = split_host(advertise)?;
+            builder = builder.advertise(host, port);
+        }
+        for (key, value) in self.settings()? {
+            builder = builder.set(&key, &value);
+        }
+        Ok(builder)
+    }
+
+    fn settings(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let mut settings = Vec::new();
+        if let Some(path) = &self.config {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            for (place, line) in text.lines().enumerate() {
+                let line = line.trim();
+                if !line.is_empty() && !line.starts_with(['#', '!']) {
+                    let pair = split_setting(line);
+                    settings.push(pair.with_context(|| format!("{} line {}", path.display(), place + 1))?);
+                }
+            }
+        }
+        for pair in &self.set {
+            settings.push(split_setting(pair)?);
+        }
+        Ok(settings)
+    }
+
+    async fn listen(&self, cluster: &Cluster) -> anyhow::Result<Vec<SocketAddr>> {
+        let Some(listen) = &self.listen else {
+            let addresses: Vec<_> = DEFAULT_LISTEN.iter().filter_map(|text| text.parse().ok()).collect();
+            return match cluster.listen_at(&addresses).await {
+                // A machine without IPv6 has one loopback address.
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                    listen_at(cluster, &addresses[..1], DEFAULT_LISTEN[0]).await
+                }
+                Err(error) => Err(cannot_listen(error, DEFAULT_LISTEN[0])),
+                Ok(listening) => Ok(listening),
+            };
+        };
+        let addresses = listen.to_socket_addrs().with_context(|| format!("{listen} is no HOST:PORT"))?;
+        listen_at(cluster, &addresses.take(1).collect::<Vec<_>>(), listen).await
+    }
+
+    fn tell_ready(&self, cluster: &Cluster, listening: &[SocketAddr]) -> anyhow::Result<()> {
+        let places: Vec<_> = listening.iter().map(ToString::to_string).collect();
+        let place = places.join(" and ");
+        let json = serde_json::json!({
+            "nodes": [{ "id": 0, "listen": places.first() }],
+            "cluster_id": cluster.id(),
+            "pid": std::process::id(),
+        });
+        match self.ready_json.as_deref() {
+            Some("-") => println!("{json}"),
+            Some(path) => write_whole(path, &format!("{json}\n")).with_context(|| path.to_owned())?,
+            None => {}
+        }
+        if self.ready_json.as_deref() != Some("-") {
+            let data = if self.memory {
+                "in memory".to_owned()
+            } else {
+                format!("data in {}", self.data_dir.display())
+            };
+            println!("highwater {}: node 0 listens on {place} ({data})", env!("CARGO_PKG_VERSION"));
+        }
+        Ok(io::stdout().flush()?)
+    }
+}
+
+async fn listen_at(
+    cluster: &Cluster,
+    addresses: &[SocketAddr],
+    asked: &str,
+) -> anyhow::Result<Vec<SocketAddr>> {
+    cluster.listen_at(addresses).await.map_err(|error| cannot_listen(error, asked))
+}
+
+fn cannot_listen(error: io::Error, asked: &str) -> anyhow::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ": another program listens there; end it, or choose another port with --listen HOST:PORT (port 0 takes a \
+             free one)"
+        }
+        io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
+        io::ErrorKind::PermissionDenied => ": ports below 1024 need special rights",
+        _ => "",
+    };
+    anyhow::Error::new(error).context(format!("cannot listen on {asked}{hint}"))
+}
+
+/// Whoever waits for the file finds it whole.
+fn write_whole(path: &str, text: &str) -> io::Result<()> {
+    let temporary = format!("{path}.tmp");
+    std::fs::write(&temporary, text)?;
+    std::fs::rename(&temporary, path)
+}
+
+fn split_setting(pair: &str) -> anyhow::Result<(String, String)> {
+    match pair.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => bail!("{pair:?} is no KEY=VALUE"),
+    }
+}
+
+fn split_host(text: &str) -> anyhow::Result<(&str, Option<u16>)> {
+    let is_bare_v6 = text.matches(':').count() > 1 && !text.starts_with('[');
+    match text.rsplit_once(':') {
+        Some((host, port)) if !is_bare_v6 && !text.ends_with(']') => {
+            let port = port.parse().with_context(|| format!("{port:?} is no port"))?;
+            Ok((host.trim_matches(['[', ']']), Some(port)))
+        }
+        _ => Ok((text.trim_matches(['[', ']']), None)),
+    }
+}
+
+fn settings_help() -> String {
+    let mut help = String::from("Settings for -c and --config, with their defaults:\n");
+    let mut known: Vec<_> = BrokerConfig::known().collect();
+    known.sort_unstable();
+    for (name, default, doc) in known {
+        help.push_str(&format!("  {name}={default}\n      {doc}\n"));
+    }
+    help
+}
+
+/// Waits for a reason to stop.
+struct Stop {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    parent: Option<u32>,
+}
+
+#[cfg(unix)]
+impl Stop {
+    fn new(with_parent: bool) -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            parent: with_parent.then(std::os::unix::process::parent_id),
+        })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            () = orphaned(self.parent) => {}
+        }
+    }
+}
+
+/// Until the parent is not the one it was: an orphan is given to another process.
+#[cfg(unix)]
+async fn orphaned(parent: Option<u32>) {
+    let Some(parent) = parent else { return std::future::pending().await };
+    while std::os::unix::process::parent_id() == parent {
+        tokio::time::sleep(PARENT_CHECK).await;
+    }
+}
+
+#[cfg(not(unix))]
+impl Stop {
+    fn new(with_parent: bool) -> io::Result<Self> {
+        if with_parent {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "--exit-with-parent needs a Unix"));
+        }
+        Ok(Self { parent: None })
+    }
+
+    async fn wait(self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_advertised_address_may_have_a_port() {
+        assert_eq!(split_host("kafka").unwrap(), ("kafka", None));
+        assert_eq!(split_host("kafka:19092").unwrap(), ("kafka", Some(19092)));
+        assert_eq!(split_host("[::1]:9092").unwrap(), ("::1", Some(9092)));
+        assert_eq!(split_host("[::1]").unwrap(), ("::1", None));
+        assert_eq!(split_host("::1").unwrap(), ("::1", None));
+        assert!(split_host("kafka:http").is_err());
+    }
+
+    #[test]
+    fn a_setting_has_a_key_and_a_value() {
+        assert_eq!(split_setting(" a.b = c=d ").unwrap(), ("a.b".to_owned(), "c=d".to_owned()));
+        assert!(split_setting("=x").is_err());
+        assert!(split_setting("ab").is_err());
+    }
+}

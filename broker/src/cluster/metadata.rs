@@ -1,0 +1,150 @@
+//! The cluster as its log tells it. Changed by [`ClusterMetadata::apply`] alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use highwater_storage::{LeaderEpoch, TopicId};
+
+use super::record::MetadataRecord;
+use crate::ids::{NodeId, PartitionIndex, TopicName};
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartitionMetadata {
+    /// Who holds it, preferred leader first.
+    pub(crate) replicas: Vec<NodeId>,
+    /// Who leads it.
+    pub(crate) leader: NodeId,
+    /// In which epoch.
+    pub(crate) leader_epoch: LeaderEpoch,
+}
+
+/// One topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicMetadata {
+    /// Its name.
+    pub(crate) name: TopicName,
+    /// What was set on it.
+    pub(crate) configs: Arc<BTreeMap<String, String>>,
+    /// Its partitions.
+    pub(crate) partitions: Vec<PartitionMetadata>,
+}
+
+/// All topics, and what has been reserved.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct ClusterMetadata {
+    topics: BTreeMap<TopicId, TopicMetadata>,
+    ids: BTreeMap<TopicName, TopicId>,
+    next_producer_id: i64,
+}
+
+impl ClusterMetadata {
+    /// The id of the topic of this name.
+    pub(crate) fn id_of(&self, name: &TopicName) -> Option<TopicId> {
+        self.ids.get(name).copied()
+    }
+
+    /// The topic of this id.
+    pub(crate) fn topic(&self, id: TopicId) -> Option<&TopicMetadata> {
+        self.topics.get(&id)
+    }
+
+    /// Every topic, by name.
+    pub(crate) fn by_name(&self) -> impl Iterator<Item = (TopicId, &TopicMetadata)> {
+        self.ids.values().filter_map(|id| Some((*id, self.topics.get(id)?)))
+    }
+
+    /// The first producer id that was never given out.
+    pub(crate) fn next_producer_id(&self) -> i64 {
+        self.next_producer_id
+    }
+
+    /// One partition.
+    pub(crate) fn partition(&self, id: TopicId, index: PartitionIndex) -> Option<&PartitionMetadata> {
+        self.topic(id)?.partitions.get(index.slot()?)
+    }
+
+    /// Makes what a record says so.
+    pub(crate) fn apply(&mut self, record: &MetadataRecord) {
+        match record {
+            // Only who opens the log asks for the id.
+            MetadataRecord::ClusterBegun { .. } => {}
+            MetadataRecord::NodeStarted { node } => self.lead_anew(NodeId(*node)),
+            MetadataRecord::TopicCreated { id, name, configs, replicas } => {
+                let id = TopicId::new(*id);
+                let name = TopicName::from(name.as_str());
+                let partitions = replicas.iter().filter_map(|nodes| new_partition(nodes)).collect();
+                let configs = Arc::new(configs.clone());
+                self.ids.insert(name.clone(), id);
+                self.topics.insert(id, TopicMetadata { name, configs, partitions });
+            }
+            MetadataRecord::TopicDeleted { id } => {
+                if let Some(topic) = self.topics.remove(&TopicId::new(*id)) {
+                    self.ids.remove(&topic.name);
+                }
+            }
+            MetadataRecord::ProducerIdsReserved { next } => {
+                self.next_producer_id = self.next_producer_id.max(*next);
+            }
+        }
+    }
+
+    fn lead_anew(&mut self, node: NodeId) {
+        let partitions = self.topics.values_mut().flat_map(|topic| &mut topic.partitions);
+        for partition in partitions.filter(|partition| partition.leader == node) {
+            partition.leader_epoch = partition.leader_epoch.next();
+        }
+    }
+}
+
+fn new_partition(nodes: &[i32]) -> Option<PartitionMetadata> {
+    let replicas: Vec<_> = nodes.iter().copied().map(NodeId).collect();
+    let leader = *replicas.first()?;
+    Some(PartitionMetadata { replicas, leader, leader_epoch: LeaderEpoch::new(0) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn created(id: u8, name: &str) -> MetadataRecord {
+        MetadataRecord::TopicCreated {
+            id: [id; 16],
+            name: name.into(),
+            configs: BTreeMap::new(),
+            replicas: vec![vec![0], vec![0]],
+        }
+    }
+
+    #[test]
+    fn a_deleted_topic_may_come_back_under_a_new_id() {
+        let mut metadata = ClusterMetadata::default();
+        metadata.apply(&created(1, "a"));
+        metadata.apply(&MetadataRecord::TopicDeleted { id: [1; 16] });
+        assert_eq!(metadata.id_of(&"a".into()), None);
+        metadata.apply(&created(2, "a"));
+        assert_eq!(metadata.id_of(&"a".into()), Some(TopicId::new([2; 16])));
+        assert_eq!(metadata.by_name().count(), 1);
+    }
+
+    #[test]
+    fn a_node_that_starts_leads_in_a_new_epoch() {
+        let mut metadata = ClusterMetadata::default();
+        metadata.apply(&created(1, "a"));
+        metadata.apply(&MetadataRecord::NodeStarted { node: 0 });
+        metadata.apply(&MetadataRecord::NodeStarted { node: 1 });
+        let id = TopicId::new([1; 16]);
+        let partition = metadata.partition(id, PartitionIndex(1)).unwrap();
+        assert_eq!((partition.leader, partition.leader_epoch), (NodeId(0), LeaderEpoch::new(1)));
+        assert_eq!(metadata.partition(id, PartitionIndex(2)), None);
+        assert_eq!(metadata.partition(id, PartitionIndex(-1)), None);
+    }
+
+    #[test]
+    fn reserved_producer_ids_never_come_back() {
+        let mut metadata = ClusterMetadata::default();
+        metadata.apply(&MetadataRecord::ProducerIdsReserved { next: 2000 });
+        metadata.apply(&MetadataRecord::ProducerIdsReserved { next: 1000 });
+        assert_eq!(metadata.next_producer_id(), 2000);
+    }
+}

@@ -1,0 +1,101 @@
+//! The records of the cluster's own log. A record's value is one byte of version and a postcard body.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version written; an unknown one is an error, never a guess.
+const VERSION: u8 = 1;
+
+/// One thing the cluster agreed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum MetadataRecord {
+    /// The first record of all.
+    ClusterBegun {
+        /// The cluster's id, as Kafka prints ids.
+        id: String,
+    },
+    /// A node began to serve: it leads its partitions in a new epoch from here on.
+    NodeStarted {
+        /// Which.
+        node: i32,
+    },
+    /// A topic was made.
+    TopicCreated {
+        /// Its id.
+        id: [u8; 16],
+        /// Its name.
+        name: String,
+        /// What was set on it.
+        configs: BTreeMap<String, String>,
+        /// The replicas of each partition, preferred leader first.
+        replicas: Vec<Vec<i32>>,
+    },
+    /// A topic is gone.
+    TopicDeleted {
+        /// Its id.
+        id: [u8; 16],
+    },
+    /// Producer ids below `next` may have been given out.
+    ProducerIdsReserved {
+        /// The first id that is still free.
+        next: i64,
+    },
+}
+
+/// A record that is not one of these.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// No bytes, or no value.
+    #[error("an empty record in the cluster's log")]
+    Empty,
+    /// Written by a newer program.
+    #[error("a record of version {found} in the cluster's log; this program knows version {VERSION}")]
+    Version {
+        /// The version byte.
+        found: u8,
+    },
+    /// Not what the version says.
+    #[error("a damaged record in the cluster's log: {0}")]
+    Body(String),
+}
+
+impl MetadataRecord {
+    /// The value of the record.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![VERSION]).expect("writing to memory does not fail")
+    }
+
+    /// Reads a record's value.
+    pub(crate) fn decode(value: &[u8]) -> Result<Self, RecordError> {
+        match value.split_first() {
+            None => Err(RecordError::Empty),
+            Some((&VERSION, body)) => {
+                postcard::from_bytes(body).map_err(|error| RecordError::Body(error.to_string()))
+            }
+            Some((&found, _)) => Err(RecordError::Version { found }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else() {
+        let record = MetadataRecord::TopicCreated {
+            id: [7; 16],
+            name: "orders".into(),
+            configs: BTreeMap::from([("segment.bytes".into(), "1048576".into())]),
+            replicas: vec![vec![0], vec![0]],
+        };
+        let bytes = record.encode();
+        assert_eq!(MetadataRecord::decode(&bytes), Ok(record));
+        assert_eq!(MetadataRecord::decode(&[]), Err(RecordError::Empty));
+        assert_eq!(MetadataRecord::decode(&[9, 0]), Err(RecordError::Version { found: 9 }));
+        for cut in 1..bytes.len() {
+            assert!(matches!(MetadataRecord::decode(&bytes[..cut]), Err(RecordError::Body(_))), "{cut}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The broker's own settings.
+
+use std::collections::BTreeMap;
+
+use super::definition::{Definition, Kind};
+use super::topic::TopicConfig;
+use super::{Effective, Source};
+
+macro_rules! settings {
+    ($($name:literal, $kind:expr, $default:literal, $doc:literal;)*) => {
+        &[$(Definition { name: $name, kind: $kind, default: $default, broker_name: None, doc: $doc }),*]
+    };
+}
+
+/// The settings that are the broker's alone. Those behind a topic's are named in the topic's table. Sorted by name.
+static DEFINITIONS: &[Definition] = settings! {
+    "auto.create.topics.enable", Kind::Boolean, "true",
+        "Whether asking for a topic that does not exist makes it.";
+    "connections.max.idle.ms", Kind::Long { min: -1 }, "600000",
+        "How long a connection may say nothing before it is closed; -1 for ever.";
+    "default.replication.factor", Kind::Int { min: 1 }, "1",
+        "The replication factor of a topic that is made without one.";
+    "fetch.max.bytes", Kind::Int { min: 1024 }, "57671680",
+        "The most one fetch is answered with, but for a first batch that is larger.";
+    "highwater.connection.max.inflight.requests", Kind::Int { min: 1 }, "64",
+        "How many requests of one connection are worked on before the next is read.";
+    "highwater.connection.queued.bytes", Kind::Int { min: 1024 }, "67108864",
+        "How many bytes of answers may wait for a client that does not read before its connection is closed.";
+    "max.connections", Kind::Int { min: 0 }, "2147483647",
+        "How many connections the node takes; one more is closed at once.";
+    "max.incremental.fetch.session.cache.slots", Kind::Int { min: 0 }, "1000",
+        "How many fetch sessions are kept.";
+    "max.request.partition.size.limit", Kind::Int { min: 1 }, "2000",
+        "How many partitions one DescribeTopicPartitions answer tells of.";
+    "num.partitions", Kind::Int { min: 1 }, "1",
+        "The number of partitions of a topic that is made without one.";
+    "socket.request.max.bytes", Kind::Int { min: 1 }, "104857600",
+        "The largest request; a larger one costs its sender the connection.";
+};
+
+/// What the broker was told when it started, over Kafka's defaults.
+///
+/// ```
+/// let mut config = highwater::BrokerConfig::default();
+/// config.set("num.partitions", "3")?;
+/// assert_eq!(config.num_partitions(), 3);
+/// assert!(config.set("num.partitions", "0").is_err());
+/// assert!(config.set("no.such.setting", "1").is_err());
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BrokerConfig {
+    given: BTreeMap<&'static str, String>,
+}
+
+impl BrokerConfig {
+    /// Sets one value; the words say what is wrong with it.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let (name, check) = known(name).ok_or_else(|| {
+            format!("Unknown broker config name: {name} (`highwater serve --help` lists those there are)")
+        })?;
+        // A topic's range holds for the broker's default of it too, told in the broker's own name.
+        Definition { name, kind: check.kind, default: "", broker_name: None, doc: "" }.check(value)?;
+        self.given.insert(name, value.trim().to_owned());
+        Ok(())
+    }
+
+    /// Every name that can be set, with its default and a sentence on it.
+    pub fn known() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+        let behind_topics =
+            TopicConfig::definitions().iter().filter_map(|d| Some((d.broker_name?, d.default, d.doc)));
+        DEFINITIONS.iter().map(|d| (d.name, d.default, d.doc)).chain(behind_topics)
+    }
+
+    /// The value that was set, if any.
+    pub(crate) fn given(&self, name: &str) -> Option<&str> {
+        self.given.get(name).map(String::as_str)
+    }
+
+    fn text(&self, name: &str) -> &str {
+        let definition = DEFINITIONS.iter().find(|d| d.name == name).expect("a broker setting in the table");
+        self.given(name).unwrap_or(definition.default)
+    }
+
+    fn int(&self, name: &str) -> i32 {
+        self.text(name).parse().expect("checked when it was set")
+    }
+
+    fn long(&self, name: &str) -> i64 {
+        self.text(name).parse().expect("checked when it was set")
+    }
+
+    /// `auto.create.topics.enable`.
+    pub fn auto_create_topics(&self) -> bool {
+        self.text("auto.create.topics.enable").eq_ignore_ascii_case("true")
+    }
+
+    /// `num.partitions`.
+    pub fn num_partitions(&self) -> i32 {
+        self.int("num.partitions")
+    }
+
+    /// `default.replication.factor`.
+    pub fn default_replication_factor(&self) -> i16 {
+        i16::try_from(self.int("default.replication.factor")).unwrap_or(i16::MAX)
+    }
+
+    /// `fetch.max.bytes`.
+    pub fn fetch_max_bytes(&self) -> i32 {
+        self.int("fetch.max.bytes")
+    }
+
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fn fetch_session_slots(&self) -> usize {
+        usize::try_from(self.int("max.incremental.fetch.session.cache.slots")).unwrap_or(0)
+    }
+
+    /// `max.request.partition.size.limit`.
+    pub fn describe_partitions_limit(&self) -> usize {
+        usize::try_from(self.int("max.request.partition.size.limit")).unwrap_or(1)
+    }
+
+    /// `socket.request.max.bytes`.
+    pub fn request_max_bytes(&self) -> usize {
+        usize::try_from(self.int("socket.request.max.bytes")).unwrap_or(1)
+    }
+
+    /// `max.connections`.
+    pub fn max_connections(&self) -> usize {
+        usize::try_from(self.int("max.connections")).unwrap_or(0)
+    }
+
+    /// `connections.max.idle.ms`; none for ever.
+    pub fn max_idle_ms(&self) -> Option<u64> {
+        u64::try_from(self.long("connections.max.idle.ms")).ok()
+    }
+
+    /// `highwater.connection.max.inflight.requests`.
+    pub fn max_inflight_requests(&self) -> usize {
+        usize::try_from(self.int("highwater.connection.max.inflight.requests")).unwrap_or(1)
+    }
+
+    /// `highwater.connection.queued.bytes`.
+    pub fn queued_bytes(&self) -> usize {
+        usize::try_from(self.int("highwater.connection.queued.bytes")).unwrap_or(1024)
+    }
+
+    /// Every setting with its value and who set it, as DescribeConfigs tells of a broker.
+    pub fn describe(&self) -> Vec<Effective> {
+        let own = DEFINITIONS.iter().map(|definition| (definition.name, definition));
+        let behind_topics = TopicConfig::definitions().iter().filter_map(|d| Some((d.broker_name?, d)));
+        let mut all: Vec<_> =
+            own.chain(behind_topics).map(|(name, definition)| self.describe_one(name, definition)).collect();
+        all.sort_by_key(|effective| effective.name);
+        all
+    }
+
+    fn describe_one(&self, name: &'static str, definition: &'static Definition) -> Effective {
+        let mut synonyms = Vec::new();
+        if let Some(value) = self.given(name) {
+            synonyms.push((name, value.to_owned(), Source::Broker));
+        }
+        synonyms.push((name, definition.default.to_owned(), Source::Default));
+        let (_, value, source) = synonyms[0].clone();
+        Effective { name, definition, value, source, synonyms }
+    }
+}
+
+fn known(name: &str) -> Option<(&'static str, &'static Definition)> {
+    let own = DEFINITIONS.iter().find(|d| d.name == name).map(|d| (d.name, d));
+    own.or_else(|| {
+        let behind = TopicConfig::definitions().iter().find(|d| d.broker_name == Some(name))?;
+        Some((behind.broker_name?, behind))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range_and_in_order() {
+        for definition in DEFINITIONS {
+            assert_eq!(definition.check(definition.default), Ok(()), "{}", definition.name);
+        }
+        assert!(DEFINITIONS.is_sorted_by_key(|definition| definition.name));
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_in_the_brokers_name() {
+        let mut config = BrokerConfig::default();
+        let words = config.set("log.segment.bytes", "1000").unwrap_err();
+        assert_eq!(
+            words,
+            "Invalid value 1000 for configuration log.segment.bytes: Value must be at least 1048576"
+        );
+        assert_eq!(config, BrokerConfig::default());
+    }
+}

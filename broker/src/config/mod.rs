@@ -1,0 +1,39 @@
+//! Settings: Kafka's names, types, ranges and defaults (`LogConfig`, `AbstractKafkaConfig`), for the part of them that
+//! Highwater has. A name that is not in these tables is refused, never ignored.
+//!
+//! A topic's effective value is its own override, else the broker's value under the broker's name for it, else the
+//! default; [`Source`] says which it was.
+
+mod broker;
+mod definition;
+mod topic;
+
+pub use broker::BrokerConfig;
+pub use definition::{Definition, Kind};
+pub use topic::TopicConfig;
+
+/// Where an effective value comes from (`DescribeConfigsResponse.ConfigSource`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Set on the topic.
+    Topic,
+    /// Given to the broker when it started.
+    Broker,
+    /// Nobody set it.
+    Default,
+}
+
+/// One setting with its effective value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// Its name where it was asked for: the topic's, or the broker's for it.
+    pub name: &'static str,
+    /// What it is.
+    pub definition: &'static Definition,
+    /// Its value, as text.
+    pub value: String,
+    /// Who set it.
+    pub source: Source,
+    /// All values in force below the effective one, most specific first: name, value, source.
+    pub synonyms: Vec<(&'static str, String, Source)>,
+}

@@ -1,0 +1,199 @@
+//! A cluster in this process: how it is built, reached and ended.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use highwater_storage::LogError;
+use highwater_storage::disk::{Disk, MemoryDisk, OsDisk};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::BrokerConfig;
+use crate::entropy::Entropy;
+use crate::faults::Gate;
+use crate::ids::NodeId;
+use crate::node::{Node, NodeOptions, OpenError};
+use crate::runtime::{self, Advertised, Clock, DataFolder, FolderError, Listener, NodeShell};
+
+/// Why a cluster does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A node does not come up.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A setting is wrong.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// Says what a cluster is to be. See [`Cluster::builder`].
+#[derive(Debug, Default)]
+pub struct ClusterBuilder {
+    folder: Option<PathBuf>,
+    config: BrokerConfig,
+    wrong: Option<String>,
+    seed: Option<u64>,
+    advertised: Advertised,
+}
+
+impl ClusterBuilder {
+    /// Keeps everything in memory: no file is made, and nothing is left when the cluster is dropped. The default.
+    #[must_use]
+    pub fn in_memory(mut self) -> Self {
+        self.folder = None;
+        self
+    }
+
+    /// Keeps everything in this folder, which is made if it does not exist and is found again by the next cluster.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Sets one of the broker's settings, by Kafka's name or one that begins with `highwater.`
+    /// ([`BrokerConfig::known`] lists them). A wrong one is told by [`start`](Self::start).
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        if let Err(wrong) = self.config.set(name, value) {
+            self.wrong.get_or_insert(wrong);
+        }
+        self
+    }
+
+    /// Where topic, cluster and session ids come from; without one they differ from run to run.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// What clients of a listener are told to connect to, in place of the address at which they reached it: behind a
+    /// published container port, say. Without a port, the listener's own.
+    #[must_use]
+    pub fn advertise(mut self, host: &str, port: Option<u16>) -> Self {
+        self.advertised = Advertised { host: Some(host.into()), port };
+        self
+    }
+
+    /// Starts the cluster on the current tokio runtime.
+    ///
+    /// # Errors
+    /// A wrong setting; a folder that is in use, or not ours, or that the operating system refuses; a log that cannot be
+    /// opened.
+    pub async fn start(self) -> Result<Cluster, StartError> {
+        if let Some(wrong) = self.wrong {
+            return Err(StartError::Config(wrong));
+        }
+        let (gate, config) = (Arc::new(Gate::default()), Arc::new(self.config));
+        let seed = self.seed.unwrap_or_else(runtime::seed);
+        let (folder, disk): (_, Arc<dyn Disk>) = match self.folder {
+            Some(path) => (Some(DataFolder::take(&path)?), Arc::new(OsDisk::new())),
+            None => (None, Arc::new(MemoryDisk::new())),
+        };
+        let options = NodeOptions {
+            id: NodeId(0),
+            nodes: vec![NodeId(0)],
+            config: Arc::clone(&config),
+            disk: Arc::clone(&disk),
+            folder: folder.as_ref().map_or_else(PathBuf::new, |folder| folder.path().to_owned()),
+            entropy: Entropy::from_seed(seed),
+        };
+        let clock = Clock::new();
+        let mut opening = Vec::new();
+        let node = Node::open(options, clock.now(), &mut opening)?;
+        let cluster_id = Arc::clone(node.cluster_id());
+        let shell = NodeShell::new(node, opening, clock, disk, Arc::clone(&gate));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&shell).keep_deadlines());
+        Ok(Cluster {
+            shell,
+            cluster_id,
+            config,
+            advertised: self.advertised,
+            gate,
+            tasks: Mutex::new(tasks),
+            stop: watch::Sender::new(false),
+            _folder: folder,
+        })
+    }
+}
+
+/// A running cluster. Dropped, it is gone: its listeners and connections end, and what it kept in memory is freed. What
+/// it kept in a folder is found by the next one as after a crash; [`stop`](Self::stop) ends it in good order.
+pub struct Cluster {
+    shell: Arc<NodeShell>,
+    cluster_id: Arc<str>,
+    config: Arc<BrokerConfig>,
+    advertised: Advertised,
+    gate: Arc<Gate>,
+    tasks: Mutex<JoinSet<()>>,
+    stop: watch::Sender<bool>,
+    /// Ours until nothing can write to it any more.
+    _folder: Option<DataFolder>,
+}
+
+impl Cluster {
+    /// Begins to say what a cluster is to be: in memory, with Kafka's defaults.
+    pub fn builder() -> ClusterBuilder {
+        ClusterBuilder::default()
+    }
+
+    /// Listens for Kafka clients at `address` (`host:port`, port 0 for a free one) until the cluster ends; says where.
+    ///
+    /// # Errors
+    /// An address that cannot be resolved, or that is taken.
+    pub async fn listen(&self, address: &str) -> io::Result<SocketAddr> {
+        let addresses: Vec<_> = tokio::net::lookup_host(address).await?.take(1).collect();
+        let listening = self.listen_at(&addresses).await?;
+        listening.first().copied().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such host"))
+    }
+
+    /// Listens at several addresses as one: a port of 0 becomes the port that the first of them got.
+    ///
+    /// # Errors
+    /// The first address that is taken, or is not ours.
+    pub async fn listen_at(&self, addresses: &[SocketAddr]) -> io::Result<Vec<SocketAddr>> {
+        let (shell, config) = (Arc::clone(&self.shell), Arc::clone(&self.config));
+        let listener = Listener::bind(addresses, shell, config, self.advertised.clone()).await?;
+        let listening = listener.local_addresses()?;
+        self.tasks.lock().spawn(listener.run(self.stop.subscribe()));
+        Ok(listening)
+    }
+
+    /// The cluster's id, as Kafka prints ids.
+    pub fn id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// Where faults are ordered.
+    pub fn faults(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Sends the answers that a fault held back.
+    pub fn release_held(&self) {
+        self.shell.release_held();
+    }
+
+    /// Ends the cluster in good order: no more requests, everything on disk, and a mark that says so.
+    ///
+    /// # Errors
+    /// A log that could not be written to disk as a whole. The others are.
+    pub async fn stop(self) -> Result<(), LogError> {
+        self.stop.send_replace(true);
+        let shell = Arc::clone(&self.shell);
+        let closed = tokio::task::spawn_blocking(move || shell.close()).await;
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.abort_all();
+        while tasks.join_next().await.is_some() {}
+        closed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+}

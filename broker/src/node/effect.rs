@@ -1,0 +1,285 @@
+//! What a node wants done: replies to send, and what the shell must know or carry out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use highwater_storage::{
+    LeaderEpoch, LogRange, Offset, ProducerEpoch, ProducerId, TimestampMs, TimestampSearch, TopicId,
+};
+
+use super::event::{ConnectionId, Ticket};
+use crate::config::{Effective, TopicConfig};
+use crate::ids::{NodeId, PartitionIndex, TopicName};
+use crate::partition::leader::Positions;
+use crate::refusal::Refusal;
+
+/// One thing to do, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Answer a request.
+    Reply(Ticket, Reply),
+    /// The turn is over before the request is: bring this back as an event after others had theirs.
+    Continue(Ticket, super::ProduceProgress),
+    /// Close a connection, for this reason: the only way to tell a producer with acks=0 that something failed.
+    Close(ConnectionId, String),
+    /// A topic can be written to from now on, under these rules.
+    TopicOpened {
+        /// Its id.
+        id: TopicId,
+        /// Its name.
+        name: TopicName,
+        /// Its settings.
+        config: Arc<TopicConfig>,
+    },
+    /// A topic is gone.
+    TopicClosed {
+        /// Its id.
+        id: TopicId,
+        /// Its name.
+        name: TopicName,
+    },
+    /// Remove the files of a log that is in nobody's way any more.
+    Unlink {
+        /// The folder they are in.
+        folder: PathBuf,
+    },
+}
+
+/// An answer.
+#[derive(Debug)]
+pub enum Reply {
+    /// To Produce.
+    Produce(Vec<ProducedPartition>),
+    /// To Produce with acks=0: nothing is sent, the request is only over.
+    Nothing,
+    /// To Fetch.
+    Fetch(FetchReply),
+    /// To ListOffsets.
+    ListOffsets(Vec<FoundOffset>),
+    /// To OffsetForLeaderEpoch.
+    EpochEnds(Vec<EpochEnd>),
+    /// To Metadata.
+    Metadata(MetadataReply),
+    /// To DescribeTopicPartitions.
+    DescribeTopics(DescribeTopicsReply),
+    /// To DescribeCluster.
+    DescribeCluster(ClusterReply),
+    /// To CreateTopics.
+    CreateTopics(Vec<CreatedTopic>),
+    /// To DeleteTopics.
+    DeleteTopics(Vec<DeletedTopic>),
+    /// To DescribeConfigs.
+    DescribeConfigs(Vec<DescribedConfig>),
+    /// To InitProducerId.
+    InitProducerId(Result<(ProducerId, ProducerEpoch), Refusal>),
+    /// To FindCoordinator: each key with its coordinator.
+    FindCoordinator(Vec<(String, Result<NodeId, Refusal>)>),
+}
+
+/// What became of one batch.
+#[derive(Debug)]
+pub struct ProducedPartition {
+    /// The topic as the request named it.
+    pub topic: super::TopicRef,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The first offset of the log, where the log was asked.
+    pub log_start: Option<Offset>,
+    /// Where the batch is, or why not.
+    pub outcome: Result<Produced, Refusal>,
+}
+
+/// Where a batch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Produced {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The time the log gave its records, or none.
+    pub log_append_time: TimestampMs,
+}
+
+/// The answer to a fetch. The shell reads the ranges, outside of the node's lock.
+#[derive(Debug)]
+pub struct FetchReply {
+    /// Refuses the request as a whole.
+    pub refusal: Option<Refusal>,
+    /// The session, 0 for none.
+    pub session_id: i32,
+    /// At most so many bytes in all.
+    pub max_bytes: i32,
+    /// Leave out a partition that has neither records nor news.
+    pub only_news: bool,
+    /// The partitions.
+    pub partitions: Vec<FetchedPartition>,
+}
+
+/// One partition of a fetch.
+#[derive(Debug)]
+pub struct FetchedPartition {
+    /// The topic as the request, or its session, named it.
+    pub topic: super::TopicRef,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// What there is to read, or why nothing is.
+    pub outcome: Result<Fetched, Refusal>,
+    /// Whether it says something new even without records.
+    pub news: bool,
+}
+
+/// What there is to read.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Where the partition stood before the read.
+    pub positions: Positions,
+    /// The bytes; none where the reader has all it may see.
+    pub range: Option<LogRange>,
+    /// At most so many of them.
+    pub max_bytes: i32,
+    /// Whether the answer lists aborted transactions, of which there are none yet: asked with read_committed.
+    pub lists_aborted: bool,
+    /// The reader's log went another way from here: epoch and its end (KIP-595).
+    pub diverging: Option<(LeaderEpoch, Offset)>,
+}
+
+/// One answer to ListOffsets.
+#[derive(Debug)]
+pub struct FoundOffset {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// What was found.
+    pub outcome: Result<OffsetAnswer, Refusal>,
+}
+
+/// An offset, or how to find it outside of the node's lock.
+#[derive(Debug)]
+pub enum OffsetAnswer {
+    /// Here.
+    Known {
+        /// The record's time, or none.
+        timestamp: TimestampMs,
+        /// The offset.
+        offset: Offset,
+        /// The epoch it was written in, or none.
+        leader_epoch: LeaderEpoch,
+    },
+    /// To be searched by time.
+    Search(TimestampSearch),
+    /// There is none.
+    Nowhere,
+}
+
+/// One answer to OffsetForLeaderEpoch.
+#[derive(Debug)]
+pub struct EpochEnd {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The epoch at or below the one asked about, and its end; none where there is none.
+    pub outcome: Result<Option<(LeaderEpoch, Offset)>, Refusal>,
+}
+
+/// Who the cluster is.
+#[derive(Debug, Clone)]
+pub struct ClusterReply {
+    /// Its id.
+    pub cluster_id: Arc<str>,
+    /// The node to send administration to.
+    pub controller: NodeId,
+    /// All nodes.
+    pub nodes: Vec<NodeId>,
+}
+
+/// The answer to Metadata.
+#[derive(Debug)]
+pub struct MetadataReply {
+    /// Who the cluster is.
+    pub cluster: ClusterReply,
+    /// The topics.
+    pub topics: Vec<DescribedTopic>,
+}
+
+/// One topic.
+#[derive(Debug)]
+pub struct DescribedTopic {
+    /// Why it cannot be told of.
+    pub refusal: Option<Refusal>,
+    /// Its name, if it is known.
+    pub name: Option<TopicName>,
+    /// Its id, or zero.
+    pub id: TopicId,
+    /// Its partitions.
+    pub partitions: Vec<DescribedPartition>,
+}
+
+/// One partition.
+#[derive(Debug)]
+pub struct DescribedPartition {
+    /// Which.
+    pub index: PartitionIndex,
+    /// Who leads it.
+    pub leader: NodeId,
+    /// In which epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// Who holds it.
+    pub replicas: Vec<NodeId>,
+    /// Who of them is in sync.
+    pub in_sync: Vec<NodeId>,
+}
+
+/// A page of topics.
+#[derive(Debug)]
+pub struct DescribeTopicsReply {
+    /// Refuses the request as a whole.
+    pub refusal: Option<Refusal>,
+    /// The page.
+    pub topics: Vec<DescribedTopic>,
+    /// Where the next one begins.
+    pub next: Option<(TopicName, PartitionIndex)>,
+}
+
+/// What became of a topic to make.
+#[derive(Debug)]
+pub struct CreatedTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// What it is now, or why it is not.
+    pub outcome: Result<NewTopicFacts, Refusal>,
+}
+
+/// A topic that was made, or would be.
+#[derive(Debug)]
+pub struct NewTopicFacts {
+    /// Its id.
+    pub id: TopicId,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many replicas of each.
+    pub replication_factor: i16,
+    /// Its settings.
+    pub configs: Vec<Effective>,
+}
+
+/// What became of a topic to delete.
+#[derive(Debug)]
+pub struct DeletedTopic {
+    /// Its name, if it is known.
+    pub name: Option<TopicName>,
+    /// Its id, or zero.
+    pub id: TopicId,
+    /// Whether it is gone.
+    pub outcome: Result<(), Refusal>,
+}
+
+/// The settings of one resource.
+#[derive(Debug)]
+pub struct DescribedConfig {
+    /// Kafka's number for the kind.
+    pub kind: i8,
+    /// The name in the request.
+    pub name: String,
+    /// The settings, or why not.
+    pub outcome: Result<Vec<Effective>, Refusal>,
+}

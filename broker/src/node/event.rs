@@ -1,0 +1,276 @@
+//! What can happen to a node: the requests it is asked, in the broker's own words. The wire translates.
+
+use highwater_storage::batch::{BatchRefusal, CheckedBatch};
+use highwater_storage::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicId};
+
+use crate::ids::{PartitionIndex, TopicName};
+use crate::partition::leader::Isolation;
+use crate::refusal::Refusal;
+
+/// A connection, whatever carries it; never used twice in one life of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// Says whose answer a reply is: a request of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket {
+    /// Who asked.
+    pub connection: ConnectionId,
+    /// Which of its requests, counted from 0.
+    pub request: u64,
+}
+
+/// One thing that happens.
+#[derive(Debug)]
+pub enum Event {
+    /// A request came.
+    Request(Ticket, Request),
+    /// The rest of a produce request whose turn was over ([`super::Effect::Continue`]).
+    Continue(Ticket, super::ProduceProgress),
+    /// A connection is gone: nobody waits for its answers.
+    Disconnected(ConnectionId),
+    /// The deadline the node named has come, or the shell just looks in.
+    Tick,
+}
+
+/// A topic as a request names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TopicRef {
+    /// By name.
+    Name(TopicName),
+    /// By id (KIP-516).
+    Id(TopicId),
+}
+
+/// What a node is asked.
+#[derive(Debug)]
+pub enum Request {
+    /// Append batches.
+    Produce(ProduceRequest),
+    /// Read batches.
+    Fetch(FetchRequest),
+    /// Find offsets by time, or the ends of a log.
+    ListOffsets(ListOffsetsRequest),
+    /// Where an epoch ended (KIP-101).
+    EpochEnds(Vec<EpochEndQuery>),
+    /// Which topics and nodes there are.
+    Metadata(MetadataRequest),
+    /// The same, page by page (KIP-966).
+    DescribeTopics(DescribeTopicsRequest),
+    /// Who is the cluster.
+    DescribeCluster,
+    /// Make topics.
+    CreateTopics(CreateTopicsRequest),
+    /// Delete topics.
+    DeleteTopics(Vec<TopicToDelete>),
+    /// Tell settings.
+    DescribeConfigs(Vec<ConfigResource>),
+    /// A new producer id, or the next epoch of one.
+    InitProducerId(InitProducerIdRequest),
+    /// Who coordinates these keys.
+    FindCoordinator(Vec<CoordinatorKey>),
+}
+
+/// See Kafka's ProduceRequest.
+#[derive(Debug)]
+pub struct ProduceRequest {
+    /// As asked; checked late, as Kafka does.
+    pub acks: i16,
+    /// Whether the request names a transactional id.
+    pub has_transactional_id: bool,
+    /// The batches, in the order of the request.
+    pub partitions: Vec<ProducePartition>,
+}
+
+/// One partition's batch, checked outside of the node against the rules of its topic.
+#[derive(Debug)]
+pub struct ProducePartition {
+    /// The topic.
+    pub topic: TopicRef,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// What the check made of it.
+    pub batch: Result<CheckedBatch, BatchRefusal>,
+}
+
+/// See Kafka's FetchRequest.
+#[derive(Debug, Clone)]
+pub struct FetchRequest {
+    /// A follower's id, or a negative number for a consumer.
+    pub replica: i32,
+    /// How long to wait for `min_bytes`.
+    pub max_wait_ms: i32,
+    /// Answer when there is so much.
+    pub min_bytes: i32,
+    /// Answer no more than this, but for a first batch that is larger.
+    pub max_bytes: i32,
+    /// How far to see.
+    pub isolation: Isolation,
+    /// The session, 0 for none (KIP-227).
+    pub session_id: i32,
+    /// Its epoch: 0 begins one, -1 does without.
+    pub session_epoch: i32,
+    /// Whether topics are given by id (v13 on).
+    pub by_topic_id: bool,
+    /// What to read.
+    pub partitions: Vec<FetchPartition>,
+    /// What to take out of the session.
+    pub forgotten: Vec<(TopicRef, PartitionIndex)>,
+}
+
+/// One partition to read.
+#[derive(Debug, Clone)]
+pub struct FetchPartition {
+    /// The topic.
+    pub topic: TopicRef,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The epoch the reader believes in, or none.
+    pub current_leader_epoch: LeaderEpoch,
+    /// Where to read.
+    pub fetch_offset: Offset,
+    /// The epoch of the last record the reader has, or none.
+    pub last_fetched_epoch: LeaderEpoch,
+    /// At most so many bytes.
+    pub max_bytes: i32,
+}
+
+/// See Kafka's ListOffsetsRequest.
+#[derive(Debug)]
+pub struct ListOffsetsRequest {
+    /// A follower's id, or a negative number for a consumer.
+    pub replica: i32,
+    /// How far to see.
+    pub isolation: Isolation,
+    /// What to find.
+    pub partitions: Vec<OffsetQuery>,
+}
+
+/// One offset to find.
+#[derive(Debug)]
+pub struct OffsetQuery {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The epoch the reader believes in, or none.
+    pub current_leader_epoch: LeaderEpoch,
+    /// Which one; a refusal where the request's version does not know it.
+    pub spec: Result<OffsetSpec, Refusal>,
+}
+
+/// Which offset of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetSpec {
+    /// The end, as far as the reader may see.
+    Latest,
+    /// The first one.
+    Earliest,
+    /// The record with the largest time.
+    MaxTimestamp,
+    /// The first one that is on this node's own disk: all of them are.
+    EarliestLocal,
+    /// The last one in a remote tier: there is none.
+    Tiered,
+    /// The first record of this time or later.
+    At(TimestampMs),
+}
+
+/// Where did an epoch end?
+#[derive(Debug)]
+pub struct EpochEndQuery {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The epoch the reader believes in, or none.
+    pub current_leader_epoch: LeaderEpoch,
+    /// The epoch asked about.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// See Kafka's MetadataRequest.
+#[derive(Debug)]
+pub struct MetadataRequest {
+    /// The topics; none for all.
+    pub topics: Option<Vec<TopicRef>>,
+    /// Whether a topic that is not there is to be made.
+    pub allow_auto_creation: bool,
+}
+
+/// See Kafka's DescribeTopicPartitionsRequest.
+#[derive(Debug)]
+pub struct DescribeTopicsRequest {
+    /// The topics; all when empty.
+    pub topics: Vec<TopicName>,
+    /// How many partitions at most.
+    pub limit: i32,
+    /// Where the page begins.
+    pub cursor: Option<(TopicName, PartitionIndex)>,
+}
+
+/// See Kafka's CreateTopicsRequest.
+#[derive(Debug)]
+pub struct CreateTopicsRequest {
+    /// The topics.
+    pub topics: Vec<NewTopic>,
+    /// Only say what would happen.
+    pub validate_only: bool,
+}
+
+/// A topic to make.
+#[derive(Debug, Clone)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions; -1 for the default, or with assignments.
+    pub partitions: i32,
+    /// How many replicas of each; -1 for the default, or with assignments.
+    pub replication_factor: i16,
+    /// Which nodes hold which partition.
+    pub assignments: Vec<(i32, Vec<i32>)>,
+    /// What to set on it.
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+/// A topic to delete, by name or by id.
+#[derive(Debug, Clone)]
+pub struct TopicToDelete {
+    /// The name, unless the id is given.
+    pub name: Option<TopicName>,
+    /// The id, or zero.
+    pub id: TopicId,
+}
+
+/// What to tell the settings of.
+#[derive(Debug)]
+pub struct ConfigResource {
+    /// Kafka's number for the kind: 2 a topic, 4 a broker.
+    pub kind: i8,
+    /// The topic's name or the broker's id.
+    pub name: String,
+    /// Only these settings; none for all.
+    pub keys: Option<Vec<String>>,
+}
+
+/// See Kafka's InitProducerIdRequest.
+#[derive(Debug)]
+pub struct InitProducerIdRequest {
+    /// For a transactional producer.
+    pub transactional_id: Option<String>,
+    /// The id it has, or none.
+    pub producer_id: ProducerId,
+    /// The epoch it has, or none.
+    pub producer_epoch: ProducerEpoch,
+}
+
+/// A key to find the coordinator of.
+#[derive(Debug)]
+pub struct CoordinatorKey {
+    /// The group, transactional id or share key.
+    pub key: String,
+    /// Kafka's number for the kind: 0 a group, 1 a transactional id, 2 a share group's partition.
+    pub kind: i8,
+    /// Whether the request's version may ask for share groups.
+    pub share_allowed: bool,
+}

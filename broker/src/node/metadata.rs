@@ -1,0 +1,153 @@
+//! What a node tells of the cluster: topics with their partitions and leaders.
+
+use highwater_storage::TopicId;
+
+use super::{
+    ClusterReply, DescribeTopicsReply, DescribeTopicsRequest, DescribedPartition, DescribedTopic, Effects,
+    MetadataReply, MetadataRequest, Node, TopicRef,
+};
+use crate::cluster::metadata::{PartitionMetadata, TopicMetadata};
+use crate::ids::{Now, PartitionIndex, TopicName};
+use crate::refusal::Refusal;
+
+impl Node {
+    pub(super) fn describe_metadata(
+        &mut self,
+        now: Now,
+        request: &MetadataRequest,
+        effects: &mut Effects,
+    ) -> MetadataReply {
+        let topics = match &request.topics {
+            None => self.metadata.by_name().map(|(id, topic)| describe(id, topic)).collect(),
+            Some(asked) => {
+                let may_create = request.allow_auto_creation && self.config.auto_create_topics();
+                asked.iter().map(|topic| self.describe_or_create(now, topic, may_create, effects)).collect()
+            }
+        };
+        MetadataReply { cluster: self.describe_cluster(), topics }
+    }
+
+    pub(super) fn describe_cluster(&self) -> ClusterReply {
+        ClusterReply {
+            cluster_id: self.cluster_id().clone(),
+            controller: self.nodes.first().copied().unwrap_or(self.id),
+            nodes: self.nodes.clone(),
+        }
+    }
+
+    fn describe_or_create(
+        &mut self,
+        now: Now,
+        asked: &TopicRef,
+        may_create: bool,
+        effects: &mut Effects,
+    ) -> DescribedTopic {
+        match (self.resolve(asked), asked) {
+            (Err(_), TopicRef::Name(name)) if may_create => {
+                if let Err(refusal) = self.auto_create_topic(now, name, effects) {
+                    return unknown(asked, refusal);
+                }
+            }
+            (Err(_), TopicRef::Name(name)) => {
+                let valid = name.check().map_err(|message| Refusal::InvalidTopic { message });
+                return unknown(asked, valid.err().unwrap_or(Refusal::UnknownTopicOrPartition));
+            }
+            _ => {}
+        }
+        match self.resolve(asked) {
+            Ok(id) => self.metadata.topic(id).map_or_else(
+                || unknown(asked, Refusal::UnknownTopicOrPartition),
+                |topic| describe(id, topic),
+            ),
+            Err(refusal) => unknown(asked, refusal),
+        }
+    }
+
+    /// Topics in order of name, at most so many partitions, from the cursor on (`DescribeTopicPartitionsRequestHandler`).
+    pub(super) fn describe_topics(&self, request: &DescribeTopicsRequest) -> DescribeTopicsReply {
+        if let Some((_, partition)) = &request.cursor
+            && partition.0 < 0
+        {
+            let words = "DescribeTopicPartitionsRequest cursor partition must be valid: ";
+            return DescribeTopicsReply {
+                refusal: Some(Refusal::invalid_request(format!("{words}{partition}"))),
+                topics: Vec::new(),
+                next: None,
+            };
+        }
+        let mut names: Vec<TopicName> = if request.topics.is_empty() {
+            self.metadata.by_name().map(|(_, topic)| topic.name.clone()).collect()
+        } else {
+            request.topics.clone()
+        };
+        names.sort();
+        names.dedup();
+        if let Some((first, _)) = &request.cursor {
+            names.retain(|name| name >= first);
+        }
+        let mut room =
+            usize::try_from(request.limit).unwrap_or(0).min(self.config.describe_partitions_limit());
+        let mut page = DescribeTopicsReply { refusal: None, topics: Vec::new(), next: None };
+        for name in names {
+            let from = match &request.cursor {
+                Some((first, partition)) if *first == name => partition.slot().unwrap_or(0),
+                _ => 0,
+            };
+            let topic = self.describe_from(&name, from);
+            if room == 0 {
+                page.next = Some((name, PartitionIndex(index(from))));
+                break;
+            }
+            let (left, taken) = (topic.partitions.len(), topic.partitions.len().min(room));
+            room -= taken;
+            let mut topic = topic;
+            topic.partitions.truncate(taken);
+            page.topics.push(topic);
+            if taken < left {
+                page.next = Some((name, PartitionIndex(index(from + taken))));
+                break;
+            }
+        }
+        page
+    }
+
+    fn describe_from(&self, name: &TopicName, first: usize) -> DescribedTopic {
+        let found = self.metadata.id_of(name).and_then(|id| Some((id, self.metadata.topic(id)?)));
+        let Some((id, topic)) = found else {
+            let valid = name.check().map_err(|message| Refusal::InvalidTopic { message });
+            let refusal = valid.err().unwrap_or(Refusal::UnknownTopicOrPartition);
+            return unknown(&TopicRef::Name(name.clone()), refusal);
+        };
+        let mut described = describe(id, topic);
+        described.partitions.drain(..first.min(described.partitions.len()));
+        described
+    }
+}
+
+fn describe(id: TopicId, topic: &TopicMetadata) -> DescribedTopic {
+    let one = |(slot, partition): (usize, &PartitionMetadata)| DescribedPartition {
+        index: PartitionIndex(index(slot)),
+        leader: partition.leader,
+        leader_epoch: partition.leader_epoch,
+        replicas: partition.replicas.clone(),
+        in_sync: partition.replicas.clone(),
+    };
+    DescribedTopic {
+        refusal: None,
+        name: Some(topic.name.clone()),
+        id,
+        partitions: topic.partitions.iter().enumerate().map(one).collect(),
+    }
+}
+
+fn unknown(asked: &TopicRef, refusal: Refusal) -> DescribedTopic {
+    let (name, id) = match asked {
+        TopicRef::Name(name) => (Some(name.clone()), TopicId::ZERO),
+        TopicRef::Id(id) => (None, *id),
+    };
+    DescribedTopic { refusal: Some(refusal), name, id, partitions: Vec::new() }
+}
+
+fn index(slot: usize) -> i32 {
+    i32::try_from(slot).expect("a topic has at most 10,000 partitions")
+}

@@ -1,0 +1,173 @@
+//! A node: the one owner of its logs and of everything it knows. [`Node::step`] takes one event and the time, changes
+//! the node and appends what is to be done to `effects`.
+//!
+//! Always: the same events at the same times with the same seed and disk give the same effects. Writes to a log happen
+//! inside the step, through the [`Disk`]; everything else that touches the world is an effect. A step never waits.
+//! `step` does not know who calls it: a listener's task, a test, or the lab.
+
+mod configs;
+mod effect;
+mod event;
+mod fetch;
+mod metadata;
+mod offsets;
+mod open;
+mod produce;
+mod producer_ids;
+mod sessions;
+mod topics;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use highwater_storage::disk::Disk;
+use highwater_storage::{Log, TopicId};
+
+pub use effect::{
+    ClusterReply, CreatedTopic, DeletedTopic, DescribeTopicsReply, DescribedConfig, DescribedPartition,
+    DescribedTopic, Effect, EpochEnd, FetchReply, Fetched, FetchedPartition, FoundOffset, MetadataReply,
+    NewTopicFacts, OffsetAnswer, Produced, ProducedPartition, Reply,
+};
+pub use event::{
+    ConfigResource, ConnectionId, CoordinatorKey, CreateTopicsRequest, DescribeTopicsRequest, EpochEndQuery,
+    Event, FetchPartition, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+    NewTopic, OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest, Request, Ticket, TopicRef,
+    TopicToDelete,
+};
+pub use open::{NodeOptions, OpenError};
+pub use produce::ProduceProgress;
+
+use crate::cluster::metadata::ClusterMetadata;
+use crate::config::BrokerConfig;
+use crate::entropy::Entropy;
+use crate::ids::{Monotonic, NodeId, Now, PartitionIndex, TopicName};
+use crate::partition::leader::Leader;
+use crate::partition::parked::Parked;
+use crate::producer::id_block::IdBlock;
+use crate::refusal::Refusal;
+
+/// What a step wants done, in order.
+pub type Effects = Vec<Effect>;
+
+/// A partition whose log this node holds and leads.
+#[derive(Debug)]
+struct Replica {
+    log: Log,
+    leader: Leader,
+}
+
+/// What this node holds of one topic. A partition whose log could not be opened keeps the reason.
+#[derive(Debug)]
+struct LocalTopic {
+    partitions: Vec<Result<Replica, Refusal>>,
+}
+
+/// A node of the cluster. See the [module](self) for what always holds.
+#[derive(Debug)]
+pub struct Node {
+    id: NodeId,
+    nodes: Vec<NodeId>,
+    cluster_id: Arc<str>,
+    config: Arc<BrokerConfig>,
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    entropy: Entropy,
+    cluster_log: Log,
+    metadata: ClusterMetadata,
+    topics: BTreeMap<TopicId, LocalTopic>,
+    producer_ids: IdBlock,
+    sessions: sessions::FetchSessions,
+    parked_fetches: Parked<fetch::ParkedFetch>,
+}
+
+impl Node {
+    /// Takes one event.
+    pub fn step(&mut self, now: Now, event: Event, effects: &mut Effects) {
+        match event {
+            Event::Request(ticket, request) => self.request(now, ticket, request, effects),
+            Event::Continue(ticket, progress) => self.continue_produce(now, ticket, progress, effects),
+            Event::Disconnected(connection) => self.forget_connection(connection),
+            Event::Tick => {}
+        }
+        self.release_due_fetches(now, effects);
+    }
+
+    /// When the node must be stepped again even if nothing happens.
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        self.parked_fetches.next_deadline()
+    }
+
+    /// Which node of the cluster it is.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The cluster's id, as Kafka prints ids.
+    pub fn cluster_id(&self) -> &Arc<str> {
+        &self.cluster_id
+    }
+
+    fn request(&mut self, now: Now, ticket: Ticket, request: Request, effects: &mut Effects) {
+        let reply = match request {
+            Request::Produce(request) => return self.produce(now, ticket, request, effects),
+            Request::Fetch(request) => return self.fetch(now, ticket, request, effects),
+            Request::ListOffsets(request) => Reply::ListOffsets(self.list_offsets(&request)),
+            Request::EpochEnds(queries) => Reply::EpochEnds(self.epoch_ends(&queries)),
+            Request::Metadata(request) => Reply::Metadata(self.describe_metadata(now, &request, effects)),
+            Request::DescribeTopics(request) => Reply::DescribeTopics(self.describe_topics(&request)),
+            Request::DescribeCluster => Reply::DescribeCluster(self.describe_cluster()),
+            Request::CreateTopics(request) => Reply::CreateTopics(self.create_topics(now, &request, effects)),
+            Request::DeleteTopics(topics) => Reply::DeleteTopics(self.delete_topics(now, &topics, effects)),
+            Request::DescribeConfigs(resources) => Reply::DescribeConfigs(self.describe_configs(&resources)),
+            Request::InitProducerId(request) => Reply::InitProducerId(self.init_producer_id(now, &request)),
+            Request::FindCoordinator(keys) => Reply::FindCoordinator(self.find_coordinators(keys)),
+        };
+        effects.push(Effect::Reply(ticket, reply));
+    }
+
+    fn forget_connection(&mut self, connection: ConnectionId) {
+        self.parked_fetches.release_where(|fetch| fetch.ticket.connection == connection);
+    }
+
+    /// The topic a request means; an unknown id and an unknown name are refused differently.
+    fn resolve(&self, topic: &TopicRef) -> Result<TopicId, Refusal> {
+        match topic {
+            TopicRef::Name(name) => self.metadata.id_of(name).ok_or(Refusal::UnknownTopicOrPartition),
+            TopicRef::Id(id) if self.metadata.topic(*id).is_some() => Ok(*id),
+            TopicRef::Id(_) => Err(Refusal::UnknownTopicId),
+        }
+    }
+
+    fn name_of(&self, id: TopicId) -> Option<&TopicName> {
+        self.metadata.topic(id).map(|topic| &topic.name)
+    }
+
+    fn replica(&self, id: TopicId, partition: PartitionIndex) -> Result<&Replica, Refusal> {
+        let topic = self.topics.get(&id).ok_or(Refusal::UnknownTopicOrPartition)?;
+        let slot = partition.slot().and_then(|slot| topic.partitions.get(slot));
+        slot.ok_or(Refusal::UnknownTopicOrPartition)?.as_ref().map_err(Clone::clone)
+    }
+
+    fn replica_mut(&mut self, id: TopicId, partition: PartitionIndex) -> Result<&mut Replica, Refusal> {
+        let topic = self.topics.get_mut(&id).ok_or(Refusal::UnknownTopicOrPartition)?;
+        let slot = partition.slot().and_then(|slot| topic.partitions.get_mut(slot));
+        slot.ok_or(Refusal::UnknownTopicOrPartition)?.as_mut().map_err(|refusal| refusal.clone())
+    }
+
+    /// Every key is coordinated here: this node is the cluster.
+    fn find_coordinators(&self, keys: Vec<CoordinatorKey>) -> Vec<(String, Result<NodeId, Refusal>)> {
+        let one = |key: CoordinatorKey| {
+            let outcome = match key.kind {
+                0 | 1 => Ok(self.id),
+                2 if key.share_allowed => Err(Refusal::unsupported("share groups are not served here")),
+                kind => Err(Refusal::invalid_request(format!("Unknown coordinator type {kind}"))),
+            };
+            (key.key, outcome)
+        };
+        keys.into_iter().map(one).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

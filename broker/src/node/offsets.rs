@@ -1,0 +1,94 @@
+//! Finding offsets: the ends of a log, a record by its time, the end of an epoch (semantics, 4.4 and 5.3).
+
+use std::collections::BTreeMap;
+
+use highwater_storage::{LeaderEpoch, Offset, TimestampMs};
+
+use super::{
+    EpochEnd, EpochEndQuery, FoundOffset, ListOffsetsRequest, Node, OffsetAnswer, OffsetQuery, OffsetSpec,
+    Replica,
+};
+use crate::ids::{PartitionIndex, TopicName};
+use crate::refusal::Refusal;
+
+/// A reader that is no replica and sees to the end of the log (`ListOffsetsRequest.DEBUGGING_REPLICA_ID`).
+const DEBUGGING_REPLICA: i32 = -2;
+
+impl Node {
+    pub(super) fn list_offsets(&self, request: &ListOffsetsRequest) -> Vec<FoundOffset> {
+        let mut times = BTreeMap::<_, usize>::new();
+        for query in &request.partitions {
+            *times.entry((&query.topic, query.partition)).or_default() += 1;
+        }
+        let one = |query: &OffsetQuery| {
+            let outcome = if times[&(&query.topic, query.partition)] > 1 {
+                Err(Refusal::invalid_request("a partition is named twice"))
+            } else {
+                self.find_offset(request, query)
+            };
+            FoundOffset { topic: query.topic.clone(), partition: query.partition, outcome }
+        };
+        request.partitions.iter().map(one).collect()
+    }
+
+    fn find_offset(
+        &self,
+        request: &ListOffsetsRequest,
+        query: &OffsetQuery,
+    ) -> Result<OffsetAnswer, Refusal> {
+        let spec = query.spec.clone()?;
+        let replica = self.led(&query.topic, query.partition, query.current_leader_epoch)?;
+        let at = replica.leader.positions();
+        let to_the_end = request.replica >= 0 || request.replica == DEBUGGING_REPLICA;
+        let bound = if to_the_end { at.log_end } else { replica.leader.bound(request.isolation) };
+        Ok(match spec {
+            OffsetSpec::Latest => end(bound, replica.leader.epoch()),
+            OffsetSpec::Earliest | OffsetSpec::EarliestLocal => earliest(replica, at.log_start),
+            OffsetSpec::Tiered => OffsetAnswer::Nowhere,
+            OffsetSpec::MaxTimestamp => {
+                replica.log.max_timestamp_record(bound).map_or(OffsetAnswer::Nowhere, OffsetAnswer::Search)
+            }
+            OffsetSpec::At(time) => OffsetAnswer::Search(replica.log.offset_for_timestamp(time, bound)),
+        })
+    }
+
+    pub(super) fn epoch_ends(&self, queries: &[EpochEndQuery]) -> Vec<EpochEnd> {
+        let one = |query: &EpochEndQuery| {
+            let outcome = self
+                .led(&query.topic, query.partition, query.current_leader_epoch)
+                .map(|replica| end_of_epoch(replica, query.leader_epoch));
+            EpochEnd { topic: query.topic.clone(), partition: query.partition, outcome }
+        };
+        queries.iter().map(one).collect()
+    }
+
+    fn led(
+        &self,
+        topic: &TopicName,
+        partition: PartitionIndex,
+        claimed: LeaderEpoch,
+    ) -> Result<&Replica, Refusal> {
+        let id = self.metadata.id_of(topic).ok_or(Refusal::UnknownTopicOrPartition)?;
+        let replica = self.replica(id, partition)?;
+        replica.leader.check_epoch(claimed)?;
+        Ok(replica)
+    }
+}
+
+fn end(offset: Offset, leader_epoch: LeaderEpoch) -> OffsetAnswer {
+    OffsetAnswer::Known { timestamp: TimestampMs::NONE, offset, leader_epoch }
+}
+
+/// The epoch is told only where the first one the log knows of covers the offset.
+fn earliest(replica: &Replica, log_start: Offset) -> OffsetAnswer {
+    let first = replica.log.epochs().earliest().filter(|entry| entry.start_offset <= log_start);
+    end(log_start, first.map_or(LeaderEpoch::NONE, |entry| entry.epoch))
+}
+
+/// The current epoch ends where the log does, although nothing may have been appended in it yet.
+fn end_of_epoch(replica: &Replica, asked: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+    if asked == replica.leader.epoch() {
+        return Some((asked, replica.leader.positions().log_end));
+    }
+    replica.log.end_offset_for(asked)
+}

@@ -1,0 +1,295 @@
+//! How a node comes up and goes down: its folder, the replay of the cluster's log, its partitions' logs.
+//!
+//! The folder: `cluster/` holds the cluster's log, `node-<id>/` the node's partitions, as Kafka lays them out. A marker
+//! file says that the last stop was clean; it is taken away before anything else is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use highwater_storage::batch::{BatchBuilder, CheckedBatch, RecordIter};
+use highwater_storage::disk::Disk;
+use highwater_storage::{
+    LeaderEpoch, Log, LogConfig, LogError, Offset, StopKind, TopicId, partition_metadata,
+};
+
+use super::sessions::FetchSessions;
+use super::{Effect, Effects, LocalTopic, Node, Replica};
+use crate::cluster::metadata::{ClusterMetadata, PartitionMetadata, TopicMetadata};
+use crate::cluster::record::MetadataRecord;
+use crate::config::{BrokerConfig, TopicConfig};
+use crate::entropy::Entropy;
+use crate::ids::{NodeId, Now, PartitionIndex, TopicName};
+use crate::partition::leader::Leader;
+use crate::partition::parked::Parked;
+use crate::producer::id_block::IdBlock;
+use crate::refusal::Refusal;
+
+const CLUSTER_FOLDER: &str = "cluster";
+/// Kafka's name and content for it.
+const CLEAN_MARKER: &str = ".kafka_cleanshutdown";
+const CLEAN_MARKER_CONTENT: &[u8] = br#"{"version":0,"brokerEpoch":-1}"#;
+/// How much of the cluster's log is read at once when it is replayed.
+const REPLAY_BYTES: usize = 1 << 20;
+
+/// What a node needs to come up.
+#[derive(Debug)]
+pub struct NodeOptions {
+    /// Which node it is.
+    pub id: NodeId,
+    /// All nodes of the cluster.
+    pub nodes: Vec<NodeId>,
+    /// The broker's settings.
+    pub config: Arc<BrokerConfig>,
+    /// Where its files are.
+    pub disk: Arc<dyn Disk>,
+    /// The folder on that disk.
+    pub folder: PathBuf,
+    /// The source of ids.
+    pub entropy: Entropy,
+}
+
+/// Why a node does not come up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A file or folder of the node's own.
+    #[error("{}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The cluster's log cannot be read or written.
+    #[error("the cluster's log in {}", path.display())]
+    ClusterLog {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        source: LogError,
+    },
+    /// The cluster's log holds something that this program did not write.
+    #[error("the cluster's log in {}: {message}", path.display())]
+    ClusterRecord {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Node {
+    /// Opens a node's folder, or begins one; `effects` tells the shell which topics there are.
+    pub fn open(options: NodeOptions, now: Now, effects: &mut Effects) -> Result<Self, OpenError> {
+        let NodeOptions { id, nodes, config, disk, folder, entropy } = options;
+        let own = folder.join(format!("node-{id}"));
+        for path in [&folder, &own] {
+            disk.create_dir(path).map_err(|source| OpenError::Io { path: path.clone(), source })?;
+        }
+        let stop = take_marker(disk.as_ref(), &own)?;
+        let cluster_folder = folder.join(CLUSTER_FOLDER);
+        let failed = |source| OpenError::ClusterLog { path: cluster_folder.clone(), source };
+        let cluster_log = open_cluster_log(&disk, &folder, stop, now).map_err(failed)?;
+        let (metadata, cluster_id) = replay(&cluster_log, &cluster_folder)?;
+        let mut node = Self {
+            id,
+            nodes,
+            cluster_id: cluster_id.as_deref().unwrap_or_default().into(),
+            sessions: FetchSessions::new(config.fetch_session_slots()),
+            config,
+            disk,
+            folder: own,
+            entropy,
+            cluster_log,
+            metadata,
+            topics: BTreeMap::new(),
+            producer_ids: IdBlock::default(),
+            parked_fetches: Parked::default(),
+        };
+        let mut records = vec![MetadataRecord::NodeStarted { node: id.0 }];
+        if cluster_id.is_none() {
+            node.cluster_id = node.entropy.uuid().to_string().into();
+            records.insert(0, MetadataRecord::ClusterBegun { id: node.cluster_id.to_string() });
+        }
+        node.commit(now, &records).map_err(|refusal| OpenError::ClusterRecord {
+            path: cluster_folder.clone(),
+            message: refusal.to_string(),
+        })?;
+        let there = take_stock(node.disk.as_ref(), &node.folder)?;
+        let topics: Vec<_> = node.metadata.by_name().map(|(id, topic)| (id, topic.clone())).collect();
+        for (id, topic) in topics {
+            node.open_topic(now, id, &topic, (&there, stop), effects);
+        }
+        Ok(node)
+    }
+
+    /// Writes down that everything is written down. The node answers no more after this.
+    pub fn close(self) -> Result<(), LogError> {
+        let partitions = self.topics.into_values().flat_map(|topic| topic.partitions).flatten();
+        let logs = partitions.map(|replica| replica.log).chain([self.cluster_log]);
+        let mut failed = None;
+        for log in logs {
+            // One log that cannot be closed does not keep the others open; but then the stop was not clean.
+            if let Err(error) = log.close_clean() {
+                failed = Some(error);
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => {
+                let marker = self.folder.join(CLEAN_MARKER);
+                let failed = |source| LogError::Io { what: "write", path: marker.clone(), source };
+                self.disk.write_atomic(&marker, CLEAN_MARKER_CONTENT).map_err(failed)
+            }
+        }
+    }
+
+    /// Appends records to the cluster's log and makes what they say so.
+    pub(super) fn commit(&mut self, now: Now, records: &[MetadataRecord]) -> Result<(), Refusal> {
+        let mut builder = BatchBuilder::new();
+        for record in records {
+            let fits = builder.append(now.wall, None, Some(&record.encode()), &[]);
+            fits.expect("records of at most 10,000 partitions are far below 2 GiB");
+        }
+        let batch = builder.build().expect("a batch with records");
+        let batch = CheckedBatch::trusted(batch).expect("a batch that was just built");
+        let appended = self.cluster_log.append(&batch, LeaderEpoch::new(0), now.wall);
+        appended.map_err(|error| Refusal::storage(&error))?;
+        records.iter().for_each(|record| self.metadata.apply(record));
+        Ok(())
+    }
+
+    /// Opens or makes the logs of a topic's partitions; `there` are the folders that exist. A log that fails is kept
+    /// as refused: it does not keep the node down.
+    pub(super) fn open_topic(
+        &mut self,
+        now: Now,
+        id: TopicId,
+        topic: &TopicMetadata,
+        (there, stop): (&BTreeSet<String>, StopKind),
+        effects: &mut Effects,
+    ) {
+        let config = Arc::new(TopicConfig::effective(&topic.configs, &self.config));
+        let open = |(slot, partition): (usize, &PartitionMetadata)| {
+            let name = partition_folder(&topic.name, slot);
+            let path = self.folder.join(&name);
+            let opened = if there.contains(&name) {
+                self.open_log(&path, &config, stop, now)
+            } else {
+                self.create_log(&path, id, &config, now)
+            };
+            let log = opened.map_err(|error| {
+                let refusal = Refusal::storage(&error);
+                tracing::error!(path = %path.display(), %refusal, "a partition cannot be opened");
+                refusal
+            })?;
+            let leader = Leader::sole(self.id, partition.leader_epoch, log.start_offset(), log.end_offset());
+            Ok(Replica { log, leader })
+        };
+        let partitions = topic.partitions.iter().enumerate().map(open).collect();
+        effects.push(Effect::TopicOpened { id, name: topic.name.clone(), config: Arc::clone(&config) });
+        self.topics.insert(id, LocalTopic { partitions });
+    }
+
+    fn create_log(&self, path: &Path, id: TopicId, config: &TopicConfig, now: Now) -> Result<Log, LogError> {
+        let log = Log::create(Arc::clone(&self.disk), path, config.log.clone(), now.wall)?;
+        partition_metadata::begin(self.disk.as_ref(), path, id)?;
+        Ok(log)
+    }
+
+    fn open_log(&self, path: &Path, config: &TopicConfig, stop: StopKind, now: Now) -> Result<Log, LogError> {
+        let (log, recovered) = Log::open(Arc::clone(&self.disk), path, config.log.clone(), stop, now.wall)?;
+        if recovered.truncated_bytes > 0 {
+            let bytes = recovered.truncated_bytes;
+            tracing::warn!(path = %path.display(), bytes, "cut what an unclean stop left unfinished");
+        }
+        Ok(log)
+    }
+}
+
+fn open_cluster_log(disk: &Arc<dyn Disk>, folder: &Path, stop: StopKind, now: Now) -> Result<Log, LogError> {
+    let path = folder.join(CLUSTER_FOLDER);
+    let listed =
+        disk.list(folder).map_err(|source| LogError::Io { what: "list", path: folder.into(), source })?;
+    let (disk, config) = (Arc::clone(disk), LogConfig::default());
+    if listed.iter().any(|entry| entry.name == CLUSTER_FOLDER) {
+        Log::open(disk, &path, config, stop, now.wall).map(|(log, _)| log)
+    } else {
+        Log::create(disk, &path, config, now.wall)
+    }
+}
+
+/// Removes what a deletion did not get to before the last stop; gives the partition folders there are.
+fn take_stock(disk: &dyn Disk, own: &Path) -> Result<BTreeSet<String>, OpenError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Io { path, source }
+    };
+    let mut there = BTreeSet::new();
+    for entry in disk.list(own).map_err(failed(own))?.into_iter().filter(|entry| entry.is_dir) {
+        if entry.name.ends_with(DELETED_SUFFIX) {
+            let path = own.join(&entry.name);
+            disk.remove_dir_all(&path).map_err(failed(&path))?;
+        } else {
+            there.insert(entry.name);
+        }
+    }
+    Ok(there)
+}
+
+/// What a partition's folder is called after its topic was deleted, until its files are gone.
+const DELETED_SUFFIX: &str = "-delete";
+
+pub(super) fn partition_folder(topic: &TopicName, slot: usize) -> String {
+    format!("{topic}-{slot}")
+}
+
+/// Kafka's name for it: unique, so that a topic of the same name may come at once.
+pub(super) fn deleted_folder(topic: &TopicName, partition: PartitionIndex, id: TopicId) -> String {
+    let hex: String = id.get().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{topic}-{partition}.{hex}{DELETED_SUFFIX}")
+}
+
+fn take_marker(disk: &dyn Disk, own: &Path) -> Result<StopKind, OpenError> {
+    let path = own.join(CLEAN_MARKER);
+    let failed = |source| OpenError::Io { path: path.clone(), source };
+    match disk.remove_file(&path) {
+        Ok(()) => Ok(StopKind::Clean),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(StopKind::Unclean),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn replay(log: &Log, path: &Path) -> Result<(ClusterMetadata, Option<String>), OpenError> {
+    let refuse = |message: String| OpenError::ClusterRecord { path: path.to_owned(), message };
+    let mut metadata = ClusterMetadata::default();
+    let mut cluster_id = None;
+    let mut at = log.start_offset();
+    while at < log.end_offset() {
+        let bytes = log.range(at, log.end_offset(), REPLAY_BYTES, true).read();
+        let bytes = bytes.map_err(|source| OpenError::ClusterLog { path: path.to_owned(), source })?;
+        let (records, next) = read_batch(bytes).map_err(refuse)?;
+        for record in &records {
+            if let MetadataRecord::ClusterBegun { id } = record {
+                cluster_id = Some(id.clone());
+            }
+            metadata.apply(record);
+        }
+        at = next;
+    }
+    Ok((metadata, cluster_id))
+}
+
+/// The records of the first batch, and the offset after it.
+fn read_batch(bytes: Bytes) -> Result<(Vec<MetadataRecord>, Offset), String> {
+    let records = RecordIter::new(bytes).map_err(|error| error.to_string())?;
+    let next = records.header().next_offset();
+    let read = |record: Result<highwater_storage::batch::Record, _>| {
+        let record = record.map_err(|error: highwater_storage::batch::RecordError| error.to_string())?;
+        MetadataRecord::decode(record.value.as_deref().unwrap_or_default()).map_err(|error| error.to_string())
+    };
+    Ok((records.map(read).collect::<Result<_, _>>()?, next))
+}

@@ -1,0 +1,39 @@
+//! New producer ids.
+
+use highwater_storage::{ProducerEpoch, ProducerId};
+
+use super::{InitProducerIdRequest, Node};
+use crate::cluster::record::MetadataRecord;
+use crate::ids::Now;
+use crate::producer::id_block::BLOCK_IDS;
+use crate::refusal::Refusal;
+
+impl Node {
+    /// An idempotent producer gets a fresh id at epoch 0, whatever it had before.
+    pub(super) fn init_producer_id(
+        &mut self,
+        now: Now,
+        request: &InitProducerIdRequest,
+    ) -> Result<(ProducerId, ProducerEpoch), Refusal> {
+        if request.producer_id.is_some() != request.producer_epoch.is_some() {
+            return Err(Refusal::invalid_request(
+                "A producer id goes with an epoch, and an epoch with an id.",
+            ));
+        }
+        match request.transactional_id.as_deref() {
+            None => Ok((self.next_producer_id(now)?, ProducerEpoch::new(0))),
+            Some("") => Err(Refusal::invalid_request("A transactional id is not empty.")),
+            Some(_) => Err(Refusal::unsupported("transactions are not served here")),
+        }
+    }
+
+    fn next_producer_id(&mut self, now: Now) -> Result<ProducerId, Refusal> {
+        if let Some(id) = self.producer_ids.take() {
+            return Ok(id);
+        }
+        let first = self.metadata.next_producer_id();
+        self.commit(now, &[MetadataRecord::ProducerIdsReserved { next: first + BLOCK_IDS }])?;
+        self.producer_ids.begin(first);
+        Ok(self.producer_ids.take().expect("a block that was just begun has ids"))
+    }
+}

@@ -1,0 +1,135 @@
+//! Topics come and go: the controller decides, the cluster's log says so, then the logs are made or taken away.
+
+use std::collections::BTreeSet;
+
+use highwater_storage::{StopKind, TopicId};
+
+use super::open::{deleted_folder, partition_folder};
+use super::{
+    CreateTopicsRequest, CreatedTopic, DeletedTopic, Effect, Effects, NewTopic, NewTopicFacts, Node,
+    TopicToDelete,
+};
+use crate::cluster::controller::{Controller, Creation};
+use crate::cluster::record::MetadataRecord;
+use crate::config::TopicConfig;
+use crate::ids::{Now, PartitionIndex, TopicName};
+use crate::refusal::Refusal;
+
+impl Node {
+    pub(super) fn create_topics(
+        &mut self,
+        now: Now,
+        request: &CreateTopicsRequest,
+        effects: &mut Effects,
+    ) -> Vec<CreatedTopic> {
+        self.try_create_topics(now, request, effects).unwrap_or_else(|refusal| {
+            let refused =
+                |topic: &NewTopic| CreatedTopic { name: topic.name.clone(), outcome: Err(refusal.clone()) };
+            request.topics.iter().map(refused).collect()
+        })
+    }
+
+    /// An `Err` refuses every topic of the request.
+    fn try_create_topics(
+        &mut self,
+        now: Now,
+        request: &CreateTopicsRequest,
+        effects: &mut Effects,
+    ) -> Result<Vec<CreatedTopic>, Refusal> {
+        let decided = self.controller().create_topics(&request.topics)?;
+        if !request.validate_only {
+            let created = decided.iter().filter_map(|(name, outcome)| Some((name, outcome.as_ref().ok()?)));
+            self.make_topics(now, &created.collect::<Vec<_>>(), effects)?;
+        }
+        let answer = |(name, outcome): (TopicName, Result<Creation, Refusal>)| CreatedTopic {
+            outcome: outcome.map(|creation| self.facts(&creation)),
+            name,
+        };
+        Ok(decided.into_iter().map(answer).collect())
+    }
+
+    pub(super) fn auto_create_topic(
+        &mut self,
+        now: Now,
+        name: &TopicName,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let creation = self.controller().auto_create_topic(name)?;
+        self.make_topics(now, &[(name, &creation)], effects)
+    }
+
+    fn controller(&mut self) -> Controller<'_> {
+        Controller {
+            metadata: &self.metadata,
+            config: &self.config,
+            nodes: &self.nodes,
+            entropy: &mut self.entropy,
+        }
+    }
+
+    fn make_topics(
+        &mut self,
+        now: Now,
+        creations: &[(&TopicName, &Creation)],
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        if creations.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<_> = creations.iter().map(|(name, creation)| creation.record(name)).collect();
+        self.commit(now, &records)?;
+        for (_, creation) in creations {
+            if let Some(topic) = self.metadata.topic(creation.id).cloned() {
+                let fresh = (&BTreeSet::new(), StopKind::Clean);
+                self.open_topic(now, creation.id, &topic, fresh, effects);
+            }
+        }
+        Ok(())
+    }
+
+    fn facts(&self, creation: &Creation) -> NewTopicFacts {
+        NewTopicFacts {
+            id: creation.id,
+            partitions: i32::try_from(creation.replicas.len()).unwrap_or(i32::MAX),
+            replication_factor: i16::try_from(creation.replicas.first().map_or(0, Vec::len))
+                .unwrap_or(i16::MAX),
+            configs: TopicConfig::describe(&creation.configs, &self.config),
+        }
+    }
+
+    pub(super) fn delete_topics(
+        &mut self,
+        now: Now,
+        topics: &[TopicToDelete],
+        effects: &mut Effects,
+    ) -> Vec<DeletedTopic> {
+        let mut decided = self.controller().delete_topics(topics);
+        for topic in decided.iter_mut().filter(|topic| topic.outcome.is_ok()) {
+            topic.outcome = self.delete_topic(now, topic.id, effects);
+        }
+        decided
+    }
+
+    fn delete_topic(&mut self, now: Now, id: TopicId, effects: &mut Effects) -> Result<(), Refusal> {
+        let name = self.name_of(id).ok_or(Refusal::UnknownTopicId)?.clone();
+        self.commit(now, &[MetadataRecord::TopicDeleted { id: id.get() }])?;
+        let Some(topic) = self.topics.remove(&id) else { return Ok(()) };
+        let partitions = topic.partitions.len();
+        for (slot, replica) in topic.partitions.into_iter().enumerate() {
+            // Out of the way at once, so that a topic of the same name may come; the files go when nobody waits.
+            let from = self.folder.join(partition_folder(&name, slot));
+            let partition = PartitionIndex(i32::try_from(slot).unwrap_or(i32::MAX));
+            let to = self.folder.join(deleted_folder(&name, partition, id));
+            drop(replica);
+            match self.disk.rename(&from, &to) {
+                Ok(()) => effects.push(Effect::Unlink { folder: to }),
+                Err(error) => {
+                    tracing::error!(path = %from.display(), %error, "a deleted partition stays on disk");
+                }
+            }
+        }
+        effects.push(Effect::TopicClosed { id, name });
+        self.wake_all(now, id, partitions, effects);
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! The leader's view of one partition.
+//!
+//! Always: log start offset <= last stable offset <= high watermark <= log end offset, and the high watermark only
+//! grows within an epoch. With the leader as the only replica every appended record is committed once the append is
+//! over, but the high watermark still moves in a step of its own, after the producer table (semantics, section 1.2).
+
+use highwater_storage::{LeaderEpoch, Offset};
+
+use crate::ids::NodeId;
+use crate::refusal::Refusal;
+
+/// How far a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// To the high watermark.
+    ReadUncommitted,
+    /// To the last stable offset.
+    ReadCommitted,
+}
+
+/// Positions of a partition at one moment: what every fetch answer tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Positions {
+    /// The first offset that can be read.
+    pub log_start: Offset,
+    /// Everything below is decided: no transaction is open there.
+    pub last_stable: Offset,
+    /// Everything below is on every in-sync replica.
+    pub high_watermark: Offset,
+    /// The offset of the next record.
+    pub log_end: Offset,
+}
+
+/// The state of a partition that this node leads.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    node: NodeId,
+    epoch: LeaderEpoch,
+    positions: Positions,
+}
+
+impl Leader {
+    /// Leadership of a log that holds `[log_start, log_end)`, all of it committed: this node is the only replica.
+    pub(crate) fn sole(node: NodeId, epoch: LeaderEpoch, log_start: Offset, log_end: Offset) -> Self {
+        let positions = Positions { log_start, last_stable: log_end, high_watermark: log_end, log_end };
+        Self { node, epoch, positions }
+    }
+
+    /// The epoch this node leads in.
+    pub(crate) fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// Where the partition stands.
+    pub(crate) fn positions(&self) -> Positions {
+        self.positions
+    }
+
+    /// What a reader of this isolation may not reach.
+    pub(crate) fn bound(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.positions.high_watermark,
+            Isolation::ReadCommitted => self.positions.last_stable,
+        }
+    }
+
+    /// Whether a caller that believes in `claimed` may be served (KIP-320); -1 is not checked.
+    pub(crate) fn check_epoch(&self, claimed: LeaderEpoch) -> Result<(), Refusal> {
+        if claimed == LeaderEpoch::NONE || claimed == self.epoch {
+            Ok(())
+        } else if claimed < self.epoch {
+            Err(Refusal::FencedLeaderEpoch { leader: self.node, epoch: self.epoch })
+        } else {
+            Err(Refusal::UnknownLeaderEpoch)
+        }
+    }
+
+    /// The log grew to `log_end`; whether that moved the high watermark.
+    pub(crate) fn appended(&mut self, log_end: Offset) -> bool {
+        assert!(log_end >= self.positions.log_end, "a leader's log only grows");
+        let grew = log_end > self.positions.high_watermark;
+        self.positions.log_end = log_end;
+        self.positions.high_watermark = log_end;
+        self.positions.last_stable = log_end;
+        grew
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leader() -> Leader {
+        Leader::sole(NodeId(0), LeaderEpoch::new(5), Offset::new(0), Offset::new(10))
+    }
+
+    #[test]
+    fn the_epoch_of_a_caller_is_fenced_unknown_or_served() {
+        let leader = leader();
+        assert_eq!(leader.check_epoch(LeaderEpoch::NONE), Ok(()));
+        assert_eq!(leader.check_epoch(LeaderEpoch::new(5)), Ok(()));
+        assert_eq!(
+            leader.check_epoch(LeaderEpoch::new(4)),
+            Err(Refusal::FencedLeaderEpoch { leader: NodeId(0), epoch: LeaderEpoch::new(5) })
+        );
+        assert_eq!(leader.check_epoch(LeaderEpoch::new(6)), Err(Refusal::UnknownLeaderEpoch));
+    }
+
+    #[test]
+    fn an_append_moves_the_high_watermark_of_a_sole_replica() {
+        let mut leader = leader();
+        assert!(leader.appended(Offset::new(12)));
+        assert!(!leader.appended(Offset::new(12)));
+        let at = leader.positions();
+        assert_eq!(
+            (at.high_watermark, at.last_stable, at.log_end),
+            (Offset::new(12), Offset::new(12), Offset::new(12))
+        );
+    }
+}

@@ -1,0 +1,199 @@
+//! Why the broker does not do what it was asked. A refusal is an answer, not a fault: it has a Kafka error code
+//! (`wire/refusals.rs` holds the table) and, where it helps, words of its own.
+
+use crate::ids::NodeId;
+use highwater_storage::LeaderEpoch;
+
+/// One refusal, in the field's words. Variants carry what the answer must tell beside the code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    // What was named does not exist or is elsewhere.
+    /// No such topic, or no such partition of it.
+    #[error("this server does not host this topic-partition")]
+    UnknownTopicOrPartition,
+    /// No topic has this id.
+    #[error("no topic has this id")]
+    UnknownTopicId,
+    /// The partition's log belongs to another incarnation of the topic.
+    #[error("the log's topic id differs from the one in the request")]
+    InconsistentTopicId,
+    /// Another node leads the partition.
+    #[error("this node does not lead the partition")]
+    NotLeader {
+        /// Who does, as far as this node knows.
+        leader: Option<NodeId>,
+        /// In which epoch.
+        epoch: LeaderEpoch,
+    },
+    /// The caller's leader epoch is older than this leader's.
+    #[error("the leader epoch in the request is older than the leader's")]
+    FencedLeaderEpoch {
+        /// Who leads.
+        leader: NodeId,
+        /// The leader's own epoch.
+        epoch: LeaderEpoch,
+    },
+    /// The caller's leader epoch is newer than this leader's.
+    #[error("the leader epoch in the request is newer than the leader's")]
+    UnknownLeaderEpoch,
+    /// The offset lies outside of what the log holds.
+    #[error("the offset is outside of the log")]
+    OffsetOutOfRange,
+
+    // A batch that is not taken.
+    /// The bytes are not what their checksum says, or not a batch at all.
+    #[error("the record batch is corrupt")]
+    Corrupt,
+    /// A batch, or one of its records, breaks a rule. The words are Kafka's.
+    #[error("{message}")]
+    InvalidRecord {
+        /// What is wrong with the batch as a whole.
+        message: String,
+        /// What is wrong with which of its records.
+        records: Vec<(i32, String)>,
+    },
+    /// A record's time is outside of what the topic takes.
+    #[error("{message}")]
+    InvalidTimestamp {
+        /// What is wrong with the batch as a whole.
+        message: String,
+        /// What is wrong with which of its records.
+        records: Vec<(i32, String)>,
+    },
+    /// The batch is larger than `max.message.bytes`.
+    #[error("{message}")]
+    MessageTooLarge {
+        /// Size found and size allowed.
+        message: String,
+    },
+    /// The batch is larger than a segment.
+    #[error("the batch is larger than segment.bytes")]
+    RecordListTooLarge,
+    /// The codec needs a newer version of the request.
+    #[error("this version of the request does not carry that compression")]
+    UnsupportedCompression,
+    /// What Kafka has no code for: bytes that do not decompress, a codec that does not exist.
+    #[error("{message}")]
+    Unexpected {
+        /// What.
+        message: String,
+    },
+    /// Clients do not write to the broker's own topics.
+    #[error("clients do not write to an internal topic")]
+    InternalTopic,
+    /// `acks` is none of -1, 0, 1.
+    #[error("acks must be -1, 0 or 1")]
+    InvalidRequiredAcks,
+    /// Fewer replicas are in sync than `min.insync.replicas` asks for; nothing was written.
+    #[error("fewer in-sync replicas than min.insync.replicas")]
+    NotEnoughReplicas,
+    /// Neither the next sequence of its producer nor one of its last five batches.
+    #[error("{message}")]
+    OutOfOrderSequence {
+        /// What was expected and what came.
+        message: String,
+    },
+    /// The producer's epoch is older than the one known here.
+    #[error("{message}")]
+    InvalidProducerEpoch {
+        /// Which epochs.
+        message: String,
+    },
+    /// A transactional batch without a transactional id.
+    #[error("a transactional batch without a transactional id")]
+    TransactionalIdMissing,
+
+    // Administration.
+    /// A topic of this name exists.
+    #[error("{message}")]
+    TopicExists {
+        /// Which.
+        message: String,
+    },
+    /// The name breaks Kafka's rules.
+    #[error("{message}")]
+    InvalidTopic {
+        /// How.
+        message: String,
+    },
+    /// The number of partitions makes no sense.
+    #[error("{message}")]
+    InvalidPartitions {
+        /// How.
+        message: String,
+    },
+    /// The replication factor cannot be met.
+    #[error("{message}")]
+    InvalidReplicationFactor {
+        /// How.
+        message: String,
+    },
+    /// The assignment names unknown nodes, or has holes.
+    #[error("{message}")]
+    InvalidReplicaAssignment {
+        /// How.
+        message: String,
+    },
+    /// A setting is unknown or its value out of range.
+    #[error("{message}")]
+    InvalidConfig {
+        /// Which and why.
+        message: String,
+    },
+    /// A limit of this broker.
+    #[error("{message}")]
+    PolicyViolation {
+        /// Which.
+        message: String,
+    },
+    /// The request contradicts itself.
+    #[error("{message}")]
+    InvalidRequest {
+        /// How.
+        message: String,
+    },
+    /// What was asked is not served in this version, or not at all.
+    #[error("{message}")]
+    Unsupported {
+        /// What.
+        message: String,
+    },
+
+    // Fetch sessions (KIP-227).
+    /// No session has this id: evicted, or of another life of the node.
+    #[error("no such fetch session")]
+    FetchSessionNotFound,
+    /// Not the next epoch of the session.
+    #[error("the fetch session's epoch is another one")]
+    InvalidFetchSessionEpoch,
+    /// A session either names topics or gives their ids.
+    #[error("the fetch session changed between topic names and ids")]
+    FetchSessionTopicId,
+
+    /// The disk failed this partition; its log takes no more writes until the node starts again.
+    #[error("the partition's log failed: {message}")]
+    Storage {
+        /// The first failure.
+        message: String,
+    },
+}
+
+impl Refusal {
+    /// `INVALID_REQUEST` with words.
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        Self::InvalidRequest { message: message.into() }
+    }
+
+    /// `KAFKA_STORAGE_ERROR`, with everything that is known of the failure.
+    pub fn storage(error: &dyn std::error::Error) -> Self {
+        let causes = std::iter::successors(error.source(), |error| error.source());
+        let message = causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"));
+        Self::Storage { message }
+    }
+
+    /// `UNSUPPORTED_VERSION` with words.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::Unsupported { message: message.into() }
+    }
+}

@@ -1,0 +1,287 @@
+//! One TCP connection: a task that reads frames, brings requests to the node and writes the answers in request order.
+//!
+//! Limits: requests in flight and bytes of unsent answers stop the reading until there is room again; an answer is
+//! encoded only when it can be sent, so a client that does not read costs no memory. An idle connection is closed.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use highwater_protocol::Segments;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
+
+use super::frames::Inbox;
+use super::mailbox::Mailbox;
+use super::node_shell::NodeShell;
+use crate::config::BrokerConfig;
+use crate::node::{ConnectionId, Event, Reply, Ticket};
+use crate::wire::{self, Addresses, Call, Incoming};
+
+/// How many pieces go into one vectored write.
+const WRITE_PIECES: usize = 64;
+/// A connection that has been quiet for so long gives its buffer back.
+const SHRINK_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a connection ends. All but the first two are worth a line in the log.
+enum End {
+    Gone,
+    Shutdown,
+    Idle,
+    Refused,
+    Broken(io::Error),
+    Bad(String),
+}
+
+/// A request whose answer has not been encoded.
+enum Pending {
+    Waiting(Call),
+    Replied(Call, Reply),
+    /// Answered without the node.
+    Answered(Segments),
+}
+
+/// What the connection must keep to.
+#[derive(Debug, Clone)]
+struct Limits {
+    inflight_requests: usize,
+    queued_bytes: usize,
+    idle: Option<Duration>,
+}
+
+pub(super) struct Connection {
+    stream: TcpStream,
+    shell: Arc<NodeShell>,
+    addresses: Addresses,
+    id: ConnectionId,
+    mailbox: Arc<Mailbox>,
+    limits: Limits,
+    inbox: Inbox,
+    /// Requests in order; the first has the number `first_pending`.
+    pending: VecDeque<Pending>,
+    first_pending: u64,
+    outbox: VecDeque<Segments>,
+    outbox_bytes: usize,
+    replies: VecDeque<(u64, Reply)>,
+    last_active: Instant,
+}
+
+impl Connection {
+    pub(super) fn new(
+        stream: TcpStream,
+        shell: Arc<NodeShell>,
+        addresses: Addresses,
+        config: &BrokerConfig,
+    ) -> Self {
+        let mailbox = Arc::new(Mailbox::default());
+        let id = shell.connect(Arc::clone(&mailbox) as _);
+        let limits = Limits {
+            inflight_requests: config.max_inflight_requests(),
+            queued_bytes: config.queued_bytes(),
+            idle: config.max_idle_ms().map(Duration::from_millis),
+        };
+        Self {
+            stream,
+            shell,
+            addresses,
+            id,
+            mailbox,
+            limits,
+            inbox: Inbox::new(config.request_max_bytes()),
+            pending: VecDeque::new(),
+            first_pending: 0,
+            outbox: VecDeque::new(),
+            outbox_bytes: 0,
+            replies: VecDeque::new(),
+            last_active: Instant::now(),
+        }
+    }
+
+    /// Serves until either side ends it.
+    pub(super) async fn serve(mut self, mut shutdown: watch::Receiver<bool>) {
+        let peer = self.stream.peer_addr().map_or_else(|_| "a client".to_owned(), |peer| peer.to_string());
+        let end = self.run(&mut shutdown).await;
+        self.shell.disconnect(self.id);
+        match end {
+            End::Gone | End::Shutdown | End::Refused => {}
+            End::Idle => tracing::debug!(%peer, "closed an idle connection"),
+            End::Broken(error) => tracing::debug!(%peer, %error, "a connection broke"),
+            End::Bad(why) => tracing::warn!(%peer, %why, "closed a connection that sent a bad frame"),
+        }
+    }
+
+    async fn run(&mut self, shutdown: &mut watch::Receiver<bool>) -> End {
+        let timer = tokio::time::sleep(SHRINK_AFTER);
+        tokio::pin!(timer);
+        loop {
+            if let Err(end) = self.turn() {
+                return end;
+            }
+            let (may_read, may_write) = (self.may_read(), !self.outbox.is_empty());
+            tokio::select! {
+                biased;
+                () = self.mailbox.wait() => {}
+                ready = self.stream.writable(), if may_write => {
+                    if let Err(error) = ready { return End::Broken(error); }
+                }
+                ready = self.stream.readable(), if may_read => {
+                    if let Err(error) = ready { return End::Broken(error); }
+                    match self.read() {
+                        Ok(true) => {}
+                        Ok(false) => return End::Gone,
+                        Err(error) => return End::Broken(error),
+                    }
+                }
+                () = timer.as_mut() => {
+                    if let Err(end) = self.look_at_the_clock(timer.as_mut()) { return end; }
+                }
+                _ = shutdown.wait_for(|stop| *stop) => return End::Shutdown,
+            }
+        }
+    }
+
+    /// Does what can be done without waiting: requests that have come, answers that are there, bytes that can go.
+    fn turn(&mut self) -> Result<(), End> {
+        loop {
+            self.take_requests()?;
+            if !self.mailbox.take(&mut self.replies) {
+                return Err(End::Refused);
+            }
+            while let Some((request, reply)) = self.replies.pop_front() {
+                self.put_in_order(request, reply);
+            }
+            self.encode_ready()?;
+            self.write().map_err(End::Broken)?;
+            // Room that the write made may let answers and requests through that had to wait.
+            let unsent = !self.outbox.is_empty();
+            if unsent || !self.has_ready() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        self.pending.len() < self.limits.inflight_requests && self.outbox_bytes < self.limits.queued_bytes
+    }
+
+    fn has_ready(&self) -> bool {
+        matches!(self.pending.front(), Some(Pending::Replied(..) | Pending::Answered(_)))
+    }
+
+    fn take_requests(&mut self) -> Result<(), End> {
+        while self.may_read() {
+            let frame = self.inbox.next_frame().map_err(|error| End::Bad(error.to_string()))?;
+            let Some(frame) = frame else { break };
+            self.take_request(frame)?;
+        }
+        Ok(())
+    }
+
+    fn take_request(&mut self, frame: Bytes) -> Result<(), End> {
+        self.last_active = Instant::now();
+        let now = self.shell.clock().now().wall;
+        let incoming = wire::decode(frame, self.shell.rules(), now);
+        match incoming.map_err(|bad| End::Bad(bad.to_string()))? {
+            Incoming::Answer(segments) => self.pending.push_back(Pending::Answered(segments)),
+            Incoming::Request(call, request) => {
+                let number = self.first_pending + self.pending.len() as u64;
+                self.pending.push_back(Pending::Waiting(call));
+                let ticket = Ticket { connection: self.id, request: number };
+                if !self.shell.bring(Event::Request(ticket, request)) {
+                    return Err(End::Shutdown);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put_in_order(&mut self, request: u64, reply: Reply) {
+        let place = usize::try_from(request - self.first_pending).expect("a reply to a pending request");
+        let slot = &mut self.pending[place];
+        if let Pending::Waiting(call) = slot {
+            let call = *call;
+            *slot = Pending::Replied(call, reply);
+        }
+    }
+
+    fn encode_ready(&mut self) -> Result<(), End> {
+        while self.outbox_bytes < self.limits.queued_bytes && self.has_ready() {
+            let answer = match self.pending.pop_front() {
+                Some(Pending::Answered(segments)) => Some(segments),
+                Some(Pending::Replied(call, reply)) => wire::encode(&call, reply, &self.addresses)
+                    .map_err(|error| End::Bad(format!("its answer cannot be written: {error}")))?,
+                Some(Pending::Waiting(_)) | None => unreachable!("only what is ready is encoded"),
+            };
+            self.first_pending += 1;
+            if let Some(answer) = answer {
+                self.outbox_bytes += answer.len_bytes();
+                self.outbox.push_back(answer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes as much as the socket takes.
+    fn write(&mut self) -> io::Result<()> {
+        while !self.outbox.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); WRITE_PIECES];
+            let mut count = 0;
+            for answer in &self.outbox {
+                count += answer.chunks_vectored(&mut pieces[count..]);
+                if count == WRITE_PIECES {
+                    break;
+                }
+            }
+            match self.stream.try_write_vectored(&pieces[..count]) {
+                Ok(written) => self.sent(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, mut bytes: usize) {
+        self.last_active = Instant::now();
+        self.outbox_bytes -= bytes;
+        while let Some(answer) = self.outbox.front_mut() {
+            let of_this = bytes.min(answer.len_bytes());
+            answer.advance(of_this);
+            bytes -= of_this;
+            if answer.len_bytes() > 0 {
+                return;
+            }
+            self.outbox.pop_front();
+        }
+    }
+
+    /// Reads once; false at the end of the stream.
+    fn read(&mut self) -> io::Result<bool> {
+        match self.stream.try_read_buf(self.inbox.buffer()) {
+            Ok(count) => Ok(count > 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A quiet connection gives its memory back, a silent one is closed.
+    fn look_at_the_clock(&mut self, timer: std::pin::Pin<&mut Sleep>) -> Result<(), End> {
+        let quiet = self.last_active.elapsed();
+        if quiet >= SHRINK_AFTER {
+            self.inbox.shrink();
+        }
+        let waits_for_us = !self.pending.is_empty();
+        match self.limits.idle {
+            Some(idle) if quiet >= idle && !waits_for_us => return Err(End::Idle),
+            Some(idle) if quiet >= SHRINK_AFTER => {
+                let rest = idle.saturating_sub(quiet).max(SHRINK_AFTER);
+                timer.reset(Instant::now() + rest);
+            }
+            _ => timer.reset(Instant::now() + SHRINK_AFTER),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,18 @@
+//! Driving nodes: the only folder with sockets, tasks, the clock and the source of chance.
+//!
+//! [`NodeShell`] brings events to a node and carries out its effects; [`listener`] and [`connection`] speak TCP,
+//! and the log's write there is no hop to another one.
+
+mod clock;
+mod connection;
+mod data_folder;
+mod frames;
+mod listener;
+mod mailbox;
+mod node_shell;
+
+pub(crate) use clock::{Clock, seed};
+pub(crate) use data_folder::DataFolder;
+pub use data_folder::FolderError;
+pub(crate) use listener::{Advertised, Listener};
+pub(crate) use node_shell::NodeShell;

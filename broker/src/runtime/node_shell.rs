@@ -1,0 +1,214 @@
+//! The shell around one node: brings events under the node's lock, carries out the effects outside of it.
+//!
+//! Order: effects are carried out in the order the node gave them, by the thread that stepped it. Two threads may carry
+//! out the effects of two steps at once; replies to one connection are put in order by their request's number.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use highwater_storage::LogError;
+use highwater_storage::disk::Disk;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::clock::Clock;
+use super::mailbox::Recipient;
+use crate::faults::Gate;
+use crate::ids::{Monotonic, NodeId};
+use crate::node::{ConnectionId, Effect, Event, Node};
+use crate::wire::TopicRules;
+
+/// A node that runs.
+pub(crate) struct NodeShell {
+    id: NodeId,
+    node: Mutex<Option<Node>>,
+    gate: Arc<Gate>,
+    rules: TopicRules,
+    clock: Clock,
+    disk: Arc<dyn Disk>,
+    recipients: Mutex<BTreeMap<ConnectionId, Arc<dyn Recipient>>>,
+    next_connection: AtomicU64,
+    timer: Timer,
+}
+
+/// When the node wants to be stepped next.
+#[derive(Default)]
+struct Timer {
+    /// Microseconds of the monotonic clock; `u64::MAX` for never.
+    armed_micros: AtomicU64,
+    sooner: Notify,
+}
+
+impl NodeShell {
+    /// Takes an opened node; `opening` are the effects of opening it.
+    pub(crate) fn new(
+        node: Node,
+        opening: Vec<Effect>,
+        clock: Clock,
+        disk: Arc<dyn Disk>,
+        gate: Arc<Gate>,
+    ) -> Arc<Self> {
+        let shell = Arc::new(Self {
+            id: node.id(),
+            node: Mutex::new(Some(node)),
+            gate,
+            rules: TopicRules::default(),
+            clock,
+            disk,
+            recipients: Mutex::default(),
+            next_connection: AtomicU64::new(0),
+            timer: Timer { armed_micros: AtomicU64::new(u64::MAX), sooner: Notify::new() },
+        });
+        shell.carry_out(opening, &mut VecDeque::new());
+        shell
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn rules(&self) -> &TopicRules {
+        &self.rules
+    }
+
+    /// Begins a connection whose replies go to `recipient`.
+    pub(crate) fn connect(&self, recipient: Arc<dyn Recipient>) -> ConnectionId {
+        let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        self.recipients.lock().insert(id, recipient);
+        id
+    }
+
+    /// Ends a connection.
+    pub(crate) fn disconnect(&self, id: ConnectionId) {
+        self.recipients.lock().remove(&id);
+        self.bring(Event::Disconnected(id));
+    }
+
+    /// Steps the node with an event, and with what follows from it. False when the node is closed.
+    pub(crate) fn bring(&self, event: Event) -> bool {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let event = match self.gate.event(event) {
+                Ok(event) => event,
+                Err(instead) => {
+                    self.carry_out(instead.into_iter().collect(), &mut events);
+                    continue;
+                }
+            };
+            let mut effects = Vec::new();
+            let deadline = {
+                let mut node = self.node.lock();
+                let Some(node) = node.as_mut() else { return false };
+                node.step(self.clock.now(), event, &mut effects);
+                node.next_deadline()
+            };
+            self.timer.arm(deadline);
+            self.carry_out(effects, &mut events);
+        }
+        true
+    }
+
+    fn carry_out(&self, effects: Vec<Effect>, events: &mut VecDeque<Event>) {
+        for effect in effects {
+            if let Some(effect) = self.gate.effect(effect) {
+                self.carry_out_one(effect, events);
+            }
+        }
+    }
+
+    fn carry_out_one(&self, effect: Effect, events: &mut VecDeque<Event>) {
+        match effect {
+            Effect::Reply(ticket, reply) => {
+                if let Some(recipient) = self.recipient(ticket.connection) {
+                    recipient.deliver(ticket.request, reply);
+                }
+            }
+            Effect::Continue(ticket, progress) => events.push_back(Event::Continue(ticket, progress)),
+            Effect::Close(connection, why) => {
+                if let Some(recipient) = self.recipient(connection) {
+                    recipient.close(&why);
+                }
+            }
+            Effect::TopicOpened { id, name, config } => self.rules.open(id, name, &config),
+            Effect::TopicClosed { id, name } => self.rules.close(id, &name),
+            Effect::Unlink { folder } => self.unlink(folder),
+        }
+    }
+
+    fn recipient(&self, connection: ConnectionId) -> Option<Arc<dyn Recipient>> {
+        self.recipients.lock().get(&connection).cloned()
+    }
+
+    /// Removes a folder on a thread that may wait for the disk.
+    fn unlink(&self, folder: std::path::PathBuf) {
+        let disk = Arc::clone(&self.disk);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = disk.remove_dir_all(&folder) {
+                tracing::error!(path = %folder.display(), %error, "a deleted partition stays on disk");
+            }
+        });
+    }
+
+    /// Carries out the effects that the gate held back.
+    pub(crate) fn release_held(&self) {
+        let mut events = VecDeque::new();
+        for effect in self.gate.take_held() {
+            self.carry_out_one(effect, &mut events);
+        }
+        for event in events {
+            self.bring(event);
+        }
+    }
+
+    /// Steps the node at its deadlines, until the task is dropped or the node is closed.
+    pub(crate) async fn keep_deadlines(self: Arc<Self>) {
+        loop {
+            let sooner = self.timer.sooner.notified();
+            match self.timer.armed() {
+                None => sooner.await,
+                Some(at) => {
+                    let due = tokio::time::sleep_until(self.clock.instant(at).into());
+                    tokio::select! {
+                        () = due => {
+                            self.timer.disarm();
+                            if !self.bring(Event::Tick) {
+                                return;
+                            }
+                        }
+                        () = sooner => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes the node and says that it was closed: later events find it gone.
+    pub(crate) fn close(&self) -> Result<(), LogError> {
+        let node = self.node.lock().take();
+        node.map_or(Ok(()), Node::close)
+    }
+}
+
+impl Timer {
+    fn armed(&self) -> Option<Monotonic> {
+        let micros = self.armed_micros.load(Ordering::Acquire);
+        (micros != u64::MAX).then_some(Monotonic::from_micros(micros))
+    }
+
+    fn disarm(&self) {
+        self.armed_micros.store(u64::MAX, Ordering::Release);
+    }
+
+    /// A deadline that is later than the one waited for needs no word: the tick in between finds it.
+    fn arm(&self, deadline: Option<Monotonic>) {
+        let Some(deadline) = deadline else { return };
+        if self.armed_micros.fetch_min(deadline.micros(), Ordering::AcqRel) > deadline.micros() {
+            self.sooner.notify_one();
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! DescribeConfigs on the wire.
+
+use highwater_protocol::Text;
+use highwater_protocol::messages::describe_configs::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use highwater_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+
+use super::Options;
+use super::refusals::{code_of, words_of};
+use crate::config::{Effective, Kind, Source};
+use crate::node::{ConfigResource, DescribedConfig, Request};
+
+const TOPIC: i8 = 2;
+
+pub(super) fn request(request: DescribeConfigsRequest, options: &mut Options) -> Request {
+    options.synonyms = request.include_synonyms;
+    options.documentation = request.include_documentation;
+    let owned = |text: &Text| text.as_str().to_owned();
+    let resources = request.resources.iter().map(|resource| ConfigResource {
+        kind: resource.resource_type,
+        name: owned(&resource.resource_name),
+        // An empty list asks for all, as none does.
+        keys: resource
+            .configuration_keys
+            .as_ref()
+            .filter(|keys| !keys.is_empty())
+            .map(|keys| keys.iter().map(owned).collect()),
+    });
+    Request::DescribeConfigs(resources.collect())
+}
+
+pub(super) fn response(done: Vec<DescribedConfig>, options: Options) -> DescribeConfigsResponse {
+    let one = |described: DescribedConfig| DescribeConfigsResult {
+        error_code: code_of(&described.outcome),
+        error_message: words_of(&described.outcome),
+        resource_type: described.kind,
+        resource_name: Text::from(described.name),
+        configs: described
+            .outcome
+            .unwrap_or_default()
+            .into_iter()
+            .map(|effective| setting(effective, described.kind, options))
+            .collect(),
+    };
+    DescribeConfigsResponse { results: done.into_iter().map(one).collect(), ..Default::default() }
+}
+
+fn setting(effective: Effective, resource: i8, options: Options) -> DescribeConfigsResourceResult {
+    let synonym = |(name, value, source): (&'static str, String, Source)| DescribeConfigsSynonym {
+        name: Text::from_static(name),
+        value: Some(Text::from(value)),
+        source: source_number(source),
+    };
+    let synonyms = if options.synonyms { effective.synonyms } else { Vec::new() };
+    DescribeConfigsResourceResult {
+        name: Text::from_static(effective.name),
+        value: Some(Text::from(effective.value)),
+        // A broker's settings are those it was started with.
+        read_only: resource != TOPIC,
+        config_source: source_number(effective.source),
+        is_sensitive: false,
+        synonyms: synonyms.into_iter().map(synonym).collect(),
+        config_type: type_number(effective.definition.kind),
+        documentation: options.documentation.then(|| Text::from_static(effective.definition.doc)),
+    }
+}
+
+/// `DescribeConfigsResponse.ConfigSource`.
+pub(super) fn source_number(source: Source) -> i8 {
+    match source {
+        Source::Topic => 1,
+        Source::Broker => 4,
+        Source::Default => 5,
+    }
+}
+
+/// `DescribeConfigsResponse.ConfigType`.
+fn type_number(kind: Kind) -> i8 {
+    match kind {
+        Kind::Boolean => 1,
+        Kind::Choice(_) => 2,
+        Kind::Int { .. } => 3,
+        Kind::Long { .. } => 5,
+    }
+}

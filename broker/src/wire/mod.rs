@@ -1,0 +1,200 @@
+//! Between Kafka's frames and the node's own words.
+//!
+//! One table of APIs answers ApiVersions and drives dispatch; one table ([`refusals`]) gives refusals their error
+//! codes. No version number and no error code stands anywhere else in the broker.
+//!
+//! Always: bytes that are no request cost their sender the connection ([`BadFrame`]), nothing more.
+
+mod addresses;
+mod api_versions;
+mod configs;
+mod coordinators;
+mod fetch;
+mod metadata;
+mod offsets;
+mod produce;
+mod producer_ids;
+mod refusals;
+mod rules;
+mod topic_ref;
+mod topics;
+
+use bytes::Bytes;
+use highwater_protocol::frame::{RequestStart, encode_response};
+use highwater_protocol::messages::{
+    CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+};
+use highwater_protocol::{
+    ApiKey, DecodeError, Decoder, EncodeError, Message, RequestHeader, Response, Segments, VersionRange,
+};
+use highwater_storage::TimestampMs;
+
+pub use addresses::{Address, Addresses};
+pub use rules::TopicRules;
+
+use crate::node::{Reply, Request};
+
+/// Every API this broker has, with the versions it says it has.
+static APIS: &[(ApiKey, VersionRange)] = &[
+    // Only 3 on are served; librdkafka does not speak to a broker that leaves out the others (KAFKA-18659).
+    (ApiKey::Produce, VersionRange::new(0, 13)),
+    (ApiKey::Fetch, VersionRange::new(4, 18)),
+    (ApiKey::ListOffsets, VersionRange::new(1, 11)),
+    (ApiKey::Metadata, VersionRange::new(0, 13)),
+    (ApiKey::FindCoordinator, VersionRange::new(0, 6)),
+    (ApiKey::ApiVersions, VersionRange::new(0, 4)),
+    (ApiKey::CreateTopics, VersionRange::new(2, 7)),
+    (ApiKey::DeleteTopics, VersionRange::new(1, 6)),
+    (ApiKey::InitProducerId, VersionRange::new(0, 5)),
+    (ApiKey::OffsetForLeaderEpoch, VersionRange::new(2, 4)),
+    (ApiKey::DescribeConfigs, VersionRange::new(1, 4)),
+    (ApiKey::DescribeCluster, VersionRange::new(0, 2)),
+    (ApiKey::DescribeTopicPartitions, VersionRange::new(0, 0)),
+];
+
+/// Why a frame costs its sender the connection.
+#[derive(Debug, thiserror::Error)]
+pub enum BadFrame {
+    /// It is not a request, or not one of the version it says.
+    #[error("it is malformed: {0}")]
+    Malformed(#[from] DecodeError),
+    /// An API, or a version of one, that is not served.
+    #[error("API key {key} version {version} is not served")]
+    NotServed {
+        /// The API's number.
+        key: i16,
+        /// The version asked for.
+        version: i16,
+    },
+    /// A field that this version of the request must not have, or must.
+    #[error("{0}")]
+    Contradiction(&'static str),
+}
+
+/// A request that was taken, and what its answer needs to know of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    key: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    options: Options,
+}
+
+impl Call {
+    /// Which API it is.
+    pub fn api(&self) -> ApiKey {
+        self.key
+    }
+}
+
+/// What a request asked to be told beside the answer.
+#[derive(Debug, Clone, Copy, Default)]
+struct Options {
+    synonyms: bool,
+    documentation: bool,
+    cluster_operations: bool,
+    topic_operations: bool,
+    controllers: bool,
+}
+
+/// A frame, read.
+#[derive(Debug)]
+pub enum Incoming {
+    /// For the node.
+    Request(Call, Request),
+    /// Answered here.
+    Answer(Segments),
+}
+
+/// Reads a frame (without its size). Batches are checked here, against the rules of their topics, so that the node
+/// need not: this is the costly part of a produce request, and it runs outside of every lock.
+pub fn decode(frame: Bytes, rules: &TopicRules, now: TimestampMs) -> Result<Incoming, BadFrame> {
+    let start = RequestStart::peek(&frame)?;
+    let not_served = BadFrame::NotServed { key: start.api_key, version: start.api_version };
+    let served = ApiKey::try_from(start.api_key).ok().and_then(|key| APIS.iter().find(|api| api.0 == key));
+    let Some((key, versions)) = served else { return Err(not_served) };
+    if *key == ApiKey::ApiVersions {
+        return Ok(Incoming::Answer(api_versions::answer(frame, start, *versions, APIS)?));
+    }
+    if !versions.contains(start.api_version) {
+        return Err(not_served);
+    }
+    let (header, body) = RequestHeader::read(frame)?;
+    let mut options = Options::default();
+    let request = decode_body(&header, body, rules, now, &mut options)?;
+    let call =
+        Call { key: *key, version: header.api_version, correlation_id: header.correlation_id, options };
+    Ok(Incoming::Request(call, request))
+}
+
+fn decode_body(
+    header: &RequestHeader,
+    body: Decoder,
+    rules: &TopicRules,
+    now: TimestampMs,
+    options: &mut Options,
+) -> Result<Request, BadFrame> {
+    let version = header.api_version;
+    Ok(match header.api_key {
+        ApiKey::Produce => produce::request(whole::<ProduceRequest>(body, version)?, version, rules, now),
+        ApiKey::Fetch => fetch::request(whole::<FetchRequest>(body, version)?, version),
+        ApiKey::ListOffsets => offsets::list_request(whole::<ListOffsetsRequest>(body, version)?, version),
+        ApiKey::OffsetForLeaderEpoch => {
+            offsets::epoch_request(whole::<OffsetForLeaderEpochRequest>(body, version)?)
+        }
+        ApiKey::Metadata => metadata::request(whole::<MetadataRequest>(body, version)?, version, options)?,
+        ApiKey::DescribeTopicPartitions => {
+            metadata::topics_request(whole::<DescribeTopicPartitionsRequest>(body, version)?)
+        }
+        ApiKey::DescribeCluster => {
+            metadata::cluster_request(&whole::<DescribeClusterRequest>(body, version)?, options)
+        }
+        ApiKey::CreateTopics => topics::create_request(whole::<CreateTopicsRequest>(body, version)?),
+        ApiKey::DeleteTopics => topics::delete_request(whole::<DeleteTopicsRequest>(body, version)?),
+        ApiKey::DescribeConfigs => configs::request(whole::<DescribeConfigsRequest>(body, version)?, options),
+        ApiKey::InitProducerId => producer_ids::request(whole::<InitProducerIdRequest>(body, version)?),
+        ApiKey::FindCoordinator => {
+            coordinators::request(whole::<FindCoordinatorRequest>(body, version)?, version)
+        }
+        key => return Err(BadFrame::NotServed { key: key.number(), version }),
+    })
+}
+
+/// Reads a request that must end where its frame does.
+fn whole<M: Message>(mut body: Decoder, version: i16) -> Result<M, BadFrame> {
+    let message = M::decode(&mut body, version)?;
+    body.finish()?;
+    Ok(message)
+}
+
+/// Writes an answer; reads the ranges of the logs that it is made of. None where nothing is sent.
+pub fn encode(call: &Call, reply: Reply, addresses: &Addresses) -> Result<Option<Segments>, EncodeError> {
+    let version = call.version;
+    let segments = match reply {
+        Reply::Nothing => return Ok(None),
+        Reply::Produce(done) => frame(call, &produce::response(done)),
+        Reply::Fetch(reply) => frame(call, &fetch::response(reply, version, addresses)),
+        Reply::ListOffsets(found) => frame(call, &offsets::list_response(found)),
+        Reply::EpochEnds(ends) => frame(call, &offsets::epoch_response(ends)),
+        Reply::Metadata(reply) => frame(call, &metadata::response(reply, version, call.options, addresses)),
+        Reply::DescribeTopics(reply) => frame(call, &metadata::topics_response(reply)),
+        Reply::DescribeCluster(reply) => {
+            frame(call, &metadata::cluster_response(&reply, call.options, addresses))
+        }
+        Reply::CreateTopics(reply) => frame(call, &topics::create_response(reply)),
+        Reply::DeleteTopics(done) => frame(call, &topics::delete_response(done, version)),
+        Reply::DescribeConfigs(done) => frame(call, &configs::response(done, call.options)),
+        Reply::InitProducerId(outcome) => frame(call, &producer_ids::response(outcome)),
+        Reply::FindCoordinator(found) => frame(call, &coordinators::response(found, version, addresses)),
+    };
+    segments.map(Some)
+}
+
+fn frame<R: Response>(call: &Call, response: &R) -> Result<Segments, EncodeError> {
+    encode_response(response, call.version, call.correlation_id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! The one table from the broker's refusals to Kafka's error codes.
+
+use highwater_protocol::{ErrorCode, Text};
+
+use crate::refusal::Refusal;
+
+impl Refusal {
+    /// Kafka's error code for it.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
+            Self::UnknownTopicId => ErrorCode::UnknownTopicId,
+            Self::InconsistentTopicId => ErrorCode::InconsistentTopicId,
+            Self::NotLeader { .. } => ErrorCode::NotLeaderOrFollower,
+            Self::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+            Self::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
+            Self::OffsetOutOfRange => ErrorCode::OffsetOutOfRange,
+            Self::Corrupt => ErrorCode::CorruptMessage,
+            Self::InvalidRecord { .. } => ErrorCode::InvalidRecord,
+            Self::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
+            Self::MessageTooLarge { .. } => ErrorCode::MessageTooLarge,
+            Self::RecordListTooLarge => ErrorCode::RecordListTooLarge,
+            Self::UnsupportedCompression => ErrorCode::UnsupportedCompressionType,
+            Self::Unexpected { .. } => ErrorCode::UnknownServerError,
+            Self::InternalTopic | Self::InvalidTopic { .. } => ErrorCode::InvalidTopicException,
+            Self::InvalidRequiredAcks => ErrorCode::InvalidRequiredAcks,
+            Self::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
+            Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+            Self::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+            Self::TransactionalIdMissing => ErrorCode::TransactionalIdAuthorizationFailed,
+            Self::TopicExists { .. } => ErrorCode::TopicAlreadyExists,
+            Self::InvalidPartitions { .. } => ErrorCode::InvalidPartitions,
+            Self::InvalidReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
+            Self::InvalidReplicaAssignment { .. } => ErrorCode::InvalidReplicaAssignment,
+            Self::InvalidConfig { .. } => ErrorCode::InvalidConfig,
+            Self::PolicyViolation { .. } => ErrorCode::PolicyViolation,
+            Self::InvalidRequest { .. } => ErrorCode::InvalidRequest,
+            Self::Unsupported { .. } => ErrorCode::UnsupportedVersion,
+            Self::FetchSessionNotFound => ErrorCode::FetchSessionIdNotFound,
+            Self::InvalidFetchSessionEpoch => ErrorCode::InvalidFetchSessionEpoch,
+            Self::FetchSessionTopicId => ErrorCode::FetchSessionTopicIdError,
+            Self::Storage { .. } => ErrorCode::KafkaStorageError,
+        }
+    }
+
+    /// The words that go with the code: the refusal's own where it has some, else Kafka's for the code.
+    pub(super) fn words(&self) -> Text {
+        match self {
+            Self::TopicExists { message }
+            | Self::InvalidTopic { message }
+            | Self::InvalidPartitions { message }
+            | Self::InvalidReplicationFactor { message }
+            | Self::InvalidReplicaAssignment { message }
+            | Self::InvalidConfig { message }
+            | Self::PolicyViolation { message }
+            | Self::InvalidRequest { message }
+            | Self::Unsupported { message } => Text::from(message.as_str()),
+            other => Text::from_static(other.code().message()),
+        }
+    }
+}
+
+/// The code of an outcome.
+pub(super) fn code_of<T>(outcome: &Result<T, Refusal>) -> ErrorCode {
+    outcome.as_ref().err().map_or(ErrorCode::None, Refusal::code)
+}
+
+/// The words of an outcome, if it is a refusal.
+pub(super) fn words_of<T>(outcome: &Result<T, Refusal>) -> Option<Text> {
+    outcome.as_ref().err().map(Refusal::words)
+}
