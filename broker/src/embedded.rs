@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use highwater_client::Client;
 use highwater_storage::LogError;
 use highwater_storage::disk::{Disk, MemoryDisk, OsDisk};
 use parking_lot::Mutex;
@@ -16,7 +17,7 @@ use crate::entropy::Entropy;
 use crate::faults::Gate;
 use crate::ids::NodeId;
 use crate::node::{Node, NodeOptions, OpenError};
-use crate::runtime::{self, Advertised, Clock, DataFolder, FolderError, Listener, NodeShell};
+use crate::runtime::{self, Advertised, Clock, DataFolder, FolderError, InProcess, Listener, NodeShell};
 
 /// Why a cluster does not start.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +145,11 @@ impl Cluster {
     /// Begins to say what a cluster is to be: in memory, with Kafka's defaults.
     pub fn builder() -> ClusterBuilder {
         ClusterBuilder::default()
+    }
+
+    /// A client of this cluster that needs no port.
+    pub fn client(&self) -> Client {
+        Client::embedded(Arc::new(InProcess::new(&[Arc::clone(&self.shell)])))
     }
 
     /// Listens for Kafka clients at `address` (`host:port`, port 0 for a free one) until the cluster ends; says where.

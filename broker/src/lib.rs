@@ -35,6 +35,8 @@ mod refusal;
 mod runtime;
 pub mod wire;
 
+pub use highwater_client as client;
+
 pub use config::{BrokerConfig, Definition, Effective, Kind, Source, TopicConfig};
 pub use embedded::{Cluster, ClusterBuilder, StartError};
 pub use entropy::Entropy;
