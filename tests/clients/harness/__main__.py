@@ -9,7 +9,7 @@ from . import broker, prepare
 from .report import Report, Suite, describe
 
 # In the order they run. Each is a module `suites.NAME` with `run(suite, target)`.
-SUITES = ["java", "tools", "librdkafka", "raw"]
+SUITES = ["java", "tools", "librdkafka", "raw", "differential"]
 
 
 def main():

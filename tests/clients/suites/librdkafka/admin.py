@@ -39,7 +39,7 @@ def life(cluster):
         equal((len(part.replicas), len(part.isr), part.leader.id), (1, 1, part.replicas[0].id), "(replicas, in sync, leader)")
     equal(cluster.admin.delete_topics([name], operation_timeout=10)[name].result(LIMIT_S), None, "answer to delete")
     refused(KafkaError.UNKNOWN_TOPIC_OR_PART, cluster.admin.delete_topics([name], operation_timeout=10)[name])
-    assert name not in cluster.admin.list_topics(timeout=LIMIT_S).topics, "the deleted topic is still listed"
+    cluster.await_gone(name)
 
 
 def refusals(cluster):

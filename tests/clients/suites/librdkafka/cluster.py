@@ -8,14 +8,14 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 LIMIT_S = 40
-# Warnings are of retries and resets, which the tests are about.
-ERRORS_ONLY = {"log_level": 3}
+# What it logs is of retries, resets and the broker's end, which the tests are about.
+QUIET = {"log_level": 2}
 
 
 class Cluster:
     def __init__(self, broker):
         self.bootstrap = broker.bootstrap
-        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, **ERRORS_ONLY})
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
         self.names = itertools.count()
 
     def fresh_name(self, about):
@@ -37,14 +37,20 @@ class Cluster:
             time.sleep(0.02)
         raise AssertionError(f"{name} did not appear within {LIMIT_S} s: {topic.error}")
 
+    def await_gone(self, name):
+        deadline = time.monotonic() + LIMIT_S
+        while name in self.admin.list_topics(timeout=LIMIT_S).topics:
+            assert time.monotonic() < deadline, f"{name} is still listed {LIMIT_S} s after it was deleted"
+            time.sleep(0.02)
+
     def producer(self, **settings):
-        return Producer({"bootstrap.servers": self.bootstrap, "message.timeout.ms": LIMIT_S * 1000, "linger.ms": 5, **ERRORS_ONLY,
+        return Producer({"bootstrap.servers": self.bootstrap, "message.timeout.ms": LIMIT_S * 1000, "linger.ms": 5, **QUIET,
                          **{key.replace("_", "."): value for key, value in settings.items()}})
 
     def consumer(self, **settings):
         # A group id is asked of everyone; with assigned partitions and no commits no group comes into being.
         return Consumer({"bootstrap.servers": self.bootstrap, "group.id": "none", "enable.auto.commit": False,
-                         "auto.offset.reset": "error", **ERRORS_ONLY, **{key.replace("_", "."): value for key, value in settings.items()}})
+                         "auto.offset.reset": "error", **QUIET, **{key.replace("_", "."): value for key, value in settings.items()}})
 
     def send(self, topic, records, **settings):
         """Sends all, waits for all; gives the delivered messages (or raises the first failure)."""

@@ -1,0 +1,31 @@
+"""The same requests to the broker under test and to Apache Kafka: answers must agree, code by code and field by field.
+
+With Kafka itself as the target it is held against another Kafka: what differs there the comparison should not look at.
+"""
+
+import contextlib
+
+from harness.broker import Kafka
+
+from . import cluster_cases, config_cases, fetch_cases, offset_cases, produce_cases, topic_cases
+from .differences import Differences
+from .side import Side, compare_case
+
+# Topics come last: until then both sides have the same ones. Looking for a coordinator makes an internal topic.
+PARTS = (cluster_cases, produce_cases, fetch_cases, offset_cases, config_cases, topic_cases)
+
+
+def run(suite, target):
+    brokers = []
+    with contextlib.ExitStack() as cleanup:
+        for kind in (target, Kafka):
+            broker = kind()
+            cleanup.callback(broker.remove)
+            brokers.append(broker.start())
+        differences = Differences() if target is not Kafka else Differences(known=[])
+        subject, reference = Side(brokers[0]), Side(brokers[1])
+        for part in PARTS:
+            for case in part.cases():
+                suite.test(case.name, lambda case=case: compare_case(case, subject, reference, differences))
+        if suite.wanted is None and target is not Kafka:
+            suite.test("differences-listed-all-occur", differences.check_all_occur)

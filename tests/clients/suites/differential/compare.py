@@ -1,0 +1,64 @@
+"""What of an answer counts: everything but numbers each broker draws for itself and the words of its messages."""
+
+ZERO_ID = bytes(16)
+# The id of no topic, for requests to name.
+UNKNOWN_ID = bytes(range(16))
+# Fields each broker fills by itself. What counts is whether there is something.
+OWN_TEXT = {"ErrorMessage", "BatchIndexErrorMessage", "Documentation"}
+OWN_NUMBER = {"SessionId", "ProducerId", "Port", "FinalizedFeaturesEpoch"}
+
+
+IDENTITY = ("Name", "Topic", "TopicName", "TopicId", "ResourceName", "Key", "ApiKey", "Index", "PartitionIndex", "Partition")
+
+
+def normalise(value, side, in_order=False, name=""):
+    """`in_order` if the order of elements counts; Kafka keeps most of them in hash order."""
+    if isinstance(value, dict):
+        return {key: normalise(each, side, in_order, key) for key, each in value.items()}
+    if isinstance(value, list):
+        items = [normalise(each, side, in_order, name) for each in value]
+        return items if in_order else sorted(items, key=identity)
+    if isinstance(value, bytes) and len(value) == 16 and name.endswith("Id"):
+        return None if value == ZERO_ID else "the unknown id" if value == UNKNOWN_ID else f"id of {side.ids.get(value, 'a new topic')}"
+    if name in OWN_TEXT:
+        return None if value is None else "a text"
+    if name in OWN_NUMBER:
+        return value if value < (0 if name == "ProducerId" else 1) else "a number"
+    if name == "ClusterId":
+        return value and "an id"
+    if name in ("LogAppendTimeMs", "LogAppendTime") and value > 0:
+        return "a time"
+    return value
+
+
+def identity(item):
+    """What an element is about, so that the same elements meet although their contents differ."""
+    if not isinstance(item, dict):
+        return repr(item)
+    return repr([item.get(name) for name in IDENTITY]), repr(item)
+
+
+def diff(ours, theirs, path=""):
+    """(path, our value, their value) of each place where the two differ. Paths have no indexes."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        if "no answer" in ours or "no answer" in theirs:
+            if ours != theirs:
+                yield "answer", ours.get("no answer", ours), theirs.get("no answer", theirs)
+            return
+        for key in [*theirs, *(key for key in ours if key not in theirs)]:
+            yield from diff(ours.get(key, "no such field"), theirs.get(key, "no such field"), f"{path}.{key}" if path else key)
+    elif isinstance(ours, list) and isinstance(theirs, list):
+        yield from diff_lists(ours, theirs, f"{path}[]")
+    elif ours != theirs:
+        yield path, ours, theirs
+
+
+def diff_lists(ours, theirs, path):
+    if len(ours) != len(theirs):
+        # One side has more: those only one side has are named, the others agree.
+        missing = [each for each in theirs if each not in ours]
+        extra = [each for each in ours if each not in theirs]
+        yield path, f"{len(ours)} elements, only here {extra}", f"{len(theirs)} elements, only there {missing}"
+        return
+    for our_item, their_item in zip(ours, theirs, strict=True):
+        yield from diff(our_item, their_item, path)
