@@ -1,7 +1,7 @@
 //! Which leader wrote which part of the log (`LeaderEpochFileCache`).
 //!
-//! A list of (epoch, first offset), both rising. It is rebuilt from the batches whenever a log is opened; its file also
-//! keeps the epochs in which nothing was written.
+//! A list of (epoch, first offset), both rising. Opening a log reads it from its file and adds what the batches tell;
+//! the file knows terms whose batches compaction has removed.
 
 use std::fmt::Write as _;
 

@@ -5,6 +5,8 @@
 //! a write succeeded; after a failed write or sync the log refuses everything until it is opened again, because what
 //! the files hold is unknown.
 
+mod truncation;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

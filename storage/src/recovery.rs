@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    LeaderEpochs, LogConfig, LogError, Offset, ProducerTable, TimestampMs,
+    LeaderEpoch, LeaderEpochs, LogConfig, LogError, Offset, ProducerTable, TimestampMs,
     batch::{BatchError, BatchHeader, ControlKind, RecordIter, control_record},
     checksum::Crc32c,
     disk::{DirEntry, Disk, File},
@@ -68,8 +68,27 @@ pub(crate) fn load(
     stop: StopKind,
     now: TimestampMs,
 ) -> Result<Loaded, LogError> {
+    if let Some(loaded) = load_as(disk, dir, config, stop, now)? {
+        return Ok(loaded);
+    }
+    // Not so clean after all: trust nothing.
+    let loaded = load_as(disk, dir, config, StopKind::Unclean, now)?;
+    let mut loaded = loaded.expect("only a clean stop can be belied");
+    loaded.recovered.was_not_clean = true;
+    Ok(loaded)
+}
+
+/// `None` if a clean stop was claimed and the files do not bear it out.
+fn load_as(
+    disk: &dyn Disk,
+    dir: &Path,
+    config: &LogConfig,
+    stop: StopKind,
+    now: TimestampMs,
+) -> Result<Option<Loaded>, LogError> {
     let names = remove_leftovers(disk, dir)?;
     let (epochs, epochs_malformed) = read_epochs(disk, dir)?;
+    let recovered = Recovered { epochs_malformed, ..Recovered::default() };
     let mut loader = Loader {
         disk,
         config,
@@ -77,8 +96,10 @@ pub(crate) fn load(
         stop,
         segments: Vec::new(),
         epochs,
+        epochs_told: LeaderEpochs::default(),
+        epochs_contradicted: false,
         producers: ProducerTable::default(),
-        recovered: Recovered { epochs_malformed, ..Recovered::default() },
+        recovered,
     };
     let bases = names.iter().filter_map(|entry| segment::base_of(&entry.name, "log"));
     let mut ended = false;
@@ -86,26 +107,16 @@ pub(crate) fn load(
         ended |= loader.lost_before(base);
         if ended {
             loader.remove(dir, base)?;
-        } else {
-            ended = loader.segment(dir, base)?;
+            continue;
+        }
+        match loader.segment(dir, base)? {
+            Ending::Whole => {}
+            Ending::Damaged => ended = true,
+            Ending::NotClean => return Ok(None),
         }
     }
     loader.remove_orphan_indexes(dir, &names)?;
-    if loader.segments.is_empty() {
-        loader.segments.push(Segment::create(disk, dir, Offset::ZERO, now)?);
-    }
-    let Loader { mut segments, mut epochs, producers, recovered, .. } = loader;
-    let active = segments.len() - 1;
-    for sealed in &mut segments[..active] {
-        sealed.seal(disk)?;
-    }
-    epochs.truncate_from_start(segments[0].base_offset);
-    let end = segments[active].next_offset;
-    if epochs.latest().is_some_and(|latest| latest.start_offset > end) {
-        // A term may begin at the log's end, without records; one beyond it was of records that are gone.
-        epochs.truncate_from_end(end.next());
-    }
-    Ok(Loaded { segments, epochs, producers, recovered })
+    loader.finish(dir).map(Some)
 }
 
 fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<Vec<DirEntry>, LogError> {
@@ -143,9 +154,23 @@ struct Loader<'a> {
     now: TimestampMs,
     stop: StopKind,
     segments: Vec<Segment>,
+    /// From the checkpoint, and later ones from the batches.
     epochs: LeaderEpochs,
+    /// From the batches alone: right, but for terms whose first batches compaction removed.
+    epochs_told: LeaderEpochs,
+    /// The checkpoint says otherwise than the batches: it was not written since the log was truncated.
+    epochs_contradicted: bool,
     producers: ProducerTable,
     recovered: Recovered,
+}
+
+/// How a segment was found.
+enum Ending {
+    Whole,
+    /// Cut; nothing after it counts.
+    Damaged,
+    /// Damaged, though it was to be trusted; left as it was.
+    NotClean,
 }
 
 impl Loader<'_> {
@@ -155,28 +180,23 @@ impl Loader<'_> {
         self.stop == StopKind::Unclean && end < base && base > self.config.compacted_below
     }
 
-    /// Reads one segment; true if the log ends in it whatever follows.
-    fn segment(&mut self, dir: &Path, base: Offset) -> Result<bool, LogError> {
+    fn segment(&mut self, dir: &Path, base: Offset) -> Result<Ending, LogError> {
         let path = dir.join(segment::file_name(base, "log"));
         let log = self.disk.open(&path).map_err(LogError::io("open", &path))?;
         let mut segment = Segment::over(Arc::clone(&log), path, base, self.now);
-        let before = (self.epochs.clone(), self.producers.clone());
-        let mut damage = self.walk(&mut segment)?;
-        if damage.is_some() && self.stop == StopKind::Clean {
-            // Not so clean after all: from here on, trust nothing.
-            (self.stop, self.recovered.was_not_clean) = (StopKind::Unclean, true);
-            (self.epochs, self.producers) = before;
-            segment = Segment::over(Arc::clone(&log), segment.path.to_path_buf(), base, self.now);
-            damage = self.walk(&mut segment)?;
-        }
-        let cut_bytes = log.len() - segment.size_bytes;
-        if damage.is_some() {
-            log.set_len(segment.size_bytes).map_err(LogError::io("truncate", &*segment.path))?;
-            self.recovered.truncated_bytes += cut_bytes;
-        }
+        let damage = self.walk(&mut segment)?;
+        let ending = match (&damage, self.stop) {
+            (None, _) => Ending::Whole,
+            (Some(_), StopKind::Clean) => return Ok(Ending::NotClean),
+            (Some(_), StopKind::Unclean) => {
+                self.recovered.truncated_bytes += log.len() - segment.size_bytes;
+                log.set_len(segment.size_bytes).map_err(LogError::io("truncate", &*segment.path))?;
+                Ending::Damaged
+            }
+        };
         self.indexes(&mut segment)?;
         self.segments.push(segment);
-        Ok(damage.is_some())
+        Ok(ending)
     }
 
     /// Notes the batches of a file up to its end, or to the first that is damaged, and says how it is.
@@ -206,11 +226,20 @@ impl Loader<'_> {
             let control = self.control(&scan, &found)?;
             segment.note(&found.header, self.config);
             self.producers.note(&found.header, control);
-            let (epoch, start) = (found.header.leader_epoch, found.header.base_offset);
-            if epoch.is_some() && self.epochs.latest().is_none_or(|latest| epoch > latest.epoch) {
-                self.epochs.assign(epoch, start);
+            self.note_epoch(found.header.leader_epoch, found.header.base_offset);
+        }
+    }
+
+    fn note_epoch(&mut self, epoch: LeaderEpoch, offset: Offset) {
+        if epoch.is_none() {
+            return;
+        }
+        for epochs in [&mut self.epochs, &mut self.epochs_told] {
+            if epochs.latest().is_none_or(|latest| epoch > latest.epoch) {
+                epochs.assign(epoch, offset);
             }
         }
+        self.epochs_contradicted |= self.epochs.epoch_of(offset) != Some(epoch);
     }
 
     fn control(&self, scan: &Scan<'_>, found: &Found) -> Result<Option<ControlKind>, LogError> {
@@ -277,6 +306,24 @@ impl Loader<'_> {
         Ok(())
     }
 
+    fn finish(mut self, dir: &Path) -> Result<Loaded, LogError> {
+        if self.segments.is_empty() {
+            self.segments.push(Segment::create(self.disk, dir, Offset::ZERO, self.now)?);
+        }
+        let (active, sealed) = self.segments.split_last_mut().expect("a log has a segment");
+        for segment in &mut *sealed {
+            segment.seal(self.disk)?;
+        }
+        if self.epochs_contradicted {
+            self.epochs = self.epochs_told;
+        }
+        self.epochs.truncate_from_start(sealed.first().unwrap_or(active).base_offset);
+        // Terms without records go, too, as in Kafka: nobody can have read anything of them.
+        self.epochs.truncate_from_end(active.next_offset);
+        let Self { segments, epochs, producers, recovered, .. } = self;
+        Ok(Loaded { segments, epochs, producers, recovered })
+    }
+
     fn remove_orphan_indexes(&self, dir: &Path, names: &[DirEntry]) -> Result<(), LogError> {
         for entry in names {
             let base =
@@ -297,7 +344,7 @@ fn read_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, LogErr
     }
 }
 
-fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
+pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
     match disk.remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LogError::io("remove", path)(error)),
         _ => Ok(()),

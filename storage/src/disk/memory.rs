@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     io::{self, IoSlice},
+    ops::Bound,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -64,6 +65,16 @@ fn has_parent(names: &BTreeMap<PathBuf, Node>, path: &Path) -> bool {
     }
 }
 
+/// A directory and everything in it. Paths are ordered by their components, so these stand together.
+fn below<'a>(
+    names: &'a BTreeMap<PathBuf, Node>,
+    dir: &'a Path,
+) -> impl Iterator<Item = (&'a PathBuf, &'a Node)> {
+    names
+        .range::<Path, _>((Bound::Included(dir), Bound::Unbounded))
+        .take_while(move |(path, _)| path.starts_with(dir))
+}
+
 impl Disk for MemoryDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         match self.names.lock().get(path) {
@@ -91,7 +102,7 @@ impl Disk for MemoryDisk {
         if !dir.as_os_str().is_empty() && !matches!(names.get(dir), Some(Node::Dir)) {
             return Err(not_found(dir));
         }
-        let below = names.iter().filter(|(path, _)| path.parent() == Some(dir));
+        let below = below(&names, dir).filter(|(path, _)| path.parent() == Some(dir));
         let mut entries: Vec<_> = below
             .filter_map(|(path, node)| {
                 let name = path.file_name()?.to_str()?.to_owned();
@@ -112,7 +123,7 @@ impl Disk for MemoryDisk {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists));
         }
         if matches!(node, Node::Dir) {
-            let inside: Vec<PathBuf> = names.keys().filter(|path| path.starts_with(from)).cloned().collect();
+            let inside: Vec<PathBuf> = below(&names, from).map(|(path, _)| path.clone()).collect();
             for path in inside {
                 let tail = path.strip_prefix(from).map_err(io::Error::other)?;
                 let moved = if tail.as_os_str().is_empty() { to.to_owned() } else { to.join(tail) };
@@ -142,7 +153,10 @@ impl Disk for MemoryDisk {
         if !matches!(names.get(dir), Some(Node::Dir)) {
             return Err(not_found(dir));
         }
-        names.retain(|path, _| !path.starts_with(dir));
+        let inside: Vec<PathBuf> = below(&names, dir).map(|(path, _)| path.clone()).collect();
+        for path in inside {
+            names.remove(&path);
+        }
         Ok(())
     }
 

@@ -45,25 +45,27 @@ impl OsDisk {
         Self::default()
     }
 
-    fn file(&self, file: fs::File) -> io::Result<Arc<dyn File>> {
-        let len = AtomicU64::new(file.metadata()?.len());
-        Ok(Arc::new(OsFile {
+    fn file(&self, file: fs::File, len: u64) -> Arc<dyn File> {
+        Arc::new(OsFile {
             file,
-            len,
+            len: AtomicU64::new(len),
             map: Arc::default(),
             may_be_mapped: AtomicBool::new(false),
             maps: Arc::clone(&self.maps),
-        }))
+        })
     }
 }
 
 impl Disk for OsDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        self.file(fs::OpenOptions::new().read(true).write(true).open(path)?)
+        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        let len = file.metadata()?.len();
+        Ok(self.file(file, len))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        self.file(fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?)
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(self.file(file, 0))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {

@@ -144,24 +144,35 @@ fn segments_after_a_damaged_one_go() {
 }
 
 #[test]
-fn terms_without_records_are_kept_and_those_of_lost_records_go() {
+fn terms_of_lost_records_go() {
     let (disk, mut log) = fresh(&small());
-    append(&mut log, &batch(10), LeaderEpoch::new(2));
-    log.assign_epoch(LeaderEpoch::new(5), Offset::new(1));
-    log.flush().unwrap();
-    append(&mut log, &batch(10), LeaderEpoch::new(6));
-    append(&mut log, &batch(10), LeaderEpoch::new(7));
+    for epoch in [2, 6, 7] {
+        append(&mut log, &batch(10), LeaderEpoch::new(epoch));
+    }
     log.flush().unwrap();
     drop(log);
     let file = disk.open(&dir().join("00000000000000000000.log")).unwrap();
     file.set_len(file.len() / 3).unwrap();
     let (log, _) = open(&disk, &small(), StopKind::Unclean);
-    let entry =
-        |epoch, start| EpochEntry { epoch: LeaderEpoch::new(epoch), start_offset: Offset::new(start) };
-    assert_eq!(log.end_offset(), Offset::new(1));
-    assert_eq!(log.epochs().entries()[0], entry(2, 0));
-    assert!(log.epochs().entries().iter().all(|entry| entry.start_offset <= log.end_offset()));
+    let first = EpochEntry { epoch: LeaderEpoch::new(2), start_offset: Offset::ZERO };
+    assert_eq!((log.end_offset(), log.epochs().entries()), (Offset::new(1), &[first][..]));
     assert_eq!(log.end_offset_for(LeaderEpoch::new(2)), Some((LeaderEpoch::new(2), Offset::new(1))));
+}
+
+#[test]
+fn a_log_restarts_where_it_is_told() {
+    let (disk, mut log) = fresh(&small());
+    (0..12).for_each(|_| drop(append(&mut log, &batch_of(&[5], 400, Codec::None, Some((1, 0, 0))), EPOCH)));
+    log.restart_at(Offset::new(100), NOW).unwrap();
+    assert_eq!((log.start_offset(), log.end_offset()), (Offset::new(100), Offset::new(100)));
+    assert_eq!(names(&*disk), ["00000000000000000100.log"]);
+    assert!(
+        log.producers().is_empty()
+            && log.epochs().latest().is_some_and(|e| e.start_offset == Offset::new(100))
+    );
+    assert_eq!(append(&mut log, &batch(10), EPOCH.next()).header.base_offset, Offset::new(100));
+    log.truncate_to(Offset::new(50), NOW).unwrap();
+    assert_eq!((log.start_offset(), log.end_offset()), (Offset::new(50), Offset::new(50)));
 }
 
 #[test]

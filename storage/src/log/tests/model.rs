@@ -6,7 +6,7 @@ use proptest::{collection::vec, option, prelude::*, sample::Index};
 
 use super::*;
 use crate::{
-    EpochEntry, FoundTimestamp, LeaderEpochs, LogError,
+    FoundTimestamp, LeaderEpochs, LogError,
     batch::RecordIter,
     disk::{DirEntry, File, MemoryDisk},
 };
@@ -33,6 +33,9 @@ enum Step {
     Sync,
     Reopen {
         stop: StopKind,
+    },
+    Truncate {
+        to: Index,
     },
 }
 
@@ -66,6 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => search,
         1 => Just(Step::Sync),
         1 => stop.prop_map(|stop| Step::Reopen { stop }),
+        1 => any::<Index>().prop_map(|to| Step::Truncate { to }),
     ]
 }
 
@@ -161,6 +165,17 @@ fn run(disk: &Arc<dyn Disk>, steps: Vec<Step>) -> Result<(), TestCaseError> {
                 prop_assert_eq!(found, expected);
             }
             Step::Sync => log.flush().unwrap(),
+            Step::Truncate { to } => {
+                let to = model.offset(&to);
+                let range = log.range(log.start_offset(), log.end_offset(), 1 << 20, true);
+                let before = range.read().unwrap();
+                let cuts = to < model.end();
+                log.truncate_to(to, NOW).unwrap();
+                prop_assert_eq!(range.read().unwrap(), before, "what was handed out stays");
+                model.batches.retain(|batch| batch.header.last_offset() < to);
+                model.epochs.truncate_from_end(if cuts { model.end() } else { to });
+                check_index_files(&**disk, &model.batches);
+            }
             Step::Reopen { stop } => {
                 let recovered;
                 match stop {
@@ -174,6 +189,9 @@ fn run(disk: &Arc<dyn Disk>, steps: Vec<Step>) -> Result<(), TestCaseError> {
                     prop_assert!(log.sync_handle().files.is_empty());
                 }
                 check_index_files(&**disk, &model.batches);
+                // Terms without records are forgotten, as Kafka forgets them.
+                let end = model.end();
+                model.epochs.truncate_from_end(end);
             }
         }
         prop_assert_eq!(log.end_offset(), model.end());
@@ -190,8 +208,9 @@ fn run(disk: &Arc<dyn Disk>, steps: Vec<Step>) -> Result<(), TestCaseError> {
     // The epochs are told by the batches alone, too.
     let _ = disk.remove_file(&dir().join(crate::epochs::CHECKPOINT_NAME));
     let (log, _) = open(disk, &config, StopKind::Unclean);
-    let starts = |epochs: &[EpochEntry]| epochs.to_vec();
-    prop_assert_eq!(starts(log.epochs().entries()), starts(model.epochs.entries()));
+    let end = model.end();
+    model.epochs.truncate_from_end(end);
+    prop_assert_eq!(log.epochs(), &model.epochs);
     check_index_files(&**disk, &model.batches);
     Ok(())
 }
