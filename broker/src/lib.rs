@@ -10,7 +10,7 @@
 //! let cluster = Cluster::builder().in_memory().start().await?;     // no port, no file
 //! let producer = cluster.client().producer().acks(Acks::All).build().await?;
 //! let at = producer.send(Record::new("orders", "key", "value")).await?;
-//! assert_eq!(at.offset, Some(0));
+//! assert_eq!(at.offset, Some(highwater::client::Offset::new(0)));
 //!
 //! let listening = cluster.listen("127.0.0.1:0").await?;            // for clients in other languages
 //! assert_ne!(listening.port(), 0);

@@ -1,1 +1,266 @@
+//! A node driven by hand: no runtime, and the time is what the test says it is.
 
+use bytes::Bytes;
+use highwater_storage::batch::{BatchBuilder, BatchRules, CheckedBatch};
+use highwater_storage::disk::{FaultDisk, FaultKind, MemoryDisk};
+use highwater_storage::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
+
+use super::*;
+use crate::partition::leader::Isolation;
+
+struct World {
+    disk: Arc<dyn Disk>,
+    node: Node,
+    now: Now,
+    asked: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::on(Arc::new(MemoryDisk::new()))
+    }
+
+    fn on(disk: Arc<dyn Disk>) -> Self {
+        let now = Now { monotonic: Monotonic::from_micros(1), wall: TimestampMs::new(1_700_000_000_000) };
+        let node = open(&disk, now);
+        Self { disk, node, now, asked: 0 }
+    }
+
+    fn bring(&mut self, event: Event) -> Effects {
+        let mut effects = Effects::new();
+        self.node.step(self.now, event, &mut effects);
+        effects
+    }
+
+    fn ask(&mut self, request: Request) -> Effects {
+        self.asked += 1;
+        let ticket = Ticket { connection: ConnectionId(1), request: self.asked };
+        self.bring(Event::Request(ticket, request))
+    }
+
+    fn create(&mut self, name: &str) -> TopicId {
+        let topic = NewTopic {
+            name: name.into(),
+            partitions: 2,
+            replication_factor: 1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], validate_only: false };
+        let effects = self.ask(Request::CreateTopics(request));
+        match effects.last() {
+            Some(Effect::Reply(_, Reply::CreateTopics(created))) => created[0].outcome.as_ref().unwrap().id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn produce(&mut self, batches: Vec<(i32, Bytes)>) -> Effects {
+        let partitions = batches.into_iter().map(|(partition, bytes)| ProducePartition {
+            topic: TopicRef::Name("t".into()),
+            partition: PartitionIndex(partition),
+            batch: CheckedBatch::check(&bytes, &BatchRules::default(), self.now.wall),
+        });
+        let partitions = partitions.collect();
+        self.ask(Request::Produce(ProduceRequest { acks: -1, has_transactional_id: false, partitions }))
+    }
+
+    fn fetch(&mut self, max_wait_ms: i32, min_bytes: i32, from: i64) -> Effects {
+        let partition = |index| FetchPartition {
+            topic: TopicRef::Name("t".into()),
+            partition: PartitionIndex(index),
+            current_leader_epoch: LeaderEpoch::NONE,
+            fetch_offset: Offset::new(from),
+            last_fetched_epoch: LeaderEpoch::NONE,
+            max_bytes: 1 << 20,
+        };
+        self.ask(Request::Fetch(FetchRequest {
+            replica: -1,
+            max_wait_ms,
+            min_bytes,
+            max_bytes: 1 << 20,
+            isolation: Isolation::ReadUncommitted,
+            session_id: 0,
+            session_epoch: -1,
+            by_topic_id: false,
+            partitions: vec![partition(0), partition(1)],
+            forgotten: Vec::new(),
+        }))
+    }
+
+    fn restart(self) -> Self {
+        let Self { disk, now, asked, .. } = self;
+        let node = open(&disk, now);
+        Self { disk, node, now, asked }
+    }
+
+    fn wait_ms(&mut self, ms: i32) {
+        self.now.monotonic = self.now.monotonic.plus_ms(ms);
+    }
+}
+
+fn open(disk: &Arc<dyn Disk>, now: Now) -> Node {
+    let options = NodeOptions {
+        id: NodeId(0),
+        nodes: vec![NodeId(0)],
+        config: Arc::new(BrokerConfig::default()),
+        disk: Arc::clone(disk),
+        folder: "data".into(),
+        entropy: Entropy::from_seed(9),
+    };
+    Node::open(options, now, &mut Effects::new()).unwrap()
+}
+
+fn batch(value: &[u8]) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    builder.append(TimestampMs::new(1_700_000_000_000), None, Some(value), &[]).unwrap();
+    builder.build().unwrap()
+}
+
+fn produced(effects: &Effects) -> Vec<Result<i64, Refusal>> {
+    let parts = effects.iter().find_map(|effect| match effect {
+        Effect::Reply(_, Reply::Produce(parts)) => Some(parts),
+        _ => None,
+    });
+    let offset = |part: &ProducedPartition| part.outcome.clone().map(|at| at.base_offset.get());
+    parts.expect("an answer").iter().map(offset).collect()
+}
+
+/// What each partition of the fetch's answer carries.
+fn read(effects: &Effects) -> Option<Vec<Result<usize, Refusal>>> {
+    let reply = effects.iter().find_map(|effect| match effect {
+        Effect::Reply(_, Reply::Fetch(reply)) => Some(reply),
+        _ => None,
+    })?;
+    let bytes = |part: &FetchedPartition| {
+        let fetched = part.outcome.as_ref().map_err(Clone::clone)?;
+        let range = fetched.range.clone().map(|range| range.limited(1 << 20, true));
+        Ok(range.map_or(0, |range| range.read().unwrap().len()))
+    };
+    Some(reply.partitions.iter().map(bytes).collect())
+}
+
+#[test]
+fn what_was_produced_is_fetched() {
+    let mut world = World::new();
+    world.create("t");
+    let (small, large) = (batch(b"v"), batch(&[7; 5000]));
+    assert_eq!(produced(&world.produce(vec![(0, small.clone()), (1, large.clone())])), [Ok(0), Ok(0)]);
+    assert_eq!(produced(&world.produce(vec![(0, small.clone())])), [Ok(1)]);
+    let read = read(&world.fetch(0, 1, 0)).unwrap();
+    assert_eq!(read, [Ok(2 * small.len()), Ok(large.len())]);
+}
+
+#[test]
+fn a_fetch_waits_for_its_bytes_or_its_time() {
+    let mut world = World::new();
+    world.create("t");
+    let one = batch(b"v");
+    let enough = i32::try_from(2 * one.len()).unwrap();
+    assert!(read(&world.fetch(500, enough, 0)).is_none());
+    assert_eq!(world.node.next_deadline(), Some(world.now.monotonic.plus_ms(500)));
+    assert!(read(&world.produce(vec![(0, one.clone())])).is_none());
+    // The second one is in another partition: what counts is the sum.
+    let woken = read(&world.produce(vec![(1, one.clone())])).unwrap();
+    assert_eq!(woken, [Ok(one.len()), Ok(one.len())]);
+    assert_eq!(world.node.next_deadline(), None);
+
+    assert!(read(&world.fetch(500, enough, 1)).is_none());
+    world.wait_ms(499);
+    assert!(read(&world.bring(Event::Tick)).is_none());
+    world.wait_ms(1);
+    assert_eq!(read(&world.bring(Event::Tick)).unwrap(), [Ok(0), Ok(0)]);
+}
+
+#[test]
+fn a_fetch_whose_connection_is_gone_is_forgotten() {
+    let mut world = World::new();
+    world.create("t");
+    world.fetch(500, 1, 0);
+    world.bring(Event::Disconnected(ConnectionId(1)));
+    assert_eq!(world.node.next_deadline(), None);
+}
+
+#[test]
+fn a_large_request_lets_others_between_its_batches() {
+    let mut world = World::new();
+    world.create("t");
+    let large = batch(&vec![0; 1_048_510]);
+    let mut effects = world.produce(vec![(0, large.clone()), (1, large)]);
+    let Some(Effect::Continue(ticket, progress)) = effects.pop() else { panic!("{effects:?}") };
+    // Somebody else's turn, on a partition of the same request.
+    assert_eq!(produced(&world.produce(vec![(1, batch(b"v"))])), [Ok(0)]);
+    let rest = world.bring(Event::Continue(ticket, progress));
+    assert_eq!(produced(&rest), [Ok(0), Ok(1)]);
+}
+
+#[test]
+fn a_deleted_topic_answers_who_waits_and_may_come_back() {
+    let mut world = World::new();
+    let old = world.create("t");
+    world.produce(vec![(0, batch(b"v"))]);
+    assert!(read(&world.fetch(500, 1000, 0)).is_none());
+    let effects =
+        world.ask(Request::DeleteTopics(vec![TopicToDelete { name: Some("t".into()), id: TopicId::ZERO }]));
+    let gone = Err(Refusal::UnknownTopicOrPartition);
+    assert_eq!(read(&effects).unwrap(), [gone.clone(), gone.clone()]);
+    assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Unlink { .. })).count(), 2);
+    assert_eq!(produced(&world.produce(vec![(0, batch(b"v"))])), [Err(Refusal::UnknownTopicOrPartition)]);
+
+    assert_ne!(world.create("t"), old);
+    assert_eq!(produced(&world.produce(vec![(0, batch(b"v"))])), [Ok(0)]);
+}
+
+#[test]
+fn a_node_that_starts_again_knows_what_it_knew_and_leads_in_a_new_epoch() {
+    let mut world = World::new();
+    let id = world.create("t");
+    let of_producer = |sequence: i32| {
+        let mut builder = BatchBuilder::new();
+        builder.set_producer(ProducerId::new(0), ProducerEpoch::new(0), Sequence::new(sequence));
+        builder.append(TimestampMs::new(1_700_000_000_000), None, Some(b"v"), &[]).unwrap();
+        builder.build().unwrap()
+    };
+    let init = InitProducerIdRequest {
+        transactional_id: None,
+        producer_id: ProducerId::NONE,
+        producer_epoch: ProducerEpoch::NONE,
+    };
+    assert_eq!(world.node.init_producer_id(world.now, &init).unwrap().0, ProducerId::new(0));
+    for sequence in 0..3 {
+        world.produce(vec![(0, of_producer(sequence))]);
+    }
+    let cluster_id = Arc::clone(world.node.cluster_id());
+    let epoch = |world: &World| world.node.replica(id, PartitionIndex(0)).unwrap().leader.epoch();
+    let before = epoch(&world);
+
+    let mut world = world.restart();
+    assert_eq!(world.node.cluster_id(), &cluster_id);
+    assert_eq!(epoch(&world), before.next());
+    // The whole window of the producer is known again, and the next batch goes on.
+    let again = [0, 1, 2, 3].map(|sequence| produced(&world.produce(vec![(0, of_producer(sequence))])));
+    assert_eq!(again, [[Ok(0)], [Ok(1)], [Ok(2)], [Ok(3)]].map(Vec::from));
+    assert_eq!(world.node.replica(id, PartitionIndex(0)).unwrap().log.end_offset(), Offset::new(4));
+    // No producer id is given twice: the rest of the block that was begun is skipped.
+    assert_eq!(world.node.init_producer_id(world.now, &init).unwrap().0, ProducerId::new(1000));
+
+    world.node.close().unwrap();
+    let disk = world.disk;
+    let node = open(&disk, world.now);
+    assert_eq!(node.replica(id, PartitionIndex(0)).unwrap().log.end_offset(), Offset::new(4));
+}
+
+#[test]
+fn a_failed_write_fails_its_partition_and_no_other() {
+    let disk = Arc::new(FaultDisk::in_memory());
+    let mut world = World::on(Arc::clone(&disk) as _);
+    world.create("t");
+    world.produce(vec![(0, batch(b"v")), (1, batch(b"v"))]);
+    disk.fail_at(disk.calls(), FaultKind::TornWrite { keep_bytes: 30 });
+    let failed = produced(&world.produce(vec![(0, batch(b"w"))]));
+    assert!(matches!(failed[..], [Err(Refusal::Storage { .. })]), "{failed:?}");
+    let after = produced(&world.produce(vec![(0, batch(b"w")), (1, batch(b"w"))]));
+    assert!(matches!(after[..], [Err(Refusal::Storage { .. }), Ok(1)]), "{after:?}");
+    // What was acknowledged can still be read.
+    let one = batch(b"v").len();
+    assert_eq!(read(&world.fetch(0, 1, 0)).unwrap(), [Ok(one), Ok(2 * one)]);
+}

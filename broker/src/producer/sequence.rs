@@ -68,3 +68,6 @@ fn out_of_order(known: &ProducerEntry, batch: &BatchHeader) -> Refusal {
     );
     Refusal::OutOfOrderSequence { message }
 }
+
+#[cfg(test)]
+mod tests;

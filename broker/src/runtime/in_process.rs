@@ -34,9 +34,7 @@ impl InProcess {
     fn node(&self, target: &Target) -> Option<Arc<NodeShell>> {
         let place = match target {
             Target::Bootstrap { attempt } => usize::try_from(*attempt).ok()? % self.nodes.len(),
-            Target::Broker(address) => {
-                usize::from(u16::try_from(address.port).ok()?.checked_sub(FIRST_PORT)?)
-            }
+            Target::Broker(address) => usize::from(address.port.checked_sub(FIRST_PORT)?),
         };
         self.nodes.get(place)?.upgrade()
     }
