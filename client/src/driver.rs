@@ -85,6 +85,9 @@ pub(crate) async fn drive<M: Machine>(shared: Arc<Shared<M>>, courier: CourierCo
     let (events_in, mut events) = mpsc::unbounded_channel();
     let mut courier = Courier { config: courier, events: events_in, lines: BTreeMap::new(), attempts: 0 };
     let mut actions = Vec::new();
+    // Those who wait are told when an answer or a deadline may have changed something for them, not when one of
+    // them woke us: they would wake us again.
+    let mut has_news = true;
     loop {
         let deadline = {
             let mut machine = shared.machine.lock();
@@ -92,7 +95,9 @@ pub(crate) async fn drive<M: Machine>(shared: Arc<Shared<M>>, courier: CourierCo
             machine.settle();
             machine.deadline()
         };
-        shared.changed.notify_waiters();
+        if has_news {
+            shared.changed.notify_waiters();
+        }
         for action in actions.drain(..) {
             carry_out(&shared, &mut courier, action);
         }
@@ -102,7 +107,7 @@ pub(crate) async fn drive<M: Machine>(shared: Arc<Shared<M>>, courier: CourierCo
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        has_news = tokio::select! {
             event = events.recv() => {
                 let mut next = event;
                 let mut taken = 0;
@@ -111,10 +116,11 @@ pub(crate) async fn drive<M: Machine>(shared: Arc<Shared<M>>, courier: CourierCo
                     taken += 1;
                     next = if taken < MAX_EVENTS_A_TURN { events.try_recv().ok() } else { None };
                 }
+                true
             }
-            () = shared.wake.notified() => {}
-            () = sleep => {}
-        }
+            () = shared.wake.notified() => false,
+            () = sleep => true,
+        };
     }
 }
 

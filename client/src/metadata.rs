@@ -260,9 +260,10 @@ impl Metadata {
         self.refused.remove(topic);
     }
 
-    /// Says that what is known proved to be old.
+    /// Says that what is known proved to be old. While an answer is awaited anyway it is not asked for another:
+    /// if that answer is old too, the one who relies on it will find out.
     pub(crate) const fn suspect(&mut self) {
-        self.due = true;
+        self.due |= self.question.is_none();
     }
 
     /// Takes a broker's word about who leads now (KIP-951). Returns whether that was news.
