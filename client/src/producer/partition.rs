@@ -6,6 +6,9 @@
 //! - Batches are sent in order. While one waits to be sent again, nothing behind it moves, and only the very first
 //!   of `sent` is sent again (`TransactionManager.firstInFlightSequence`).
 //! - At most [`BROKER_WINDOW_BATCHES`] numbered batches are unanswered, since a broker recognises no more.
+//! - Only one is, until the first was acknowledged under its epoch: a broker that does not know a producer takes any
+//!   sequence from it, so a second batch could be stored where the first was refused for the moment. (The Java client
+//!   does not guard against that.)
 //! - A batch keeps its sequences over all its attempts; they change only when the epoch does, and the epoch only
 //!   while nothing of the partition is under way. (The Java client also renumbers batches under way and recognises
 //!   their late answers; waiting for the answers needs no such bookkeeping.)
@@ -80,7 +83,7 @@ impl PartitionQueue {
             };
         }
         let Some(first) = self.fresh.front() else { return Readiness::Blocked };
-        if self.unresolved || self.sent.len() >= BROKER_WINDOW_BATCHES {
+        if self.unresolved || self.sent.len() >= self.window_batches() {
             return Readiness::Blocked;
         }
         let full = self.fresh.len() > 1 || first.held_bytes >= pressure.batch_bytes;
@@ -89,6 +92,14 @@ impl PartitionQueue {
             Readiness::Ready
         } else {
             Readiness::NotBefore(lingered)
+        }
+    }
+
+    /// How many batches may be unanswered: one until the broker is known to know this producer here.
+    fn window_batches(&self) -> usize {
+        match self.identity {
+            Some(_) if self.last_acked.is_none() => 1,
+            _ => BROKER_WINDOW_BATCHES,
         }
     }
 
