@@ -4,6 +4,7 @@ mod model;
 mod scripts;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use highwater_protocol::messages::metadata::{
@@ -16,6 +17,8 @@ use highwater_storage::TimestampMs;
 use highwater_storage::batch::RecordIter;
 
 use super::*;
+use crate::exchange::{Body, Peer};
+use crate::metadata::NodeId;
 use crate::retry::Backoff;
 
 const TOPIC: &str = "t";
@@ -38,15 +41,15 @@ struct Received {
     values: Vec<String>,
 }
 
+/// Batch, records, and base offset or error.
+type Fate = (u64, Range<u32>, Result<Option<i64>, Error>);
+
 #[derive(Debug)]
 struct Request {
     id: RequestId,
     node: NodeId,
     batches: Vec<Received>,
 }
-
-use crate::exchange::{Body, Peer};
-use crate::metadata::NodeId;
 
 struct Conversation {
     machine: ProducerMachine,
@@ -240,8 +243,8 @@ impl Conversation {
         self.step();
     }
 
-    /// The fates so far: batch, records, and base offset or error.
-    fn fates(&mut self) -> Vec<(u64, Range<u32>, Result<Option<i64>, Error>)> {
+    /// The fates since the last call.
+    fn fates(&mut self) -> Vec<Fate> {
         let fate = |completion: Completion| {
             let offset = completion.outcome.map(|receipt| receipt.base_offset.map(|offset| offset.get()));
             (completion.batch.0, completion.records, offset)
@@ -256,8 +259,6 @@ impl Conversation {
         }
     }
 }
-
-use std::ops::Range;
 
 impl Request {
     fn only(&self) -> &Received {

@@ -63,7 +63,9 @@ fn one_request_carries_the_batches_of_one_leader() {
     broker.leaders[2] = 1;
     broker.machine.metadata.suspect();
     broker.back_off();
-    (0..3).for_each(|partition| drop(broker.append_to(partition, "v")));
+    for partition in 0..3 {
+        broker.append_to(partition, "v");
+    }
     broker.step();
     let (one, other) = (broker.request(), broker.request());
     broker.assert_silent();
@@ -225,7 +227,9 @@ fn a_silent_broker_loses_its_connection_and_all_that_was_on_it() {
 fn too_large_a_batch_is_split_over_its_own_sequences() {
     let mut broker = Conversation::new(ProducerConfig { linger: Duration::from_millis(1), ..config() });
     let values = ["a", "b", "c", "d", "e"];
-    values.iter().for_each(|value| drop(broker.append(value)));
+    for value in values {
+        broker.append(value);
+    }
     broker.pass(Duration::from_millis(1));
     let whole = broker.request();
     assert_eq!(whole.only().values, values);
