@@ -5,6 +5,9 @@
 //! a write succeeded; after a failed write or sync the log refuses everything until it is opened again, because what
 //! the files hold is unknown.
 
+mod config;
+mod deletion;
+mod durability;
 mod truncation;
 
 use std::{
@@ -12,48 +15,15 @@ use std::{
     sync::Arc,
 };
 
+pub use self::{config::LogConfig, deletion::LogDeletion};
 use crate::{
-    AppendError, LeaderEpoch, LeaderEpochs, LogError, LogRange, Offset, ProducerTable, StopKind, SyncHandle,
-    Synced, TimestampMs, TimestampSearch,
+    AppendError, LeaderEpoch, LeaderEpochs, LogError, LogRange, Offset, ProducerTable, StopKind, Synced,
+    TimestampMs, TimestampSearch,
     batch::{BatchHeader, CheckedBatch, ControlKind, RecordViews, control_record},
     disk::Disk,
-    epochs,
     recovery::{self, Loaded, Recovered},
     segment::{Position, Segment},
 };
-
-/// A topic's settings, as far as its logs need them, with Kafka's defaults.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogConfig {
-    /// `segment.bytes`: how large a segment may become; at most 2^31-1.
-    pub segment_bytes: usize,
-    /// `segment.ms`: the span of time a segment may cover.
-    pub segment_ms: i64,
-    /// By how much this log rolls earlier than `segment.ms`, so that not all do at once (`segment.jitter.ms` bounds it).
-    pub segment_jitter_ms: i64,
-    /// `index.interval.bytes`: about how much log an index entry stands for.
-    pub index_interval_bytes: usize,
-    /// `segment.index.bytes`: how large an index may become; a full one rolls the segment.
-    pub segment_index_bytes: usize,
-    /// Below this offset compaction may have left gaps (the cleaner's checkpoint; 0 for a log never compacted). A gap
-    /// between segments further on, found after an unclean stop, means that the end of a segment was lost though later
-    /// ones survive: the log then ends before the gap, so that what is left is a prefix. The default takes every gap for
-    /// compaction's, as Kafka does.
-    pub compacted_below: Offset,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 1 << 30,
-            segment_ms: 7 * 24 * 60 * 60 * 1000,
-            segment_jitter_ms: 0,
-            index_interval_bytes: 4096,
-            segment_index_bytes: 10 << 20,
-            compacted_below: Offset::MAX,
-        }
-    }
-}
 
 /// What an append did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -366,99 +336,6 @@ impl Log {
     fn readable(&self) -> impl Iterator<Item = &Segment> {
         self.segments.iter().filter(|segment| segment.next_offset > self.start_offset)
     }
-
-    /// What it takes to make everything written so far durable.
-    #[must_use]
-    pub fn sync_handle(&self) -> SyncHandle {
-        let unsynced = self.segments.iter().filter(|s| s.next_offset > self.synced.upto && s.size_bytes > 0);
-        let files = unsynced.map(|segment| (Arc::clone(&segment.log), Arc::clone(&segment.path)));
-        let mut dirs = Vec::new();
-        if self.names_version > self.synced.names_version {
-            dirs.push(self.dir.clone());
-            if self.synced.names_version == 0 {
-                dirs.extend(self.dir.parent().map(Path::to_owned));
-            }
-        }
-        let epochs_changed =
-            self.epochs_version > self.synced.epochs_version && !self.epochs.entries().is_empty();
-        SyncHandle {
-            disk: Arc::clone(&self.disk),
-            files: files.collect(),
-            dirs,
-            epochs: epochs_changed.then(|| (self.dir.clone(), self.epochs.to_checkpoint())),
-            synced: Synced {
-                upto: self.end_offset(),
-                names_version: self.names_version,
-                epochs_version: self.epochs_version,
-            },
-        }
-    }
-
-    /// Takes note of a sync that came to its end.
-    pub fn synced(&mut self, done: Synced) {
-        self.synced.upto = self.synced.upto.max(done.upto);
-        self.synced.names_version = self.synced.names_version.max(done.names_version);
-        self.synced.epochs_version = self.synced.epochs_version.max(done.epochs_version);
-    }
-
-    /// Makes everything written so far durable, here and now.
-    ///
-    /// # Errors
-    /// What the disk says; the log is then poisoned.
-    pub fn flush(&mut self) -> Result<(), LogError> {
-        self.refuse_if_poisoned()?;
-        match self.sync_handle().sync() {
-            Ok(done) => {
-                self.synced(done);
-                Ok(())
-            }
-            Err(error) => {
-                self.poison(&error.to_string());
-                Err(error)
-            }
-        }
-    }
-
-    /// Refuses every append from now on: a write or a sync failed. The first reason stays.
-    pub fn poison(&mut self, why: &str) {
-        self.poisoned.get_or_insert_with(|| Arc::from(why));
-    }
-
-    /// Why the log refuses appends, if it does.
-    #[must_use]
-    pub fn poisoned(&self) -> Option<&str> {
-        self.poisoned.as_deref()
-    }
-
-    fn refuse_if_poisoned(&self) -> Result<(), LogError> {
-        self.poisoned.as_ref().map_or(Ok(()), |why| Err(LogError::Poisoned(Arc::clone(why))))
-    }
-
-    /// Leaves the log so that it may be opened as [`StopKind::Clean`]: time indexes finished, batches, indexes and
-    /// epochs durable.
-    ///
-    /// # Errors
-    /// What the disk says, or that the log is poisoned; it is then to be opened as [`StopKind::Unclean`].
-    pub fn close_clean(mut self) -> Result<(), LogError> {
-        self.refuse_if_poisoned()?;
-        let disk = Arc::clone(&self.disk);
-        self.segments.last_mut().expect("a log has a segment").seal(&*disk)?;
-        for segment in self.segments.iter().filter(|s| s.next_offset > self.synced.upto) {
-            segment.sync_all(&*disk)?;
-        }
-        if !self.epochs.entries().is_empty() {
-            let path = self.dir.join(epochs::CHECKPOINT_NAME);
-            disk.write_atomic(&path, self.epochs.to_checkpoint().as_bytes())
-                .map_err(LogError::io("write", path))?;
-        }
-        disk.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))
-    }
-
-    /// Gives the log up for deletion. Ranges handed out stay readable.
-    #[must_use]
-    pub fn into_deletion(self) -> LogDeletion {
-        LogDeletion { disk: self.disk, dir: self.dir }
-    }
 }
 
 /// Two positions in the log, and what lies before the second one's segment from the first one's on.
@@ -477,40 +354,6 @@ fn control_of(batch: &CheckedBatch) -> Option<ControlKind> {
     let mut records = RecordViews::new(batch.body(), batch.header().record_count).ok()?;
     let record = records.next()?.ok()?;
     control_record(record.key, record.value)
-}
-
-/// The files of a log that is to go.
-#[derive(Debug)]
-pub struct LogDeletion {
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
-}
-
-impl LogDeletion {
-    /// The directory as it is named now.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Gives the directory another name, so that a log of the old name can be made at once (Kafka:
-    /// `<topic>-<partition>.<uuid>-delete`).
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn rename(&mut self, to: &Path) -> Result<(), LogError> {
-        self.disk.rename(&self.dir, to).map_err(LogError::io("rename", &self.dir))?;
-        to.clone_into(&mut self.dir);
-        Ok(())
-    }
-
-    /// Unlinks everything; may take a while.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn run(self) -> Result<(), LogError> {
-        self.disk.remove_dir_all(&self.dir).map_err(LogError::io("remove", &self.dir))
-    }
 }
 
 #[cfg(test)]

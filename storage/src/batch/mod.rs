@@ -17,15 +17,17 @@ pub mod check;
 mod compression;
 mod header;
 mod records;
+mod refusal;
 #[cfg(test)]
 mod tests;
 mod varint;
 
 pub use builder::{BatchBuilder, BuildError};
-pub use check::{BatchRefusal, BatchRules, CheckedBatch, RecordRefusal, RecordRefusalReason};
+pub use check::{BatchRules, CheckedBatch};
 pub use compression::{CompressionError, DECOMPRESSED_LIMIT_BYTES};
 pub use header::{Attributes, BatchError, BatchHeader, Codec, TimestampType};
 pub use records::{
     ControlKind, Header, HeaderIter, HeaderView, Headers, Record, RecordError, RecordIter, RecordView,
     RecordViews, control_record,
 };
+pub use refusal::{BatchRefusal, RecordRefusal, RecordRefusalReason};

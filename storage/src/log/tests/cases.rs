@@ -176,6 +176,18 @@ fn a_log_restarts_where_it_is_told() {
 }
 
 #[test]
+fn an_epoch_checkpoint_older_than_a_truncation_gives_way_to_the_batches() {
+    let (disk, mut log) = fresh(&small());
+    append(&mut log, &batch(10), LeaderEpoch::new(0));
+    append(&mut log, &batch(10), LeaderEpoch::new(1));
+    log.flush().unwrap();
+    log.truncate_to(Offset::ZERO, NOW).unwrap();
+    append(&mut log, &batch(10), LeaderEpoch::new(1));
+    let (reopened, _) = open(&disk, &small(), StopKind::Unclean);
+    assert_eq!(reopened.epochs(), log.epochs());
+}
+
+#[test]
 fn a_malformed_epoch_checkpoint_is_set_aside() {
     let (disk, mut log) = fresh(&small());
     append(&mut log, &batch(10), LeaderEpoch::new(2));

@@ -5,6 +5,9 @@
 //! what was synced; of the names changed since their directory was synced a prefix, in the order of the changes,
 //! survives (file systems keep them in a journal).
 
+mod medium;
+mod names;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -16,6 +19,10 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use self::{
+    medium::{SinceSync, Tracked},
+    names::NameChange,
+};
 use super::{DirEntry, Disk, File, MemoryDisk, total_bytes};
 
 /// What a medium writes as a whole.
@@ -75,54 +82,6 @@ struct State {
     /// Names as they are durable, and the changes since, oldest first.
     durable_names: BTreeMap<PathBuf, Option<u64>>,
     pending_names: Vec<NameChange>,
-}
-
-#[derive(Debug, Clone)]
-enum NameChange {
-    Create { path: PathBuf, file: Option<u64> },
-    Rename { from: PathBuf, to: PathBuf },
-    Remove { path: PathBuf },
-}
-
-impl NameChange {
-    fn touches(&self, dir: &Path) -> bool {
-        match self {
-            Self::Create { path, .. } | Self::Remove { path } => path.parent() == Some(dir),
-            Self::Rename { from, to } => from.parent() == Some(dir) || to.parent() == Some(dir),
-        }
-    }
-
-    fn apply(&self, names: &mut BTreeMap<PathBuf, Option<u64>>) {
-        match self {
-            Self::Create { path, file } => drop(names.insert(path.clone(), *file)),
-            Self::Remove { path } => names.retain(|name, _| !name.starts_with(path)),
-            Self::Rename { from, to } => {
-                let inside: Vec<_> = names.keys().filter(|name| name.starts_with(from)).cloned().collect();
-                for name in inside {
-                    let tail = name.strip_prefix(from).unwrap_or(Path::new("")).to_owned();
-                    let moved = if tail.as_os_str().is_empty() { to.clone() } else { to.join(tail) };
-                    if let Some(file) = names.remove(&name) {
-                        names.insert(moved, file);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// A file and what it held at its last sync, as far as that differs.
-struct Tracked {
-    inner: Arc<dyn File>,
-    since_sync: Mutex<SinceSync>,
-}
-
-#[derive(Default)]
-struct SinceSync {
-    synced_len: u64,
-    /// For each sector touched since: the bytes it held at the sync, as far as the file reached.
-    before: BTreeMap<u64, Vec<u8>>,
-    /// The file was cut below its synced length, which happens as a whole or not at all.
-    cut: bool,
 }
 
 impl FaultDisk {
@@ -279,17 +238,6 @@ impl FaultKind {
     }
 }
 
-/// One number of the stream a seed stands for, by its coordinates (SplitMix64's finalizer).
-fn draw(seed: u64, file: u64, sector: u64) -> u64 {
-    let mut mixed = seed
-        .wrapping_add(file.wrapping_mul(0x9E37_79B9_7F4A_7C15))
-        .wrapping_add(sector.wrapping_mul(0xD1B5_4A32_D192_ED03))
-        .wrapping_add(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
-}
-
 impl fmt::Debug for FaultDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FaultDisk").field("inner", &self.inner).field("calls", &self.calls()).finish()
@@ -372,52 +320,6 @@ impl Disk for FaultDisk {
     }
 }
 
-impl Tracked {
-    /// Remembers what the sectors of the range held at the last sync, unless that is known already.
-    fn remember(&self, position: u64, end: u64) -> io::Result<()> {
-        let mut since = self.since_sync.lock();
-        let sector_len = SECTOR_BYTES as u64;
-        let len = self.inner.len();
-        for sector in position / sector_len..end.div_ceil(sector_len) {
-            if since.before.contains_key(&sector) {
-                continue;
-            }
-            let start = sector * sector_len;
-            let reach = len.min(since.synced_len).saturating_sub(start).min(sector_len);
-            let mut held = vec![0; usize::try_from(reach).map_err(io::Error::other)?];
-            self.inner.read_exact_at(start.min(len), &mut held)?;
-            since.before.insert(sector, held);
-        }
-        Ok(())
-    }
-
-    fn after_power_cut(&self, survives: impl Fn(u64) -> bool) -> io::Result<Vec<u8>> {
-        let since = self.since_sync.lock();
-        let mut contents = vec![0; usize::try_from(self.inner.len()).map_err(io::Error::other)?];
-        self.inner.read_exact_at(0, &mut contents)?;
-        let synced_len = usize::try_from(since.synced_len).map_err(io::Error::other)?;
-        let cut_lost = since.cut && !since.before.keys().all(|&sector| survives(sector));
-        let mut len = if since.cut { contents.len() } else { synced_len };
-        if cut_lost {
-            len = synced_len;
-        }
-        contents.resize(contents.len().max(len), 0);
-        for (&sector, held) in &since.before {
-            let start = usize::try_from(sector).map_err(io::Error::other)? * SECTOR_BYTES;
-            let end = (start + SECTOR_BYTES).min(contents.len());
-            if survives(sector) && !cut_lost {
-                len = len.max(end);
-            } else if start < end {
-                contents[start..end].fill(0);
-                let reach = held.len().min(end - start);
-                contents[start..start + reach].copy_from_slice(&held[..reach]);
-            }
-        }
-        contents.truncate(len);
-        Ok(contents)
-    }
-}
-
 struct FaultFile {
     disk: FaultDisk,
     tracked: Arc<Tracked>,
@@ -482,6 +384,17 @@ impl File for FaultFile {
         *since = SinceSync { synced_len: self.tracked.inner.len(), ..SinceSync::default() };
         Ok(())
     }
+}
+
+/// One number of the stream a seed stands for, by its coordinates (SplitMix64's finalizer).
+fn draw(seed: u64, file: u64, sector: u64) -> u64 {
+    let mut mixed = seed
+        .wrapping_add(file.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        .wrapping_add(sector.wrapping_mul(0xD1B5_4A32_D192_ED03))
+        .wrapping_add(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

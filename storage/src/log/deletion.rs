@@ -1,0 +1,50 @@
+//! Getting rid of a log.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{Log, LogError, disk::Disk};
+
+impl Log {
+    /// Gives the log up for deletion. Ranges handed out stay readable.
+    #[must_use]
+    pub fn into_deletion(self) -> LogDeletion {
+        LogDeletion { disk: self.disk, dir: self.dir }
+    }
+}
+
+/// The files of a log that is to go.
+#[derive(Debug)]
+pub struct LogDeletion {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+}
+
+impl LogDeletion {
+    /// The directory as it is named now.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Gives the directory another name, so that a log of the old name can be made at once (Kafka:
+    /// `<topic>-<partition>.<uuid>-delete`).
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn rename(&mut self, to: &Path) -> Result<(), LogError> {
+        self.disk.rename(&self.dir, to).map_err(LogError::io("rename", &self.dir))?;
+        to.clone_into(&mut self.dir);
+        Ok(())
+    }
+
+    /// Unlinks everything; may take a while.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn run(self) -> Result<(), LogError> {
+        self.disk.remove_dir_all(&self.dir).map_err(LogError::io("remove", &self.dir))
+    }
+}
