@@ -175,7 +175,7 @@ impl Log {
         &self.epochs
     }
 
-    /// Begins a leader's term at an offset. In memory; the next [`SyncHandle`] or a clean close writes it down.
+    /// Begins a leader's term at an offset. In memory; the next [`SyncHandle`](crate::SyncHandle) or a clean close writes it down.
     pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start_offset: Offset) {
         if self.epochs.assign(epoch, start_offset) {
             self.epochs_version += 1;

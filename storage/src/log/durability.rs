@@ -77,11 +77,11 @@ impl Log {
         self.poisoned.as_ref().map_or(Ok(()), |why| Err(LogError::Poisoned(Arc::clone(why))))
     }
 
-    /// Leaves the log so that it may be opened as [`StopKind::Clean`]: time indexes finished, batches, indexes and
+    /// Leaves the log so that it may be opened as [`StopKind::Clean`](crate::StopKind::Clean): time indexes finished, batches, indexes and
     /// epochs durable.
     ///
     /// # Errors
-    /// What the disk says, or that the log is poisoned; it is then to be opened as [`StopKind::Unclean`].
+    /// What the disk says, or that the log is poisoned; it is then to be opened as [`StopKind::Unclean`](crate::StopKind::Unclean).
     pub fn close_clean(mut self) -> Result<(), LogError> {
         self.refuse_if_poisoned()?;
         let disk = Arc::clone(&self.disk);

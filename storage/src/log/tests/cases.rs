@@ -87,6 +87,33 @@ fn a_full_index_rolls_the_segment() {
     assert_eq!(read_all(&open(&disk, &config, StopKind::Unclean).0).len(), 20);
 }
 
+/// The rule of `LogSegment.append`, by hand: before the batch for which more than the interval has gathered.
+#[test]
+fn index_entries_stand_where_kafka_puts_them() {
+    let config = LogConfig { index_interval_bytes: 200, ..LogConfig::default() };
+    let (disk, mut log) = fresh(&config);
+    let times = [5, 9, 7, 9, 12, 1].map(|late| NOW.get() - 20 + late);
+    let stored: Vec<Stored> = times
+        .iter()
+        .map(|&time| append(&mut log, &batch_of(&[time], 32, Codec::None, None), EPOCH))
+        .collect();
+    assert_eq!(stored[1].position, 100);
+    // 100 and 200 bytes are not more than 200; 300 are, and again after 300 more, which no batch has reached.
+    let pair = |offset: u32, position: u32| [offset.to_be_bytes(), position.to_be_bytes()].concat();
+    assert_eq!(disk.read(&dir().join("00000000000000000000.index")).unwrap(), pair(3, 300));
+    // The largest time so far, with the first batch that holds it; the last one when the log is closed.
+    let time = |time: i64, offset: u32| [&time.to_be_bytes()[..], &offset.to_be_bytes()[..]].concat();
+    let time_index = dir().join("00000000000000000000.timeindex");
+    assert_eq!(disk.read(&time_index).unwrap(), time(times[1], 1));
+    append(&mut log, &batch(32), EPOCH);
+    assert_eq!(
+        disk.read(&dir().join("00000000000000000000.index")).unwrap(),
+        [pair(3, 300), pair(6, 600)].concat()
+    );
+    log.close_clean().unwrap();
+    assert_eq!(disk.read(&time_index).unwrap(), [time(times[1], 1), time(NOW.get(), 6)].concat());
+}
+
 #[test]
 fn append_time_is_set_and_told() {
     let (_, mut log) = fresh(&small());
