@@ -1,6 +1,9 @@
 //! The program `highwater`: a broker, and tools for any broker that speaks the Kafka protocol. A file a command.
 
+mod arguments;
+mod bootstrap;
 mod serve;
+mod topic;
 
 use std::process::ExitCode;
 
@@ -21,11 +24,16 @@ struct Program {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    /// Make, list, describe and delete topics.
+    #[command(subcommand)]
+    Topic(topic::Topic),
 }
 
 fn main() -> ExitCode {
     match run(Program::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("highwater: {error:#}");
             ExitCode::FAILURE
@@ -38,5 +46,11 @@ fn run(program: Program) -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match program.command {
         Command::Serve(serve) => serve.run(),
+        Command::Topic(topic) => topic.run(),
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is_one = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
+    error.downcast_ref().is_some_and(is_one)
 }

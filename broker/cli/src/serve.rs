@@ -169,7 +169,8 @@ fn write_whole(path: &str, text: &str) -> io::Result<()> {
     std::fs::rename(&temporary, path)
 }
 
-fn split_setting(pair: &str) -> anyhow::Result<(String, String)> {
+/// A setting as `KEY=VALUE`.
+pub(crate) fn split_setting(pair: &str) -> anyhow::Result<(String, String)> {
     match pair.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => bail!("{pair:?} is no KEY=VALUE"),

@@ -1,0 +1,34 @@
+//! `highwater topic`: makes, lists, describes and deletes topics.
+
+mod create;
+mod delete;
+mod describe;
+mod list;
+
+use clap::Subcommand;
+
+use crate::bootstrap::block_on;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topic {
+    Create(create::Create),
+    List(list::List),
+    Describe(describe::Describe),
+    Delete(delete::Delete),
+}
+
+impl Topic {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Create(create) => block_on(create.run()),
+            Self::List(list) => block_on(list.run()),
+            Self::Describe(describe) => block_on(describe.run()),
+            Self::Delete(delete) => block_on(delete.run()),
+        }
+    }
+}
+
+/// `1 partition`, `2 partitions`.
+pub(crate) fn counted(count: usize, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
