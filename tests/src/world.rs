@@ -1,0 +1,165 @@
+//! A node without tokio, on a disk of the test's choice, with time as the test tells it.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use highwater::node::{ConnectionId, Effect, Event, Node, NodeOptions, OpenError, Reply, Ticket};
+use highwater::wire::{self, Addresses, Call, Incoming, TopicRules};
+use highwater::{BrokerConfig, Entropy, Monotonic, NodeId, Now};
+use highwater_protocol::Request;
+use highwater_protocol::frame::{SIZE_BYTES, decode_response, encode_request};
+use highwater_storage::disk::Disk;
+use highwater_storage::{LogError, TimestampMs};
+
+/// When every world begins, by the wall clock: in milliseconds since 1970.
+pub const BEGINNING_MS: i64 = 1_700_000_000_000;
+
+/// An answer that came: to which request of which connection, and what.
+pub type Answered = (Ticket, Call, Reply);
+
+/// A node, its clock, and those who speak to it.
+pub struct World {
+    node: Node,
+    rules: TopicRules,
+    disk: Arc<dyn Disk>,
+    elapsed_micros: u64,
+    asked: Vec<(Ticket, Call)>,
+    next_request: u64,
+    trace: String,
+}
+
+impl World {
+    /// Opens a node on a disk.
+    ///
+    /// # Errors
+    /// As [`Node::open`].
+    pub fn open(disk: Arc<dyn Disk>, seed: u64) -> Result<Self, OpenError> {
+        let options = NodeOptions {
+            id: NodeId(0),
+            nodes: vec![NodeId(0)],
+            config: Arc::new(BrokerConfig::default()),
+            disk: Arc::clone(&disk),
+            folder: PathBuf::from("data"),
+            entropy: Entropy::from_seed(seed),
+        };
+        let mut effects = Vec::new();
+        let node = Node::open(options, now(0), &mut effects)?;
+        let mut world = Self {
+            node,
+            rules: TopicRules::default(),
+            disk,
+            elapsed_micros: 0,
+            asked: Vec::new(),
+            next_request: 0,
+            trace: String::new(),
+        };
+        let none = world.carry_out(effects, &mut VecDeque::new());
+        assert!(none.is_empty(), "an answer before a question");
+        Ok(world)
+    }
+
+    /// Lets time pass, and the node do what is due.
+    pub fn pass(&mut self, micros: u64) -> Vec<Answered> {
+        let until = self.elapsed_micros + micros;
+        let mut answered = Vec::new();
+        while let Some(due) = self.node.next_deadline().map(Monotonic::micros).filter(|due| *due <= until) {
+            assert!(due > self.elapsed_micros, "a deadline that a step did not serve");
+            self.elapsed_micros = due;
+            answered.extend(self.bring(Event::Tick));
+        }
+        self.elapsed_micros = until;
+        answered
+    }
+
+    /// Sends a request through the wire's decoder to the node; gives the answers that came, to whatever request.
+    pub fn send<R: Request>(&mut self, connection: u64, request: &R, version: i16) -> Vec<Answered> {
+        let frame = encode_request(request, version, 0, Some("world")).unwrap().into_bytes();
+        let incoming = wire::decode(frame.slice(SIZE_BYTES..), &self.rules, self.now().wall).unwrap();
+        let Incoming::Request(call, request) = incoming else { panic!("answered without the node") };
+        let ticket = Ticket { connection: ConnectionId(connection), request: self.next_request };
+        self.next_request += 1;
+        self.asked.push((ticket, call));
+        self.bring(Event::Request(ticket, request))
+    }
+
+    /// Sends a request and gives its answer, which must come at once.
+    pub fn ask<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
+        let mut answered = self.send(0, request, version);
+        let (_, call, reply) = answered.pop().expect("an answer at once");
+        assert!(answered.is_empty(), "answers to others");
+        decode_response(self.encode(&call, reply).unwrap(), version).unwrap().1
+    }
+
+    /// A connection is gone.
+    pub fn disconnect(&mut self, connection: u64) -> Vec<Answered> {
+        self.bring(Event::Disconnected(ConnectionId(connection)))
+    }
+
+    /// The frame of an answer, without its size; none where nothing is sent.
+    pub fn encode(&self, call: &Call, reply: Reply) -> Option<Bytes> {
+        let mut frame = wire::encode(call, reply, &Addresses::new(Vec::new())).unwrap()?.into_bytes();
+        frame.advance(SIZE_BYTES);
+        Some(frame)
+    }
+
+    /// Every effect so far, as text.
+    pub fn trace(&self) -> &str {
+        &self.trace
+    }
+
+    /// Ends the node in good order.
+    ///
+    /// # Errors
+    /// As [`Node::close`].
+    pub fn close(self) -> Result<(), LogError> {
+        self.node.close()
+    }
+
+    fn now(&self) -> Now {
+        now(self.elapsed_micros)
+    }
+
+    fn bring(&mut self, event: Event) -> Vec<Answered> {
+        let (mut events, mut answered) = (VecDeque::from([event]), Vec::new());
+        while let Some(event) = events.pop_front() {
+            let mut effects = Vec::new();
+            self.node.step(self.now(), event, &mut effects);
+            answered.extend(self.carry_out(effects, &mut events));
+        }
+        answered
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>, events: &mut VecDeque<Event>) -> Vec<Answered> {
+        let mut answered = Vec::new();
+        for effect in effects {
+            writeln!(self.trace, "{} {effect:?}", self.elapsed_micros).unwrap();
+            match effect {
+                Effect::Reply(ticket, reply) => {
+                    let place = self.asked.iter().position(|(asked, _)| *asked == ticket);
+                    let (_, call) = self.asked.remove(place.expect("one answer to each request"));
+                    answered.push((ticket, call, reply));
+                }
+                Effect::Continue(ticket, progress) => events.push_back(Event::Continue(ticket, progress)),
+                Effect::Close(connection, _) => {
+                    self.asked.retain(|(asked, _)| asked.connection != connection)
+                }
+                Effect::TopicOpened { id, name, config } => self.rules.open(id, name, &config),
+                Effect::TopicClosed { id, name } => self.rules.close(id, &name),
+                // A folder that stays is found out by the next node that is opened: nothing is lost.
+                Effect::Unlink { folder } => drop(self.disk.remove_dir_all(&folder)),
+            }
+        }
+        answered
+    }
+}
+
+fn now(elapsed_micros: u64) -> Now {
+    let elapsed_ms = i64::try_from(elapsed_micros / 1000).unwrap();
+    Now {
+        monotonic: Monotonic::from_micros(elapsed_micros),
+        wall: TimestampMs::new(BEGINNING_MS + elapsed_ms),
+    }
+}

@@ -1,0 +1,5 @@
+//! The whole system, judged from outside: over TCP, embedded, and as a node without a runtime.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod resends;
