@@ -2,7 +2,7 @@
 
 from .case import case, several
 from .compare import UNKNOWN_ID
-from .side import COMPACT, EMPTY, PLAIN, WIDE
+from .side import SMALL, EMPTY, PLAIN, WIDE
 
 NO_CREATION = {"AllowAutoTopicCreation": False}
 CONTROLLERS = 2
@@ -47,7 +47,7 @@ def metadata():
     yield topics("longest-name", {"Name": "x" * 249}, lowest=4)
     yield topics("topic-operations", {"Name": PLAIN}, lowest=8, IncludeTopicAuthorizedOperations=True)
     yield topics("cluster-operations", {"Name": PLAIN}, lowest=8, highest=10, IncludeClusterAuthorizedOperations=True)
-    yield by_id("by-id", (PLAIN, None), (COMPACT, None))
+    yield by_id("by-id", (PLAIN, None), (SMALL, None))
     yield by_id("by-unknown-id", (UNKNOWN_ID, None))
     yield by_id("by-id-known-and-unknown", (UNKNOWN_ID, None), (PLAIN, None))
     yield by_id("by-id-and-its-name", (PLAIN, PLAIN))

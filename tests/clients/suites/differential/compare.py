@@ -8,7 +8,9 @@ OWN_TEXT = {"ErrorMessage", "BatchIndexErrorMessage", "Documentation"}
 OWN_NUMBER = {"SessionId", "ProducerId", "Port", "FinalizedFeaturesEpoch"}
 
 
-IDENTITY = ("Name", "Topic", "TopicName", "TopicId", "ResourceName", "Key", "ApiKey", "Index", "PartitionIndex", "Partition")
+# What an element is about: the first of these it has, and its number if it has one.
+NAMES = ("Name", "Topic", "TopicName", "ResourceName", "TopicId", "Key", "ApiKey")
+NUMBERS = ("Index", "PartitionIndex", "Partition", "NodeId", "BrokerId")
 
 
 def normalise(value, side, in_order=False, name=""):
@@ -31,11 +33,14 @@ def normalise(value, side, in_order=False, name=""):
     return value
 
 
+def about(item):
+    name = next((item[each] for each in NAMES if item.get(each) is not None), None)
+    return name, next((item[each] for each in NUMBERS if each in item), None)
+
+
 def identity(item):
-    """What an element is about, so that the same elements meet although their contents differ."""
-    if not isinstance(item, dict):
-        return repr(item)
-    return repr([item.get(name) for name in IDENTITY]), repr(item)
+    """Where an element is sorted, so that the same elements meet although their contents differ."""
+    return (repr(about(item)), repr(item)) if isinstance(item, dict) else ("", repr(item))
 
 
 def diff(ours, theirs, path=""):
@@ -54,11 +59,29 @@ def diff(ours, theirs, path=""):
 
 
 def diff_lists(ours, theirs, path):
-    if len(ours) != len(theirs):
-        # One side has more: those only one side has are named, the others agree.
-        missing = [each for each in theirs if each not in ours]
-        extra = [each for each in ours if each not in theirs]
-        yield path, f"{len(ours)} elements, only here {extra}", f"{len(theirs)} elements, only there {missing}"
+    """Elements with names meet by name, others by place. What only one side has stands at a path of its own."""
+    our_names, their_names = named(ours), named(theirs)
+    if our_names is None or their_names is None:
+        if len(ours) != len(theirs):
+            yield path, f"{len(ours)} elements {ours}", f"{len(theirs)} elements {theirs}"
+            return
+        for our_item, their_item in zip(ours, theirs, strict=True):
+            yield from diff(our_item, their_item, path)
         return
-    for our_item, their_item in zip(ours, theirs, strict=True):
-        yield from diff(our_item, their_item, path)
+    for name, item in their_names.items():
+        if name in our_names:
+            # Settings are too many and too unlike to share a path.
+            yield from diff(our_names[name], item, f"{path[:-2]}[{name[0]}]" if path.endswith("Configs[]") else path)
+        else:
+            yield f"{path} missing", None, item
+    for name, item in our_names.items():
+        if name not in their_names:
+            yield f"{path} extra", item, None
+
+
+def named(items):
+    """The elements by what they are about, or None if that does not tell them apart."""
+    if not all(isinstance(each, dict) for each in items):
+        return None
+    found = {about(each): each for each in items}
+    return found if len(found) == len(items) else None

@@ -1,7 +1,7 @@
 """DescribeConfigs."""
 
 from .case import case
-from .side import COMPACT, PLAIN, SMALL
+from .side import APPEND_TIME, PLAIN, SMALL
 
 TOPIC, BROKER, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
 
@@ -12,19 +12,19 @@ def cases():
         asked = [{"ResourceType": kind, "ResourceName": name, "ConfigurationKeys": keys} for kind, name, keys in resources]
         return case("DescribeConfigs", about, {"Resources": asked, **fields}, lowest)
 
-    some = ["cleanup.policy", "segment.bytes", "retention.ms", "max.message.bytes", "min.insync.replicas", "message.timestamp.type", "compression.type"]
+    some = ["segment.bytes", "max.message.bytes", "min.insync.replicas", "message.timestamp.type", "compression.type", "index.interval.bytes"]
     yield ask("topic-all", (TOPIC, PLAIN, None))
     yield ask("topic-some", (TOPIC, PLAIN, some))
-    yield ask("topic-overridden", (TOPIC, COMPACT, some), (TOPIC, SMALL, some))
+    yield ask("topic-overridden", (TOPIC, APPEND_TIME, some), (TOPIC, SMALL, some))
     yield ask("topic-no-keys", (TOPIC, PLAIN, []))
-    yield ask("topic-unknown-key", (TOPIC, PLAIN, ["no.such.setting", "retention.ms"]))
-    yield ask("topic-synonyms", (TOPIC, SMALL, ["max.message.bytes", "retention.ms", "flush.messages"]), IncludeSynonyms=True)
+    yield ask("topic-unknown-key", (TOPIC, PLAIN, ["no.such.setting", "segment.bytes"]))
+    yield ask("topic-synonyms", (TOPIC, SMALL, ["max.message.bytes", "segment.bytes", "compression.type"]), IncludeSynonyms=True)
     yield ask("topic-documentation", (TOPIC, SMALL, ["max.message.bytes"]), lowest=3, IncludeDocumentation=True)
     yield ask("topic-unknown", (TOPIC, "diff-nobody", None))
     yield ask("topic-invalid-name", (TOPIC, "two words", None))
     yield ask("topic-empty-name", (TOPIC, "", None))
-    yield ask("topic-known-and-unknown", (TOPIC, PLAIN, ["retention.ms"]), (TOPIC, "diff-nobody", ["retention.ms"]))
-    yield ask("topic-twice", (TOPIC, PLAIN, ["retention.ms"]), (TOPIC, PLAIN, ["segment.bytes"]))
+    yield ask("topic-known-and-unknown", (TOPIC, PLAIN, ["segment.bytes"]), (TOPIC, "diff-nobody", ["segment.bytes"]))
+    yield ask("topic-twice", (TOPIC, PLAIN, ["compression.type"]), (TOPIC, PLAIN, ["segment.bytes"]))
     yield ask("broker-some", (BROKER, "0", ["message.max.bytes", "num.partitions", "auto.create.topics.enable", "log.segment.bytes"]))
     yield ask("broker-synonyms", (BROKER, "0", ["message.max.bytes", "num.partitions"]), IncludeSynonyms=True)
     yield ask("broker-unknown", (BROKER, "99", ["num.partitions"]))

@@ -5,7 +5,7 @@ from wire.records import CODEC_GZIP, CONTROL, LOG_APPEND_TIME, TRANSACTIONAL, Ba
 
 from .case import Step, case, several
 from .compare import UNKNOWN_ID
-from .side import APPEND_TIME, COMPACT, PLAIN, SMALL, WIDE
+from .side import APPEND_TIME, PLAIN, SMALL, TWICE, WIDE
 
 TWO_HOURS_MS = 7_200_000
 NOBODY = "diff-nobody"
@@ -44,9 +44,8 @@ def accepted():
     yield one("epoch-as-timestamp", Batch(base_timestamp=0))
     yield one("leader-epoch-in-batch", Batch(leader_epoch=77))
     yield one("log-append-time", Batch([b"a", b"b"]), topic=APPEND_TIME)
-    yield one("compacted-with-key", Batch(key=b"key"), topic=COMPACT)
     yield one("wrong-maximum-timestamp", Batch(max_timestamp=5))
-    yield case("Produce", "several-partitions", request([(WIDE, 0, Batch()), (WIDE, 2, Batch()), (COMPACT, 0, Batch(key=b"k"))]))
+    yield case("Produce", "several-partitions", request([(WIDE, 0, Batch()), (WIDE, 2, Batch()), (PLAIN, 1, Batch())]))
     yield several("Produce", "then-fetched", request([(WIDE, 1, Batch([b"seen again"], base_timestamp=1_700_000_000_000))]),
                   Step("Fetch", lambda side, answers: last_of(WIDE, 1, side), version=12))
 
@@ -97,7 +96,6 @@ def refused_batches():
         yield one(f"batch-{about}", batch)
     yield one("batch-too-large", Batch([bytes(1000)]), topic=SMALL)
     yield one("batch-too-large-and-corrupt", Batch([bytes(1000)], crc=1), topic=SMALL)
-    yield one("batch-without-key-on-compacted", Batch([b"a", b"b"]), topic=COMPACT)
     yield one("batch-time-ahead-on-append-time", ahead, topic=APPEND_TIME)
     yield one("batch-log-append-time-on-append-time", Batch(attributes=LOG_APPEND_TIME), topic=APPEND_TIME)
 
@@ -117,14 +115,14 @@ def refused_requests():
     yield case("Produce", "no-partitions", {"Acks": 1, "TimeoutMs": 1000, "TopicData": [{"Name": PLAIN, "PartitionData": []}]}, highest=12)
     yield case("Produce", "each-partition-on-its-own",
                request([(WIDE, 0, Batch(crc=1)), (WIDE, 1, Batch()), (WIDE, 8, Batch()), (NOBODY, 0, Batch()), (SMALL, 0, Batch([bytes(900)]))]))
-    yield case("Produce", "partition-twice", request([(WIDE, 0, Batch([b"first"])), (WIDE, 0, Batch([b"second"]))]))
+    yield case("Produce", "partition-twice", request([(TWICE, 0, Batch([b"first"])), (TWICE, 0, Batch([b"second"]))]))
     yield case("Produce", "topic-twice", topic_twice)
     yield one("transactional-batch-without-id", Batch(attributes=TRANSACTIONAL, producer_id=9, epoch=0, sequence=0))
 
 
 def topic_twice(side, _):
-    entry = produce_body([(WIDE, 0, Batch([b"one"]))], ids={WIDE: side.id(WIDE)})
-    other = produce_body([(WIDE, 1, Batch([b"two"]))], ids={WIDE: side.id(WIDE)})
+    entry = produce_body([(TWICE, 0, Batch([b"one"]))], ids={TWICE: side.id(TWICE)})
+    other = produce_body([(TWICE, 1, Batch([b"two"]))], ids={TWICE: side.id(TWICE)})
     return entry | {"TopicData": entry["TopicData"] + other["TopicData"]}
 
 

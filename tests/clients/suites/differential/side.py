@@ -13,7 +13,8 @@ from wire.specs import Specs
 from .compare import diff, normalise
 
 # Made on both sides before the first case, with these records in them.
-PLAIN, WIDE, EMPTY, COMPACT, SMALL, APPEND_TIME = "diff-plain", "diff-wide", "diff-empty", "diff-compact", "diff-small", "diff-append-time"
+PLAIN, WIDE, EMPTY, SMALL, APPEND_TIME, TWICE = (
+    "diff-plain", "diff-wide", "diff-empty", "diff-small", "diff-append-time", "diff-twice")
 RECORD_TIME_MS = 1_700_000_000_000
 PLAIN_BATCHES, PLAIN_EACH = 6, 3
 SHOWN = 6
@@ -35,10 +36,11 @@ class Side:
         return client
 
     def fixtures(self):
-        for name, partitions, settings in ((PLAIN, 1, {}), (WIDE, 3, {}), (EMPTY, 1, {}), (COMPACT, 1, {"cleanup.policy": "compact"}),
-                                           (SMALL, 1, {"max.message.bytes": "500"}),
-                                           (APPEND_TIME, 1, {"message.timestamp.type": "LogAppendTime"})):
+        for name, partitions, settings in ((PLAIN, 1, {}), (WIDE, 3, {}), (EMPTY, 1, {}), (SMALL, 1, {"max.message.bytes": "500"}),
+                                           (APPEND_TIME, 1, {"message.timestamp.type": "LogAppendTime"}), (TWICE, 2, {})):
             self.create(name, partitions, settings)
+        # A Kafka that has just started has no producer ids to give; from here on it has.
+        self.client.producer_id()
         for at in range(PLAIN_BATCHES):
             values = [b"record %d" % (at * PLAIN_EACH + i) for i in range(PLAIN_EACH)]
             self.client.appended(PLAIN, Batch(values, base_timestamp=RECORD_TIME_MS + 1000 * at, time_deltas=[0, 20, 10]))

@@ -61,12 +61,12 @@ def validate_only(cluster):
 
 
 def configs(cluster):
-    name = cluster.topic("configs", retention_ms="12345678")
+    name = cluster.topic("configs", segment_bytes="2097152")
     resource = ConfigResource(ConfigResource.Type.TOPIC, name)
     found = cluster.admin.describe_configs([resource])[resource].result(LIMIT_S)
-    equal(found["retention.ms"].value, "12345678", "retention.ms")
-    equal(found["cleanup.policy"].value, "delete", "cleanup.policy")
-    equal((found["retention.ms"].is_default, found["cleanup.policy"].is_default), (False, True), "counted as default")
+    equal(found["segment.bytes"].value, "2097152", "segment.bytes")
+    equal(found["compression.type"].value, "producer", "compression.type")
+    equal((found["segment.bytes"].is_default, found["compression.type"].is_default), (False, True), "counted as default")
 
 
 def describe_cluster(cluster):

@@ -33,7 +33,6 @@ def tests(suite, world):
     refusal("producer-without-sequence", INVALID_RECORD, Batch(producer_id=9, epoch=0, sequence=-1))
     refusal("too-far-ahead", INVALID_TIMESTAMP, Batch(base_timestamp=int(time.time() * 1000) + TWO_HOURS_MS))
     refusal("log-append-time-without-time", INVALID_TIMESTAMP, Batch(attributes=LOG_APPEND_TIME, base_timestamp=-1, max_timestamp=-1))
-    refusal("no-key-on-a-compacted-topic", INVALID_RECORD, Batch(), cleanup_policy="compact")
     refusal("larger-than-the-topic-takes", MESSAGE_TOO_LARGE, Batch(values=[bytes(2000)]), max_message_bytes=1000)
     refusal("one-byte-larger-than-the-topic-takes", MESSAGE_TOO_LARGE, Batch(values=[bytes(100)]),
             max_message_bytes=len(Batch(values=[bytes(100)]).encode()) - 1)
@@ -66,7 +65,7 @@ def refused(world, name, code, records, settings):
         answer = client.produce(topic, records)
         equal((answer["ErrorCode"], answer["BaseOffset"]), (code, -1), "(error, base offset)")
         equal(client.end_offset(topic), 0, "end of the log")
-        equal(client.appended(topic, Batch(key=b"key", values=[b"fine"])), 0, "the next batch")
+        equal(client.appended(topic, Batch([b"fine"])), 0, "the next batch")
 
 
 def exactly_as_large(world):

@@ -23,6 +23,7 @@ def tests(suite, world):
     suite.test("requests-in-pieces", lambda: pieces(world))
     suite.test("client-ids-of-every-kind", lambda: client_ids(world))
     suite.test("unknown-tagged-fields-are-skipped", lambda: unknown_tags(world))
+    suite.test("bytes-after-a-request-are-ignored", lambda: rest_ignored(world))
     suite.test("api-versions-too-high", lambda: api_versions_too_high(world))
     suite.test("api-versions-names-only-letters", lambda: api_versions_names(world))
     suite.test("produce-0-to-2-close-the-connection", lambda: old_produce(world))
@@ -100,6 +101,18 @@ def unknown_tags(world):
         request = header[:-1] + b"\x01\x58\x02hi" + body
         client.send_bytes(struct.pack(">i", len(request)) + request)
         equal(client.receive("Metadata", METADATA, 5)["Topics"], [], "topics")
+
+
+def rest_ignored(world):
+    """Kafka reads what it knows and leaves the rest; librdkafka's request for all topics ends in three bytes too many."""
+    for api, version, request in whole_requests(world, a_topic(world)):
+        with world.client() as client:
+            request += b"\0\1\2"
+            client.send_bytes(struct.pack(">i", len(request)) + request)
+            try:
+                client.receive(api, version, 1)
+            except Closed as error:
+                raise AssertionError(f"{api} v{version}: {error}") from None
 
 
 def api_versions_too_high(world):

@@ -13,7 +13,7 @@ def tests(suite, tools):
 
 def life(tools):
     name = "tools-life"
-    settings = ["--config", "segment.bytes=1048576", "--config", "cleanup.policy=compact"]
+    settings = ["--config", "segment.bytes=1048576", "--config", "max.message.bytes=2000000"]
     created = tools.topics("--create", "--topic", name, "--partitions", 3, "--replication-factor", 1, *settings)
     equal(created, [f"Created topic {name}."], "output of --create")
     tools.topics("--create", "--topic", "tools-other")
@@ -25,7 +25,7 @@ def life(tools):
     assert re.fullmatch(r"[A-Za-z0-9_-]{22}", described.pop("TopicId")), f"topic id in {head!r}"
     configs = set(described.pop("Configs").split(","))
     equal(described, {"Topic": name, "PartitionCount": "3", "ReplicationFactor": "1"}, "head of --describe")
-    assert {"segment.bytes=1048576", "cleanup.policy=compact"} <= configs, f"configs in {head!r}"
+    assert {"segment.bytes=1048576", "max.message.bytes=2000000"} <= configs, f"configs in {head!r}"
     node = fields(partitions[0])["Leader"]
     expected = [{"Topic": name, "Partition": str(at), "Leader": node, "Replicas": node, "Isr": node} for at in range(3)]
     found = [fields(line) for line in partitions]

@@ -63,7 +63,7 @@ final class TopicTests {
         var result = cluster.admin.createTopics(List.of(new NewTopic(name, 3, (short) 1)));
         equal(result.numPartitions(name).get(), 3, "partitions in the reply");
         equal(result.replicationFactor(name).get(), 1, "replication factor in the reply");
-        check(result.config(name).get().get("retention.ms") != null, "no retention.ms among the settings in the reply");
+        check(result.config(name).get().get("segment.bytes") != null, "no segment.bytes among the settings in the reply");
         Uuid id = result.topicId(name).get();
         check(!id.equals(Uuid.ZERO_UUID), "the topic has no id");
         TopicDescription described = eventually(() -> describe(name));
@@ -83,7 +83,7 @@ final class TopicTests {
     }
 
     private void createWithSettings() throws Exception {
-        Map<String, String> settings = Map.of("segment.bytes", "1048576", "cleanup.policy", "compact", "retention.ms", "86400000");
+        Map<String, String> settings = Map.of("segment.bytes", "1048576", "message.timestamp.type", "LogAppendTime", "index.interval.bytes", "100");
         String name = cluster.topic("settings", 1, settings);
         var resource = new ConfigResource(ConfigResource.Type.TOPIC, name);
         var config = cluster.admin.describeConfigs(List.of(resource)).all().get().get(resource);
@@ -112,7 +112,7 @@ final class TopicTests {
         refused(InvalidConfigurationException.class,
                 () -> create(new NewTopic(fresh, 1, (short) 1).configs(Map.of("no.such.setting", "1"))));
         refused(InvalidConfigurationException.class,
-                () -> create(new NewTopic(fresh, 1, (short) 1).configs(Map.of("retention.ms", "soon"))));
+                () -> create(new NewTopic(fresh, 1, (short) 1).configs(Map.of("segment.bytes", "large"))));
         for (String invalid : List.of("two words", ".", "..", "a/b", "x".repeat(250))) {
             refused(InvalidTopicException.class, () -> create(new NewTopic(invalid, 1, (short) 1)));
         }
