@@ -12,6 +12,7 @@ mod fetch;
 mod metadata;
 mod offsets;
 mod open;
+mod partitions;
 mod produce;
 mod producer_ids;
 mod sessions;

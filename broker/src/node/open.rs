@@ -1,9 +1,9 @@
-//! How a node comes up and goes down: its folder, the replay of the cluster's log, its partitions' logs.
+//! How a node comes up and goes down: its folder and the replay of the cluster's log.
 //!
-//! The folder: `cluster/` holds the cluster's log, `node-<id>/` the node's partitions, as Kafka lays them out. A marker
+//! The folder: `cluster/` holds the cluster's log, `node-<id>/` the node's partitions ([`super::partitions`]). A marker
 //! file says that the last stop was clean; it is taken away before anything else is read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,18 +11,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use highwater_storage::batch::{BatchBuilder, CheckedBatch, RecordIter};
 use highwater_storage::disk::Disk;
-use highwater_storage::{
-    LeaderEpoch, Log, LogConfig, LogError, Offset, StopKind, TopicId, partition_metadata,
-};
+use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, StopKind};
 
+use super::partitions::Found;
 use super::sessions::FetchSessions;
-use super::{Effect, Effects, LocalTopic, Node, Replica};
-use crate::cluster::metadata::{ClusterMetadata, PartitionMetadata, TopicMetadata};
+use super::{Effects, Node};
+use crate::cluster::metadata::ClusterMetadata;
 use crate::cluster::record::MetadataRecord;
-use crate::config::{BrokerConfig, TopicConfig};
+use crate::config::BrokerConfig;
 use crate::entropy::Entropy;
-use crate::ids::{NodeId, Now, PartitionIndex, TopicName};
-use crate::partition::leader::Leader;
+use crate::ids::{NodeId, Now};
 use crate::partition::parked::Parked;
 use crate::producer::id_block::IdBlock;
 use crate::refusal::Refusal;
@@ -118,33 +116,32 @@ impl Node {
             path: cluster_folder.clone(),
             message: refusal.to_string(),
         })?;
-        let there = take_stock(node.disk.as_ref(), &node.folder)?;
+        let mut found = Found::take_stock(node.disk.as_ref(), &node.folder, stop)
+            .map_err(|source| OpenError::Io { path: node.folder.clone(), source })?;
         let topics: Vec<_> = node.metadata.by_name().map(|(id, topic)| (id, topic.clone())).collect();
         for (id, topic) in topics {
-            node.open_topic(now, id, &topic, (&there, stop), effects);
+            node.open_topic(now, id, &topic, &mut found, effects);
         }
+        node.set_strays_aside(found);
         Ok(node)
     }
 
     /// Writes down that everything is written down. The node answers no more after this.
     pub fn close(self) -> Result<(), LogError> {
-        let partitions = self.topics.into_values().flat_map(|topic| topic.partitions).flatten();
-        let logs = partitions.map(|replica| replica.log).chain([self.cluster_log]);
-        let mut failed = None;
-        for log in logs {
+        let partitions = self.topics.into_values().flat_map(|topic| topic.partitions);
+        let mut outcome = self.cluster_log.close_clean();
+        for partition in partitions {
             // One log that cannot be closed does not keep the others open; but then the stop was not clean.
-            if let Err(error) = log.close_clean() {
-                failed = Some(error);
-            }
+            let closed = match partition {
+                Ok(replica) => replica.log.close_clean(),
+                Err(refusal) => Err(LogError::Poisoned(refusal.to_string().into())),
+            };
+            outcome = outcome.and(closed);
         }
-        match failed {
-            Some(error) => Err(error),
-            None => {
-                let marker = self.folder.join(CLEAN_MARKER);
-                let failed = |source| LogError::Io { what: "write", path: marker.clone(), source };
-                self.disk.write_atomic(&marker, CLEAN_MARKER_CONTENT).map_err(failed)
-            }
-        }
+        outcome?;
+        let marker = self.folder.join(CLEAN_MARKER);
+        let failed = |source| LogError::Io { what: "write", path: marker.clone(), source };
+        self.disk.write_atomic(&marker, CLEAN_MARKER_CONTENT).map_err(failed)
     }
 
     /// Appends records to the cluster's log and makes what they say so.
@@ -161,53 +158,6 @@ impl Node {
         records.iter().for_each(|record| self.metadata.apply(record));
         Ok(())
     }
-
-    /// Opens or makes the logs of a topic's partitions; `there` are the folders that exist. A log that fails is kept
-    /// as refused: it does not keep the node down.
-    pub(super) fn open_topic(
-        &mut self,
-        now: Now,
-        id: TopicId,
-        topic: &TopicMetadata,
-        (there, stop): (&BTreeSet<String>, StopKind),
-        effects: &mut Effects,
-    ) {
-        let config = Arc::new(TopicConfig::effective(&topic.configs, &self.config));
-        let open = |(slot, partition): (usize, &PartitionMetadata)| {
-            let name = partition_folder(&topic.name, slot);
-            let path = self.folder.join(&name);
-            let opened = if there.contains(&name) {
-                self.open_log(&path, &config, stop, now)
-            } else {
-                self.create_log(&path, id, &config, now)
-            };
-            let log = opened.map_err(|error| {
-                let refusal = Refusal::storage(&error);
-                tracing::error!(path = %path.display(), %refusal, "a partition cannot be opened");
-                refusal
-            })?;
-            let leader = Leader::sole(self.id, partition.leader_epoch, log.start_offset(), log.end_offset());
-            Ok(Replica { log, leader })
-        };
-        let partitions = topic.partitions.iter().enumerate().map(open).collect();
-        effects.push(Effect::TopicOpened { id, name: topic.name.clone(), config: Arc::clone(&config) });
-        self.topics.insert(id, LocalTopic { partitions });
-    }
-
-    fn create_log(&self, path: &Path, id: TopicId, config: &TopicConfig, now: Now) -> Result<Log, LogError> {
-        let log = Log::create(Arc::clone(&self.disk), path, config.log.clone(), now.wall)?;
-        partition_metadata::begin(self.disk.as_ref(), path, id)?;
-        Ok(log)
-    }
-
-    fn open_log(&self, path: &Path, config: &TopicConfig, stop: StopKind, now: Now) -> Result<Log, LogError> {
-        let (log, recovered) = Log::open(Arc::clone(&self.disk), path, config.log.clone(), stop, now.wall)?;
-        if recovered.truncated_bytes > 0 {
-            let bytes = recovered.truncated_bytes;
-            tracing::warn!(path = %path.display(), bytes, "cut what an unclean stop left unfinished");
-        }
-        Ok(log)
-    }
 }
 
 fn open_cluster_log(disk: &Arc<dyn Disk>, folder: &Path, stop: StopKind, now: Now) -> Result<Log, LogError> {
@@ -220,37 +170,6 @@ fn open_cluster_log(disk: &Arc<dyn Disk>, folder: &Path, stop: StopKind, now: No
     } else {
         Log::create(disk, &path, config, now.wall)
     }
-}
-
-/// Removes what a deletion did not get to before the last stop; gives the partition folders there are.
-fn take_stock(disk: &dyn Disk, own: &Path) -> Result<BTreeSet<String>, OpenError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| OpenError::Io { path, source }
-    };
-    let mut there = BTreeSet::new();
-    for entry in disk.list(own).map_err(failed(own))?.into_iter().filter(|entry| entry.is_dir) {
-        if entry.name.ends_with(DELETED_SUFFIX) {
-            let path = own.join(&entry.name);
-            disk.remove_dir_all(&path).map_err(failed(&path))?;
-        } else {
-            there.insert(entry.name);
-        }
-    }
-    Ok(there)
-}
-
-/// What a partition's folder is called after its topic was deleted, until its files are gone.
-const DELETED_SUFFIX: &str = "-delete";
-
-pub(super) fn partition_folder(topic: &TopicName, slot: usize) -> String {
-    format!("{topic}-{slot}")
-}
-
-/// Kafka's name for it: unique, so that a topic of the same name may come at once.
-pub(super) fn deleted_folder(topic: &TopicName, partition: PartitionIndex, id: TopicId) -> String {
-    let hex: String = id.get().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{topic}-{partition}.{hex}{DELETED_SUFFIX}")
 }
 
 fn take_marker(disk: &dyn Disk, own: &Path) -> Result<StopKind, OpenError> {

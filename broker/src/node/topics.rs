@@ -1,10 +1,8 @@
 //! Topics come and go: the controller decides, the cluster's log says so, then the logs are made or taken away.
 
-use std::collections::BTreeSet;
+use highwater_storage::TopicId;
 
-use highwater_storage::{StopKind, TopicId};
-
-use super::open::{deleted_folder, partition_folder};
+use super::partitions::Found;
 use super::{
     CreateTopicsRequest, CreatedTopic, DeletedTopic, Effect, Effects, NewTopic, NewTopicFacts, Node,
     TopicToDelete,
@@ -12,7 +10,7 @@ use super::{
 use crate::cluster::controller::{Controller, Creation};
 use crate::cluster::record::MetadataRecord;
 use crate::config::TopicConfig;
-use crate::ids::{Now, PartitionIndex, TopicName};
+use crate::ids::{Now, TopicName};
 use crate::refusal::Refusal;
 
 impl Node {
@@ -80,8 +78,7 @@ impl Node {
         self.commit(now, &records)?;
         for (_, creation) in creations {
             if let Some(topic) = self.metadata.topic(creation.id).cloned() {
-                let fresh = (&BTreeSet::new(), StopKind::Clean);
-                self.open_topic(now, creation.id, &topic, fresh, effects);
+                self.open_topic(now, creation.id, &topic, &mut Found::nothing(), effects);
             }
         }
         Ok(())
@@ -115,16 +112,13 @@ impl Node {
         self.commit(now, &[MetadataRecord::TopicDeleted { id: id.get() }])?;
         let Some(topic) = self.topics.remove(&id) else { return Ok(()) };
         let partitions = topic.partitions.len();
-        for (slot, replica) in topic.partitions.into_iter().enumerate() {
-            // Out of the way at once, so that a topic of the same name may come; the files go when nobody waits.
-            let from = self.folder.join(partition_folder(&name, slot));
-            let partition = PartitionIndex(i32::try_from(slot).unwrap_or(i32::MAX));
-            let to = self.folder.join(deleted_folder(&name, partition, id));
-            drop(replica);
-            match self.disk.rename(&from, &to) {
-                Ok(()) => effects.push(Effect::Unlink { folder: to }),
+        // The logs are let go of before their folders move.
+        drop(topic);
+        for slot in 0..partitions {
+            match self.move_out(&name, slot, id) {
+                Ok(folder) => effects.push(Effect::Unlink { folder }),
                 Err(error) => {
-                    tracing::error!(path = %from.display(), %error, "a deleted partition stays on disk");
+                    tracing::error!(topic = %name, slot, %error, "a deleted partition stays on disk");
                 }
             }
         }

@@ -1,6 +1,9 @@
 use super::*;
 use crate::ids::TopicName;
 
+type Replicas = Vec<Vec<i32>>;
+type Assignments = [(i32, &'static [i32])];
+
 struct World {
     metadata: ClusterMetadata,
     config: BrokerConfig,
@@ -23,7 +26,7 @@ impl World {
         Controller { metadata, config, nodes, entropy }
     }
 
-    fn create(&mut self, topics: &[NewTopic]) -> Vec<(String, Result<Vec<Vec<i32>>, Refusal>)> {
+    fn create(&mut self, topics: &[NewTopic]) -> Vec<(String, Result<Replicas, Refusal>)> {
         let decided = self.controller().create_topics(topics).unwrap();
         let replicas = |(name, outcome): (TopicName, Result<Creation, Refusal>)| {
             (name.to_string(), outcome.map(|creation| creation.replicas))
@@ -49,12 +52,12 @@ fn topic(name: &str, partitions: i32, replication_factor: i16) -> NewTopic {
     }
 }
 
-fn assigned(name: &str, assignments: &[(i32, &[i32])]) -> NewTopic {
+fn assigned(name: &str, assignments: &Assignments) -> NewTopic {
     let assignments = assignments.iter().map(|(index, nodes)| (*index, nodes.to_vec())).collect();
     NewTopic { assignments, ..topic(name, -1, -1) }
 }
 
-fn words(outcome: &Result<Vec<Vec<i32>>, Refusal>) -> String {
+fn words(outcome: &Result<Replicas, Refusal>) -> String {
     outcome.as_ref().unwrap_err().to_string()
 }
 
@@ -96,7 +99,7 @@ fn a_name_is_checked_against_the_rules_the_others_and_the_request_itself() {
 fn an_assignment_must_be_whole_and_name_nodes_that_there_are() {
     let mut world = World::of(2);
     assert_eq!(world.create(&[assigned("a", &[(1, &[1]), (0, &[0])])])[0].1, Ok(vec![vec![0], vec![1]]));
-    let refused: [(&[(i32, &[i32])], &str); 6] = [
+    let refused: [(&Assignments, &str); 6] = [
         (&[(0, &[])], "includes an empty replica list"),
         (&[(0, &[7])], "includes broker 7, but no such broker is registered"),
         (&[(0, &[1, 1])], "includes the broker 1 more than once"),

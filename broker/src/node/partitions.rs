@@ -1,0 +1,153 @@
+//! The folders and logs of a node's partitions: `<topic>-<partition>/`, as Kafka lays them out.
+//!
+//! A folder belongs to the topic whose id its `partition.metadata` gives. One that belongs to no topic of the cluster is
+//! set aside, never served and never removed; one that is on its way out is removed.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use highwater_storage::disk::Disk;
+use highwater_storage::{Log, LogError, StopKind, TopicId, partition_metadata};
+
+use super::{Effect, Effects, LocalTopic, Node, Replica};
+use crate::cluster::metadata::{PartitionMetadata, TopicMetadata};
+use crate::config::TopicConfig;
+use crate::ids::{Now, PartitionIndex, TopicName};
+use crate::partition::leader::Leader;
+use crate::refusal::Refusal;
+
+/// What a partition's folder ends in after its topic was deleted, until its files are gone.
+const DELETED_SUFFIX: &str = "-delete";
+/// What a folder ends in that belongs to no topic.
+const STRAY_SUFFIX: &str = "-stray";
+
+/// The partition folders that a node finds when it opens, and how they were left.
+pub(super) struct Found {
+    names: BTreeSet<String>,
+    stop: StopKind,
+}
+
+impl Found {
+    /// Nothing: for a topic that was just made.
+    pub(super) fn nothing() -> Self {
+        Self { names: BTreeSet::new(), stop: StopKind::Clean }
+    }
+
+    /// Lists the folders, and removes those that a deletion did not get to before the last stop.
+    pub(super) fn take_stock(disk: &dyn Disk, own: &Path, stop: StopKind) -> io::Result<Self> {
+        let mut names = BTreeSet::new();
+        for entry in disk.list(own)?.into_iter().filter(|entry| entry.is_dir) {
+            if entry.name.ends_with(DELETED_SUFFIX) {
+                disk.remove_dir_all(&own.join(&entry.name))?;
+            } else if !entry.name.ends_with(STRAY_SUFFIX) {
+                names.insert(entry.name);
+            }
+        }
+        Ok(Self { names, stop })
+    }
+}
+
+impl Node {
+    /// Opens or makes the logs of a topic's partitions. One that fails is kept as refused: it does not keep the node
+    /// down.
+    pub(super) fn open_topic(
+        &mut self,
+        now: Now,
+        id: TopicId,
+        topic: &TopicMetadata,
+        found: &mut Found,
+        effects: &mut Effects,
+    ) {
+        let config = Arc::new(TopicConfig::effective(&topic.configs, &self.config));
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for (slot, partition) in topic.partitions.iter().enumerate() {
+            let name = partition_folder(&topic.name, slot);
+            let log = self.open_or_create(&name, id, &config, found, now).map_err(|error| {
+                let refusal = Refusal::storage(&error);
+                tracing::error!(partition = name, %refusal, "a partition cannot be opened");
+                refusal
+            });
+            partitions.push(log.map(|log| self.lead(log, partition)));
+        }
+        effects.push(Effect::TopicOpened { id, name: topic.name.clone(), config });
+        self.topics.insert(id, LocalTopic { partitions });
+    }
+
+    fn lead(&self, mut log: Log, partition: &PartitionMetadata) -> Replica {
+        // A leader's term begins where its log ends, also if it never appends.
+        log.assign_epoch(partition.leader_epoch, log.end_offset());
+        let leader = Leader::sole(self.id, partition.leader_epoch, log.start_offset(), log.end_offset());
+        Replica { log, leader }
+    }
+
+    fn open_or_create(
+        &mut self,
+        name: &str,
+        id: TopicId,
+        config: &TopicConfig,
+        found: &mut Found,
+        now: Now,
+    ) -> Result<Log, LogError> {
+        let path = self.folder.join(name);
+        if found.names.remove(name) {
+            match partition_metadata::read(self.disk.as_ref(), &path)? {
+                Some(other) if other != id => self.set_aside(name)?,
+                Some(_) => return self.open_log(&path, config, found.stop, now),
+                None => {
+                    let log = self.open_log(&path, config, found.stop, now)?;
+                    partition_metadata::begin(self.disk.as_ref(), &path, id)?;
+                    return Ok(log);
+                }
+            }
+        }
+        let log = Log::create(Arc::clone(&self.disk), &path, config.log.clone(), now.wall)?;
+        partition_metadata::begin(self.disk.as_ref(), &path, id)?;
+        Ok(log)
+    }
+
+    fn open_log(&self, path: &Path, config: &TopicConfig, stop: StopKind, now: Now) -> Result<Log, LogError> {
+        let (log, recovered) = Log::open(Arc::clone(&self.disk), path, config.log.clone(), stop, now.wall)?;
+        if recovered.truncated_bytes > 0 {
+            let bytes = recovered.truncated_bytes;
+            tracing::warn!(path = %path.display(), bytes, "cut what an unclean stop left unfinished");
+        }
+        Ok(log)
+    }
+
+    /// What is left of the folders found belongs to no topic.
+    pub(super) fn set_strays_aside(&mut self, found: Found) {
+        for name in found.names {
+            if let Err(error) = self.set_aside(&name) {
+                let refusal = Refusal::storage(&error);
+                tracing::error!(folder = name, %refusal, "a folder that belongs to no topic stays where it is");
+            }
+        }
+    }
+
+    fn set_aside(&mut self, name: &str) -> Result<(), LogError> {
+        let from = self.folder.join(name);
+        let to = self.folder.join(format!("{name}.{}{STRAY_SUFFIX}", hex(self.entropy.uuid())));
+        tracing::warn!(from = %from.display(), to = %to.display(), "a folder belongs to no topic: set aside");
+        let renamed = self.disk.rename(&from, &to);
+        renamed.map_err(|source| LogError::Io { what: "rename", path: from, source })
+    }
+
+    /// Takes a deleted topic's partition out of the way at once, so that a topic of the same name may come; gives the
+    /// folder to remove.
+    pub(super) fn move_out(&self, topic: &TopicName, slot: usize, id: TopicId) -> io::Result<PathBuf> {
+        let partition = PartitionIndex(i32::try_from(slot).unwrap_or(i32::MAX));
+        let to = self.folder.join(format!("{topic}-{partition}.{}{DELETED_SUFFIX}", hex(id)));
+        self.disk.rename(&self.folder.join(partition_folder(topic, slot)), &to)?;
+        Ok(to)
+    }
+}
+
+fn partition_folder(topic: &TopicName, slot: usize) -> String {
+    format!("{topic}-{slot}")
+}
+
+fn hex(id: TopicId) -> String {
+    id.get().iter().map(|byte| format!("{byte:02x}")).collect()
+}
