@@ -8,7 +8,7 @@
 mod config;
 mod deletion;
 mod durability;
-mod truncation;
+pub(crate) mod truncation;
 
 use std::{
     path::{Path, PathBuf},

@@ -18,6 +18,7 @@ use crate::{
     disk::{DirEntry, Disk, File},
     epochs,
     index::{OffsetIndex, TimeIndex},
+    log::truncation,
     scan::{Access, Found, Scan},
     segment::{self, Segment},
 };
@@ -190,13 +191,27 @@ impl Loader<'_> {
             (Some(_), StopKind::Clean) => return Ok(Ending::NotClean),
             (Some(_), StopKind::Unclean) => {
                 self.recovered.truncated_bytes += log.len() - segment.size_bytes;
-                log.set_len(segment.size_bytes).map_err(LogError::io("truncate", &*segment.path))?;
+                self.cut(dir, &mut segment)?;
                 Ending::Damaged
             }
         };
         self.indexes(&mut segment)?;
         self.segments.push(segment);
         Ok(ending)
+    }
+
+    /// Cuts a segment's file after the batches noted. Where readers of an earlier life of this log still hold it, they
+    /// keep the old file.
+    fn cut(&self, dir: &Path, segment: &mut Segment) -> Result<(), LogError> {
+        match segment.log.set_len(segment.size_bytes) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                truncation::shorten(self.disk, dir, segment, segment.size_bytes)?;
+                let path = &*segment.path;
+                segment.log = self.disk.open(path).map_err(LogError::io("open", path))?;
+                Ok(())
+            }
+            cut => cut.map_err(LogError::io("truncate", &*segment.path)),
+        }
     }
 
     /// Notes the batches of a file up to its end, or to the first that is damaged, and says how it is.

@@ -104,7 +104,8 @@ pub trait File: fmt::Debug + Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Cuts the file, or extends it with zeros. Refused once a [`slice`](Self::slice) may have mapped it.
+    /// Cuts the file, or extends it with zeros. `ResourceBusy` while anyone in the process may have mapped it: write
+    /// another file then and let it take the name.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the bytes written so far durable.
     fn sync(&self) -> io::Result<()>;

@@ -1,6 +1,6 @@
 //! Cutting a log back, as a follower does that has what its leader has not.
 //!
-//! A file that may be mapped is never cut in place: the part that stays is copied into a new file, which takes the old
+//! A file that may be mapped is not cut in place: the part that stays is copied into a new file, which takes the old
 //! one's name when it is durable. Later segments go first, the newest before the others, so that a crash in between
 //! leaves a prefix. What is known in memory is then read from the files again.
 
@@ -86,7 +86,12 @@ impl Log {
 }
 
 /// Puts a file with only the first bytes in the place of a segment's, without indexes.
-fn shorten(disk: &dyn Disk, dir: &Path, segment: &Segment, keep_bytes: u64) -> Result<(), LogError> {
+pub(crate) fn shorten(
+    disk: &dyn Disk,
+    dir: &Path,
+    segment: &Segment,
+    keep_bytes: u64,
+) -> Result<(), LogError> {
     for path in [segment.index_path(), segment.time_index_path()] {
         remove_if_there(disk, &path)?;
     }

@@ -156,6 +156,35 @@ fn a_torn_tail_and_a_zero_filled_one_are_cut_off() {
     }
 }
 
+/// A node killed and started again in one process, while a fetch of its earlier life is still being sent.
+#[cfg(unix)]
+#[test]
+fn readers_of_an_earlier_life_keep_their_bytes_when_the_log_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("orders-0");
+    let disk: Arc<dyn Disk> = Arc::new(crate::disk::OsDisk::new());
+    let mut log = Log::create(Arc::clone(&disk), &at, LogConfig::default(), NOW).unwrap();
+    let mut next =
+        |n: i32| append(&mut log, &batch_of(&[NOW.get()], 1000, Codec::None, Some((n.into(), 0, 0))), EPOCH);
+    let stored: Vec<Stored> = (0..40).map(&mut next).collect();
+    let all: Vec<u8> = stored.iter().flat_map(|stored| stored.bytes.to_vec()).collect();
+    let range = log.range(Offset::ZERO, log.end_offset(), 1 << 20, true);
+    let slice = range.read().unwrap();
+    drop(log);
+
+    let last = stored[10].position as u64;
+    let damaged = disk.open(&at.join("00000000000000000000.log")).unwrap();
+    damaged.write_at(last + 16, &[IoSlice::new(&[9])]).unwrap();
+    drop(damaged);
+    let (log, recovered) =
+        Log::open(Arc::clone(&disk), &at, LogConfig::default(), StopKind::Unclean, NOW).unwrap();
+    assert_eq!((log.end_offset(), recovered.truncated_bytes), (Offset::new(10), all.len() as u64 - last));
+    assert_eq!(log.producers(), &producers_of(&stored[..10]));
+    assert_eq!(slice.len(), all.len());
+    assert_eq!(slice[slice.len() - 100..], all[all.len() - 100..]);
+    assert_eq!(range.read().unwrap().len(), all.len(), "nor does a read that comes late fail");
+}
+
 #[test]
 fn segments_after_a_damaged_one_go() {
     let (disk, mut log) = fresh(&small());

@@ -79,7 +79,7 @@ fn read_all(log: &Log) -> Vec<Bytes> {
     let mut from = log.start_offset();
     while from < log.end_offset() {
         let mut bytes = log.range(from, log.end_offset(), 1000, true).read().unwrap();
-        assert!(!bytes.is_empty(), "nothing at {from} of {}", log.end_offset());
+        let before = from;
         while let Ok(header) = BatchHeader::parse(&bytes)
             && header.size_bytes() <= bytes.len()
         {
@@ -87,6 +87,7 @@ fn read_all(log: &Log) -> Vec<Bytes> {
             batches.push(bytes.split_to(header.size_bytes()));
             from = header.next_offset();
         }
+        assert!(from > before, "no whole batch at {from} of {}", log.end_offset());
     }
     batches
 }

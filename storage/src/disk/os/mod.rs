@@ -1,8 +1,11 @@
 //! The operating system's file system: positioned vectored writes, reads by memory map.
 //!
 //! A file is mapped read-only at its first [`slice`](File::slice) and remapped as it grows; the number of maps is
-//! bounded, the oldest goes first, and a slice keeps its map alive. A mapped file is never shortened by us: cutting a
-//! page under a reader would end the process (SIGBUS), so [`set_len`](File::set_len) is refused from the first map on.
+//! bounded, the oldest goes first, and a slice keeps its map alive. A file that anyone in the process may have mapped is
+//! never shortened: cutting a page under a reader would end the process (SIGBUS), so [`set_len`](File::set_len) is
+//! refused meanwhile.
+
+mod handles;
 
 use std::{
     collections::VecDeque,
@@ -12,7 +15,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -20,6 +23,7 @@ use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
 use parking_lot::Mutex;
 
+use self::handles::Hold;
 use super::{DirEntry, Disk, File, end_within, total_bytes, write_starts_within};
 
 /// How many files of one disk are mapped at a time. Linux allows a process 65530 maps in all.
@@ -45,27 +49,25 @@ impl OsDisk {
         Self::default()
     }
 
-    fn file(&self, file: fs::File, len: u64) -> Arc<dyn File> {
-        Arc::new(OsFile {
+    fn file(&self, file: fs::File) -> io::Result<Arc<dyn File>> {
+        let metadata = file.metadata()?;
+        Ok(Arc::new(OsFile {
             file,
-            len: AtomicU64::new(len),
+            len: AtomicU64::new(metadata.len()),
+            hold: Hold::new(&metadata),
             map: Arc::default(),
-            may_be_mapped: AtomicBool::new(false),
             maps: Arc::clone(&self.maps),
-        })
+        }))
     }
 }
 
 impl Disk for OsDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
-        let len = file.metadata()?.len();
-        Ok(self.file(file, len))
+        self.file(fs::OpenOptions::new().read(true).write(true).open(path)?)
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(self.file(file, 0))
+        self.file(fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -111,7 +113,10 @@ impl Disk for OsDisk {
 type MapSlot = Mutex<Option<Arc<Map>>>;
 
 /// A read-only map of a file from its beginning, reaching past its end.
-struct Map(MmapRaw);
+struct Map {
+    raw: MmapRaw,
+    _hold: Hold,
+}
 
 /// The maps of one disk in the order they were made.
 #[derive(Default)]
@@ -140,11 +145,10 @@ impl MapOrder {
 
 struct OsFile {
     file: fs::File,
-    /// Bytes written; only ever grows once the file is mapped.
+    /// Bytes written. Shrinks only under the lock of `map`.
     len: AtomicU64,
+    hold: Hold,
     map: Arc<MapSlot>,
-    /// Set before the first map is made, never cleared.
-    may_be_mapped: AtomicBool,
     maps: Arc<MapOrder>,
 }
 
@@ -155,16 +159,19 @@ impl fmt::Debug for OsFile {
 }
 
 impl OsFile {
-    /// A map that covers the file up to `end`, which must have been written.
-    fn mapped(&self, end: u64) -> io::Result<Arc<Map>> {
+    /// A map that covers the range, which must have been written.
+    fn mapped(&self, position: u64, len: usize) -> io::Result<Arc<Map>> {
         let mut slot = self.map.lock();
-        if let Some(map) = slot.as_ref().filter(|map| map.0.len() as u64 >= end) {
+        // Under the lock: from here on the file is not cut.
+        let end = end_within(position, len, self.len())?;
+        if let Some(map) = slot.as_ref().filter(|map| map.raw.len() as u64 >= end) {
             return Ok(Arc::clone(map));
         }
-        self.may_be_mapped.store(true, Ordering::SeqCst);
+        let _hold = self.hold.again();
         let ahead = end.clamp(MAP_AHEAD_LEAST_BYTES, MAP_AHEAD_MOST_BYTES);
         let len = usize::try_from(end.saturating_add(ahead)).map_err(io::Error::other)?;
-        let map = Arc::new(Map(MmapOptions::new().len(len).map_raw_read_only(&self.file)?));
+        let raw = MmapOptions::new().len(len).map_raw_read_only(&self.file)?;
+        let map = Arc::new(Map { raw, _hold });
         let first = slot.replace(Arc::clone(&map)).is_none();
         drop(slot);
         if first {
@@ -185,11 +192,11 @@ impl AsRef<[u8]> for MappedRange {
     #[allow(unsafe_code)]
     fn as_ref(&self) -> &[u8] {
         // SAFETY: the range lies within the map (`OsFile::slice` asked for a map up to its end) and within the bytes
-        // written when it was made, so every page of it is backed by the file. The file is not cut while mapped
-        // (`set_len` refuses), nor written again below its length by the log (its writes only append), so the bytes are
+        // written when it was made, so every page of it is backed by the file. The file is not cut while anyone holds a
+        // map of it (`Hold::if_only`), nor written again below its length by the log (its writes only append), so the bytes are
         // initialized and do not change while borrowed; the map lives as long as `self`. That no other process cuts or
         // rewrites the file is the condition any memory map rests on; the broker holds a lock on its directory.
-        unsafe { std::slice::from_raw_parts(self.map.0.as_ptr().add(self.start), self.len) }
+        unsafe { std::slice::from_raw_parts(self.map.raw.as_ptr().add(self.start), self.len) }
     }
 }
 
@@ -227,11 +234,11 @@ impl File for OsFile {
     }
 
     fn slice(&self, position: u64, len: usize) -> io::Result<Bytes> {
-        let end = end_within(position, len, self.len())?;
         if len == 0 {
+            end_within(position, len, self.len())?;
             return Ok(Bytes::new());
         }
-        let map = self.mapped(end)?;
+        let map = self.mapped(position, len)?;
         let start = usize::try_from(position).map_err(io::Error::other)?;
         Ok(Bytes::from_owner(MappedRange { map, start, len }))
     }
@@ -241,10 +248,10 @@ impl File for OsFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        if self.may_be_mapped.load(Ordering::SeqCst) {
-            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "the file may be mapped"));
-        }
-        self.file.set_len(len)?;
+        let mut slot = self.map.lock();
+        // A map nobody reads from is no reason to refuse.
+        *slot = None;
+        self.hold.if_only(|| self.file.set_len(len))?;
         self.len.store(len, Ordering::SeqCst);
         Ok(())
     }
@@ -293,11 +300,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = file_in(dir.path());
         file.write_at(0, &[IoSlice::new(b"0123456789")]).unwrap();
+        file.set_len(8).unwrap();
+        assert_eq!(file.len(), 8);
+        let slice = file.slice(0, 8).unwrap();
+        assert_eq!(file.set_len(3).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!((file.len(), &slice[..]), (8, &b"01234567"[..]));
+        drop(slice);
         file.set_len(5).unwrap();
-        assert_eq!(file.len(), 5);
-        drop(file.slice(0, 5).unwrap());
-        assert!(file.set_len(3).is_err());
-        assert_eq!(file.len(), 5);
+        assert!(file.slice(0, 6).is_err());
+
+        // Nor by another handle while one from before lives on: it may yet map the file.
+        let again = OsDisk::new().open(&dir.path().join("f")).unwrap();
+        assert_eq!(again.set_len(3).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        let slice = file.slice(0, 5).unwrap();
+        drop(file);
+        assert!(again.set_len(3).is_err());
+        drop(slice);
+        again.set_len(3).unwrap();
     }
 
     #[test]
