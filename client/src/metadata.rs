@@ -1,6 +1,6 @@
 //! What a client knows of the cluster, and when it asks again.
 //!
-//! [`ClusterImage`] is the knowledge; [`Metadata`] is the small machine that keeps it fresh for the topics its
+//! [`ClusterImage`] is the knowledge; `Metadata` is the small machine that keeps it fresh for the topics its
 //! owner wants: it asks at once for a topic it has not seen, again with back-off while something is amiss
 //! (no leader, an error that says our knowledge is old), and otherwise at a maximum age. A leader epoch never
 //! moves backwards within one topic id (KIP-320), and brokers' hints about new leaders are taken (KIP-951).

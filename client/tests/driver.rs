@@ -1,6 +1,8 @@
 //! The driver, the connection and the front door, against a tiny broker at the other end of an in-process link.
 //! Everything is awaited; nothing sleeps.
 
+#![allow(clippy::unwrap_used, reason = "what a test does not expect is to stop it")]
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
@@ -144,7 +146,7 @@ impl State {
             max_version: if self.is_old && api.key == ApiKey::ApiVersions { 0 } else { api.versions.last },
         };
         let mut response = ApiVersionsResponse {
-            api_keys: APIS.iter().map(|one| api(one)).collect(),
+            api_keys: APIS.iter().map(api).collect(),
             ..ApiVersionsResponse::default()
         };
         if self.is_old && header.api_version > 0 {

@@ -2,7 +2,8 @@
 //!
 //! Call [`step`](ConsumerMachine::step) whenever something happened or [`deadline`](ConsumerMachine::deadline) has
 //! come, carry out the actions, give each answer to [`answer`](ConsumerMachine::answer), and take records with
-//! [`take`](ConsumerMachine::take). What answers mean is in [`super::answers`].
+//! [`take`](ConsumerMachine::take). What it asks is in [`super::questions`], what answers mean in
+//! [`super::answers`].
 //!
 //! Two places are kept for each partition: the position, up to which records were taken, and the place the next
 //! fetch begins at, which runs ahead of it by what is buffered. A seek, a reset or damage gives the partition a new
@@ -12,20 +13,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use highwater_protocol::Text;
-use highwater_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
-use highwater_protocol::messages::{FetchRequest, ListOffsetsRequest};
 use highwater_storage::{LeaderEpoch, Offset, TimestampMs};
 
 use super::config::ConsumerConfig;
 use super::fetched::{Fetched, Position};
-use super::session::{FetchSession, Want};
+use super::session::FetchSession;
 use crate::error::{Error, Result};
-use crate::exchange::{Action, Answer, Body, Failure, Peer, RequestId, RequestIds};
+use crate::exchange::{Action, Answer, Failure, Peer, RequestId, RequestIds};
 use crate::metadata::{Metadata, MetadataConfig, NodeId, TopicPartition};
 use crate::record::ConsumedRecord;
 use crate::retry::Jitter;
 use crate::time::{Monotonic, Now};
-use crate::transport::embedded::Target;
 
 /// Where to begin reading a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +107,7 @@ pub struct ConsumerMachine {
     pub(super) config: ConsumerConfig,
     pub(super) metadata: Metadata,
     pub(super) jitter: Jitter,
-    ids: RequestIds,
+    pub(super) ids: RequestIds,
     pub(super) assigned: BTreeMap<TopicPartition, Assigned>,
     pub(super) nodes: BTreeMap<NodeId, Node>,
     pub(super) lookups: BTreeMap<RequestId, LookupUnderWay>,
@@ -366,7 +364,7 @@ impl ConsumerMachine {
         self.wake_at
     }
 
-    fn wake_by(&mut self, at: Option<Monotonic>) {
+    pub(super) fn wake_by(&mut self, at: Option<Monotonic>) {
         self.wake_at = match (self.wake_at, at) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
@@ -409,162 +407,6 @@ impl ConsumerMachine {
         }
     }
 
-    /// The partition's leader, if it may be asked something now.
-    fn reachable_leader(&mut self, now: Monotonic, at: &TopicPartition) -> Option<NodeId> {
-        let Some(node) = self.metadata.image().leader(&at.topic, at.partition) else {
-            self.metadata.suspect();
-            return None;
-        };
-        let not_before = self.nodes.entry(node).or_default().not_before;
-        if not_before > now {
-            self.wake_by(Some(not_before));
-            return None;
-        }
-        Some(node)
-    }
-
-    /// Asks leaders for the offsets that positions wait for.
-    fn look_up(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
-        let waiting = |assigned: &Assigned| assigned.lookup.is_some() && !assigned.lookup_asked;
-        let mut by_node: BTreeMap<NodeId, BTreeMap<TopicPartition, u64>> = BTreeMap::new();
-        let all: Vec<_> = self.assigned.iter().filter(|(_, assigned)| waiting(assigned)).collect();
-        let all: Vec<_> = all
-            .into_iter()
-            .map(|(at, assigned)| (at.clone(), assigned.incarnation, assigned.not_before))
-            .collect();
-        for (at, incarnation, not_before) in all {
-            if not_before > now {
-                self.wake_by(Some(not_before));
-            } else if let Some(node) = self.reachable_leader(now, &at) {
-                by_node.entry(node).or_default().insert(at, incarnation);
-            }
-        }
-        for (node, asked) in by_node {
-            let Some(address) = self.metadata.image().brokers.get(&node).cloned() else { continue };
-            let request = self.lookup_request(asked.keys());
-            let id = self.ids.next();
-            let deadline = now + self.config.request_timeout;
-            self.lookups.insert(id, LookupUnderWay { node, deadline, asked });
-            self.wake_by(Some(deadline));
-            let target = Target::Broker(address);
-            actions.push(Action::Send {
-                id,
-                peer: Peer::Node(node),
-                target,
-                body: Body::ListOffsets(request),
-            });
-        }
-    }
-
-    fn lookup_request<'a>(&mut self, asked: impl Iterator<Item = &'a TopicPartition>) -> ListOffsetsRequest {
-        let mut topics: Vec<ListOffsetsTopic> = Vec::new();
-        for at in asked {
-            let leader_epoch = self
-                .metadata
-                .image()
-                .partition(&at.topic, at.partition)
-                .map_or(-1, |image| image.leader_epoch);
-            let Some(assigned) = self.assigned.get_mut(at) else { continue };
-            assigned.lookup_asked = true;
-            let timestamp = match assigned.lookup {
-                Some(StartAt::Timestamp(time)) => time.get(),
-                Some(StartAt::Beginning) => EARLIEST,
-                _ => LATEST,
-            };
-            let partition = ListOffsetsPartition {
-                partition_index: at.partition,
-                current_leader_epoch: leader_epoch,
-                timestamp,
-            };
-            match topics.last_mut().filter(|topic| topic.name == at.topic) {
-                Some(topic) => topic.partitions.push(partition),
-                None => topics.push(ListOffsetsTopic { name: at.topic.clone(), partitions: vec![partition] }),
-            }
-        }
-        ListOffsetsRequest {
-            replica_id: -1,
-            isolation_level: self.config.isolation.on_the_wire(),
-            topics,
-            ..ListOffsetsRequest::default()
-        }
-    }
-
-    /// One fetch at a time to each broker that leads something we want more of.
-    fn fetch(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
-        if self.buffered_bytes >= self.config.prefetch_bytes {
-            return;
-        }
-        let mut by_node: BTreeMap<NodeId, Vec<TopicPartition>> = BTreeMap::new();
-        let fetchable =
-            |assigned: &Assigned| !assigned.paused && !assigned.stopped && assigned.ahead.is_some();
-        let all: Vec<_> = self.assigned.iter().filter(|(_, assigned)| fetchable(assigned)).collect();
-        let all: Vec<_> = all.into_iter().map(|(at, assigned)| (at.clone(), assigned.not_before)).collect();
-        for (at, not_before) in all {
-            if not_before > now {
-                self.wake_by(Some(not_before));
-            } else if let Some(node) = self.reachable_leader(now, &at) {
-                by_node.entry(node).or_default().push(at);
-            }
-        }
-        for (node, partitions) in by_node {
-            if self.nodes.get(&node).is_none_or(|state| state.fetch.is_none()) {
-                self.fetch_from(now, node, partitions, actions);
-            }
-        }
-    }
-
-    fn fetch_from(
-        &mut self,
-        now: Monotonic,
-        node: NodeId,
-        partitions: Vec<TopicPartition>,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(address) = self.metadata.image().brokers.get(&node).cloned() else { return };
-        let mut wanted = BTreeMap::new();
-        let mut asked = BTreeMap::new();
-        // Where we do not know yet how far the log goes, the broker is to answer at once and say it.
-        let mut knows_all_ends = true;
-        for at in partitions {
-            let image = self.metadata.image();
-            let leader_epoch =
-                image.partition(&at.topic, at.partition).map_or(-1, |image| image.leader_epoch);
-            let topic_id = image.topic_id(&at.topic);
-            let Some(assigned) = self.assigned.get(&at) else { continue };
-            let Some(ahead) = assigned.ahead else { continue };
-            knows_all_ends &= assigned.high_watermark.is_some();
-            let want = Want {
-                topic_id,
-                leader_epoch,
-                offset: ahead.offset.get(),
-                last_fetched_epoch: ahead.epoch.get(),
-                max_bytes: self.config.partition_max_bytes,
-            };
-            wanted.insert(at.clone(), want);
-            asked.insert(at, (assigned.incarnation, ahead.offset));
-        }
-        let id = self.ids.next();
-        let deadline = now + self.config.request_timeout;
-        let state = self.nodes.entry(node).or_default();
-        let session = state.session.request(wanted);
-        state.fetch = Some(FetchUnderWay { id, deadline, asked });
-        self.wake_by(Some(deadline));
-        let max_wait = if knows_all_ends { self.config.fetch_max_wait.as_millis() } else { 0 };
-        let request = FetchRequest {
-            max_wait_ms: i32::try_from(max_wait).unwrap_or(i32::MAX),
-            min_bytes: self.config.fetch_min_bytes,
-            max_bytes: self.config.fetch_max_bytes,
-            isolation_level: self.config.isolation.on_the_wire(),
-            session_id: session.id,
-            session_epoch: session.epoch,
-            topics: session.topics,
-            forgotten_topics_data: session.forgotten,
-            ..FetchRequest::default()
-        };
-        let target = Target::Broker(address);
-        actions.push(Action::Send { id, peer: Peer::Node(node), target, body: Body::Fetch(request) });
-    }
-
     /// Takes an answer, or its absence.
     pub fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>) {
         let now = now.monotonic;
@@ -584,8 +426,3 @@ impl ConsumerMachine {
         }
     }
 }
-
-/// ListOffsets' special times.
-pub(crate) const LATEST: i64 = -1;
-pub(crate) const EARLIEST: i64 = -2;
-pub(crate) const MAX_TIMESTAMP: i64 = -3;

@@ -1,13 +1,14 @@
 //! Reading records of assigned partitions.
 //!
 //! [`Consumer`] is what an application holds. Behind it, [`ConsumerMachine`] decides everything and knows neither
-//! tokio nor a clock; [`crate::driver`] runs it. Fetching runs ahead of polling up to a limit; parsing,
-//! decompressing and checking happen where one polls ([`fetched`]).
+//! tokio nor a clock; `driver` runs it. Fetching runs ahead of polling up to a limit; parsing,
+//! decompressing and checking happen where one polls (`fetched`).
 
 mod answers;
 mod config;
 mod fetched;
 mod machine;
+mod questions;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use tokio::task::AbortHandle;
 
 pub use self::config::{ConsumerConfig, Isolation, OffsetReset};
 pub use self::machine::{ConsumerMachine, PartitionStatus, StartAt};
-pub(crate) use self::machine::{EARLIEST, LATEST, MAX_TIMESTAMP};
+pub(crate) use self::questions::{EARLIEST, LATEST, MAX_TIMESTAMP};
 
 use crate::driver::{self, CourierConfig, Machine, Shared};
 use crate::error::Result;

@@ -72,6 +72,8 @@ pub(crate) struct Batch {
     /// What it takes of `buffer_bytes`.
     pub(crate) held_bytes: usize,
     pub(crate) stamp: Option<Stamp>,
+    /// Its place among all batches its partition has sent.
+    pub(crate) ordinal: u64,
     pub(crate) state: BatchState,
     pub(crate) failures: u32,
     /// Whether an attempt may have stored it without our knowing.
@@ -91,6 +93,7 @@ impl Batch {
             records: 0,
             held_bytes: 0,
             stamp: None,
+            ordinal: 0,
             state: BatchState::Waiting(Monotonic::ORIGIN),
             failures: 0,
             uncertain: false,
@@ -194,6 +197,7 @@ impl Batch {
             created: self.created,
             records,
             held_bytes: builder.uncompressed_bytes(),
+            ordinal: self.ordinal + u64::from(skipped > 0),
             stamp: self.stamp.map(|stamp| Stamp { sequence: stamp.sequence.plus(skipped), ..stamp }),
             state: BatchState::Waiting(Monotonic::ORIGIN),
             failures: 0,

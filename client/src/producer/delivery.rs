@@ -10,8 +10,9 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
+use super::accumulate::Appended;
 use super::batch::BatchId;
-use super::machine::{Appended, Completion, Receipt};
+use super::machine::{Completion, Receipt};
 use crate::error::{Error, Result};
 use crate::record::RecordMetadata;
 

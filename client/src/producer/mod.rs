@@ -1,16 +1,20 @@
 //! Sending records: batching, order, retries, and each record exactly once.
 //!
 //! [`Producer`] is what an application holds. Behind it, [`ProducerMachine`] decides everything and knows neither
-//! tokio nor a clock; [`crate::driver`] runs it. A record's way:
+//! tokio nor a clock; `driver` runs it. A record's way:
 //!
-//! 1. [`Producer::enqueue`] appends it to the open batch of its partition ([`batch`]), under a short lock.
-//! 2. When the batch is due and its broker has a slot, it is numbered ([`partition`]) and goes into a request
-//!    ([`request`]), which is compressed and summed outside of the lock.
-//! 3. The answer decides: done, again, or given up ([`verdict`]); its senders are told ([`delivery`]).
+//! 1. [`Producer::enqueue`] appends it to the open batch of its partition (`accumulate`, `batch`), under
+//!    a short lock.
+//! 2. When the batch is due and its broker has a slot, it is numbered (`partition`) and goes into a request
+//!    (`dispatch`, `request`), which is compressed and summed outside of the lock.
+//! 3. The answer decides: done, again, or given up (`verdict`); its senders are told (`delivery`).
 
+mod accumulate;
 mod batch;
 mod config;
 mod delivery;
+mod dispatch;
+mod identity;
 mod machine;
 mod partition;
 mod request;
@@ -24,10 +28,12 @@ use std::time::Duration;
 use highwater_storage::batch::Codec;
 use tokio::task::AbortHandle;
 
+pub use self::accumulate::Appended;
 pub use self::batch::{BatchId, Payload};
 pub use self::config::{Acks, ProducerConfig};
 pub use self::delivery::Delivery;
-pub use self::machine::{Appended, Completion, ProducerMachine, Receipt, SealedBatch};
+pub use self::dispatch::SealedBatch;
+pub use self::machine::{Completion, ProducerMachine, Receipt};
 pub use self::request::ProduceSend;
 pub(crate) use self::verdict::needs_metadata;
 

@@ -5,7 +5,9 @@
 //!
 //! - Batches are sent in order. While one waits to be sent again, nothing behind it moves, and only the very first
 //!   of `sent` is sent again (`TransactionManager.firstInFlightSequence`).
-//! - At most [`BROKER_WINDOW_BATCHES`] numbered batches are unanswered, since a broker recognises no more.
+//! - The oldest unanswered batch is among the last [`BROKER_WINDOW_BATCHES`] sent, since a broker recognises no more:
+//!   were it resent later, with its first answer lost and others stored behind it, it would be refused for good. (The
+//!   Java client counts requests in flight, which does not keep this.)
 //! - Only one is, until the first was acknowledged under its epoch: a broker that does not know a producer takes any
 //!   sequence from it, so a second batch could be stored where the first was refused for the moment. (The Java client
 //!   does not guard against that.)
@@ -30,6 +32,7 @@ pub(crate) struct PartitionQueue {
     pub(crate) sent: VecDeque<Batch>,
     identity: Option<Identity>,
     next_sequence: Sequence,
+    next_ordinal: u64,
     last_acked: Option<Sequence>,
     /// A numbered batch was given up without knowing whether it is stored.
     unresolved: bool,
@@ -83,7 +86,8 @@ impl PartitionQueue {
             };
         }
         let Some(first) = self.fresh.front() else { return Readiness::Blocked };
-        if self.unresolved || self.sent.len() >= self.window_batches() {
+        let oldest = self.sent.front().map_or(self.next_ordinal, |batch| batch.ordinal);
+        if self.unresolved || self.next_ordinal - oldest >= self.window_batches() {
             return Readiness::Blocked;
         }
         let full = self.fresh.len() > 1 || first.held_bytes >= pressure.batch_bytes;
@@ -95,11 +99,11 @@ impl PartitionQueue {
         }
     }
 
-    /// How many batches may be unanswered: one until the broker is known to know this producer here.
-    fn window_batches(&self) -> usize {
+    /// How many batches there may be from the oldest unanswered one on: one until the broker is known to know this producer here.
+    fn window_batches(&self) -> u64 {
         match self.identity {
             Some(_) if self.last_acked.is_none() => 1,
-            _ => BROKER_WINDOW_BATCHES,
+            _ => BROKER_WINDOW_BATCHES as u64,
         }
     }
 
@@ -120,6 +124,8 @@ impl PartitionQueue {
             batch.stamp = Some(Stamp { identity, sequence: self.next_sequence });
             self.next_sequence = self.next_sequence.plus(batch.records);
         }
+        batch.ordinal = self.next_ordinal;
+        self.next_ordinal += 1;
         let lent = (batch.id, batch.lend(request));
         self.sent.push_back(batch);
         lent
@@ -190,6 +196,10 @@ impl PartitionQueue {
 
     /// Replaces a batch by its two pieces.
     pub(crate) fn replace(&mut self, at: usize, pieces: (Batch, Batch)) {
+        for later in self.sent.iter_mut().skip(at) {
+            later.ordinal += 1;
+        }
+        self.next_ordinal += 1;
         self.sent.insert(at, pieces.1);
         self.sent.insert(at, pieces.0);
     }

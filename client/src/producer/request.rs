@@ -11,7 +11,8 @@ use highwater_protocol::{Text, Uuid};
 
 use super::batch::{BatchId, Payload};
 use super::config::Acks;
-use super::machine::{Key, SealedBatch};
+use super::dispatch::SealedBatch;
+use super::machine::Key;
 
 /// Batches for one broker, some of them still open builders.
 #[derive(Debug)]

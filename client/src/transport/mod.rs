@@ -1,6 +1,6 @@
 //! How bytes travel: over TCP, or inside the process.
 //!
-//! Everything above a [`Link`] is the same for both. A frame here is a request or a response without the four
+//! Everything above a `Link` is the same for both. A frame here is a request or a response without the four
 //! bytes that give its size.
 
 pub mod embedded;

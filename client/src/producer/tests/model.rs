@@ -177,8 +177,6 @@ fn judge(models: &[PartitionModel], places: &[(u64, u32, i32)], fates: &Fates) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn every_acknowledged_record_is_stored_once_and_in_order(
         seed: u64,

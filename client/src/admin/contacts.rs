@@ -1,0 +1,99 @@
+//! The connections admin calls share, and how a call is made on one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use highwater_protocol::Request;
+use tokio::sync::{Mutex, oneshot};
+
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::error::{Error, Result};
+use crate::exchange::Failure;
+use crate::metadata::BrokerAddress;
+use crate::transport::embedded::Target;
+
+/// Connections for admin calls, kept between them. `None` is the first contact.
+#[derive(Default)]
+pub(crate) struct Contacts {
+    open: Mutex<BTreeMap<Option<BrokerAddress>, Connection>>,
+}
+
+impl Client {
+    pub(crate) async fn first_contact(&self) -> Result<()> {
+        self.contact(None).await.map(drop)
+    }
+
+    /// Makes a call, again on a new connection when the one at hand turns out to be closed.
+    pub(super) async fn call<R: Request>(
+        &self,
+        to: Option<BrokerAddress>,
+        request: impl Fn(i16) -> R,
+    ) -> Result<R::Response>
+    where
+        R::Response: Send + 'static,
+    {
+        let timeout = self.inner.config.request_timeout;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let connection = self.contact(to.clone()).await?;
+            let Some(version) = connection.version_of::<R>() else {
+                return Err(Error::UnsupportedApi { api: R::KEY.name().into() });
+            };
+            let (answer, answered) = oneshot::channel();
+            connection.send(&request(version), move |response| {
+                // The caller may have ceased to wait.
+                let _ = answer.send(response);
+            });
+            let response = tokio::time::timeout(timeout, answered).await;
+            let lost = || Failure::Lost("the connection was closed here".into());
+            match response.map(|answered| answered.unwrap_or_else(|_| Err(lost()))) {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(Failure::NotSent(_))) if attempts == 1 => {}
+                Ok(Err(failure)) => {
+                    return Err(Error::Connection {
+                        address: self.describe(to.as_ref()),
+                        cause: failure.reason(),
+                    });
+                }
+                Err(_) => {
+                    self.inner.contacts.open.lock().await.remove(&to);
+                    return Err(Error::timed_out(R::KEY.name(), timeout, None));
+                }
+            }
+        }
+    }
+
+    fn describe(&self, to: Option<&BrokerAddress>) -> Arc<str> {
+        self.inner.courier.transport.describe(&target(to, 0)).into()
+    }
+
+    /// The connection at hand, or a new one; every bootstrap address is tried once.
+    async fn contact(&self, to: Option<BrokerAddress>) -> Result<Connection> {
+        let mut open = self.inner.contacts.open.lock().await;
+        if let Some(connection) = open.get(&to).filter(|connection| !connection.is_broken()) {
+            return Ok(connection.clone());
+        }
+        let courier = &self.inner.courier;
+        let tries = if to.is_none() { courier.transport.bootstrap_count() } else { 1 };
+        let mut cause = None;
+        for attempt in 0..tries {
+            let target = target(to.as_ref(), attempt);
+            let client_id = courier.client_id.clone();
+            match Connection::open(&courier.transport, &target, client_id, courier.connect_timeout).await {
+                Ok(connection) => {
+                    open.insert(to, connection.clone());
+                    return Ok(connection);
+                }
+                Err(failure) => cause = Some(failure.reason()),
+            }
+        }
+        let cause = cause.unwrap_or_else(|| "no address was given".into());
+        Err(Error::Connection { address: self.describe(to.as_ref()), cause })
+    }
+}
+
+fn target(to: Option<&BrokerAddress>, attempt: u32) -> Target {
+    to.map_or(Target::Bootstrap { attempt }, |address| Target::Broker(address.clone()))
+}
