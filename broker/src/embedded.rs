@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use highwater_client::Client;
 use highwater_storage::LogError;
-use highwater_storage::disk::{Disk, MemoryDisk, OsDisk};
+use highwater_storage::disk::{Disk, MemoryDisk};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -52,7 +52,8 @@ impl ClusterBuilder {
         self
     }
 
-    /// Keeps everything in this folder, which is made if it does not exist and is found again by the next cluster.
+    /// Keeps everything in this folder (on Linux and macOS), which is made if it does not exist and is found again by the next cluster.
+    #[cfg(unix)]
     #[must_use]
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
@@ -95,10 +96,8 @@ impl ClusterBuilder {
         }
         let (gate, config) = (Arc::new(Gate::default()), Arc::new(self.config));
         let seed = self.seed.unwrap_or_else(runtime::seed);
-        let (folder, disk): (_, Arc<dyn Disk>) = match self.folder {
-            Some(path) => (Some(DataFolder::take(&path)?), Arc::new(OsDisk::new())),
-            None => (None, Arc::new(MemoryDisk::new())),
-        };
+        let folder = self.folder.as_deref().map(DataFolder::take).transpose()?;
+        let disk = if folder.is_some() { system_disk() } else { Arc::new(MemoryDisk::new()) };
         let options = NodeOptions {
             id: NodeId(0),
             nodes: vec![NodeId(0)],
@@ -125,6 +124,16 @@ impl ClusterBuilder {
             _folder: folder,
         })
     }
+}
+
+#[cfg(unix)]
+fn system_disk() -> Arc<dyn Disk> {
+    Arc::new(highwater_storage::disk::OsDisk::new())
+}
+
+#[cfg(not(unix))]
+fn system_disk() -> Arc<dyn Disk> {
+    unreachable!("a cluster is kept in a folder on Unix only")
 }
 
 /// A running cluster. Dropped, it is gone: its listeners and connections end, and what it kept in memory is freed. What

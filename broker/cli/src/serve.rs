@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -70,7 +70,7 @@ impl Serve {
     fn builder(&self) -> anyhow::Result<ClusterBuilder> {
         let mut builder = Cluster::builder();
         if !self.memory {
-            builder = builder.folder(&self.data_dir);
+            builder = keep_in(builder, &self.data_dir)?;
         }
         if let Some(advertise) = &self.advertise {
             let (host, port) = split_host(advertise)?;
@@ -160,6 +160,17 @@ fn cannot_listen(error: io::Error, asked: &str) -> anyhow::Error {
         _ => "",
     };
     anyhow::Error::new(error).context(format!("cannot listen on {asked}{hint}"))
+}
+
+#[cfg(unix)]
+#[allow(clippy::unnecessary_wraps)] // elsewhere it fails
+fn keep_in(builder: ClusterBuilder, folder: &Path) -> anyhow::Result<ClusterBuilder> {
+    Ok(builder.folder(folder))
+}
+
+#[cfg(not(unix))]
+fn keep_in(_: ClusterBuilder, _: &Path) -> anyhow::Result<ClusterBuilder> {
+    bail!("on this system data can be kept in memory only: say --memory")
 }
 
 /// Whoever waits for the file finds it whole.
