@@ -443,6 +443,25 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_of_synced_bytes_holds_as_a_whole_or_not_at_all() {
+        let disk = FaultDisk::in_memory();
+        let path = Path::new("f");
+        let file = disk.create(path).unwrap();
+        write(&file, 0, &[1; 2000]);
+        file.sync().unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        file.set_len(600).unwrap();
+        for seed in 0..32 {
+            let image = disk.crash(&Survivors::Seed(seed)).unwrap().read(path).unwrap();
+            assert!(image == [1; 600] || image == [1; 2000], "seed {seed}: {} bytes", image.len());
+        }
+        assert_eq!(disk.crash(&Survivors::None).unwrap().read(path).unwrap(), [1; 2000]);
+        assert_eq!(disk.crash(&Survivors::All).unwrap().read(path).unwrap(), [1; 600]);
+        file.sync().unwrap();
+        assert_eq!(disk.crash(&Survivors::None).unwrap().read(path).unwrap(), [1; 600]);
+    }
+
+    #[test]
     fn a_seed_always_tells_the_same_story() {
         let disk = FaultDisk::in_memory();
         let file = disk.create(Path::new("f")).unwrap();

@@ -41,7 +41,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let append = (
-        vec(0i64..2000, 1..5),
+        vec(0i64..60, 1..5),
         0usize..200,
         prop::sample::select(&Codec::ALL[..]),
         option::of((0i64..3, 0i16..2)),
@@ -61,7 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
         max_bytes,
         at_least_one,
     });
-    let search = (-10i64..2010, any::<Index>()).prop_map(|(ago_ms, bound)| Step::Search { ago_ms, bound });
+    let search = (-3i64..63, any::<Index>()).prop_map(|(ago_ms, bound)| Step::Search { ago_ms, bound });
     let stop = prop::sample::select(&[StopKind::Clean, StopKind::Unclean][..]);
     prop_oneof![
         12 => append,
