@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use highwater_protocol::messages::{FetchRequest, ProduceRequest};
@@ -53,24 +54,38 @@ impl<M> Shared<M> {
             machine: Mutex::new(machine),
             wake: Notify::new(),
             changed: Notify::new(),
-            clock: Clock { origin: Instant::now() },
+            clock: Clock::new(),
         }
     }
 }
 
 /// The two clocks.
-#[derive(Debug, Clone, Copy)]
+///
+/// A producer reads the time for every record, so that must cost one reading, not two: wall time is taken from the
+/// monotonic clock and the difference between both, which the driver looks at afresh each turn.
+#[derive(Debug)]
 pub(crate) struct Clock {
     origin: Instant,
+    wall_ms_at_origin: AtomicI64,
 }
 
 impl Clock {
+    fn new() -> Self {
+        let clock = Self { origin: Instant::now(), wall_ms_at_origin: AtomicI64::new(0) };
+        clock.set();
+        clock
+    }
+
+    /// Follows the wall clock, which may be stepped or slewed.
+    fn set(&self) {
+        let wall = as_ms(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        self.wall_ms_at_origin.store(wall - as_ms(self.origin.elapsed()), Ordering::Relaxed);
+    }
+
     pub(crate) fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        Now {
-            monotonic: Monotonic::after_origin(self.origin.elapsed()),
-            wall: TimestampMs::new(i64::try_from(wall).unwrap_or(i64::MAX)),
-        }
+        let elapsed = self.origin.elapsed();
+        let wall = self.wall_ms_at_origin.load(Ordering::Relaxed).saturating_add(as_ms(elapsed));
+        Now { monotonic: Monotonic::after_origin(elapsed), wall: TimestampMs::new(wall) }
     }
 
     fn instant(&self, at: Monotonic) -> tokio::time::Instant {
@@ -78,6 +93,10 @@ impl Clock {
         const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
         tokio::time::Instant::from_std(self.origin + at.since_origin().min(self.origin.elapsed() + FAR))
     }
+}
+
+fn as_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Runs a machine until the task is aborted.
@@ -89,6 +108,7 @@ pub(crate) async fn drive<M: Machine>(shared: Arc<Shared<M>>, courier: CourierCo
     // them woke us: they would wake us again.
     let mut has_news = true;
     loop {
+        shared.clock.set();
         let deadline = {
             let mut machine = shared.machine.lock();
             machine.step(shared.clock.now(), &mut actions);

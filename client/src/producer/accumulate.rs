@@ -22,10 +22,15 @@ pub struct Appended {
     pub batch: BatchId,
     /// Its place in the batch.
     pub index: u32,
-    /// Whether it began the batch.
-    pub began: bool,
-    /// Whether there may be something to send now, so that the driver need not be woken for every record.
-    pub wake: bool,
+}
+
+impl Appended {
+    /// Whether the record began a batch. Then a step is due: there is a linger to be awaited, and the batch before,
+    /// if any, is full. After other records nothing changes.
+    #[must_use]
+    pub const fn began_batch(&self) -> bool {
+        self.index == 0
+    }
 }
 
 #[derive(Debug)]
@@ -67,34 +72,23 @@ impl ProducerMachine {
         let queue = &mut self.topics[key.0].partitions[key.1];
         let fits = queue.fresh.back().is_some_and(|open| open.has_room_for(bytes, self.config.batch_bytes));
         if !fits {
-            let batch = Batch::begin(BatchId(self.next_batch), now, &self.config);
+            let batch = Batch::begin(BatchId(self.next_batch), now, &self.config, queue.last_batch_bytes);
             self.next_batch += 1;
             queue.fresh.push_back(batch);
             self.active.insert(key);
         }
-        let waiting = queue.fresh.len();
         let batch = queue.fresh.back_mut().unwrap_or_else(|| unreachable!("one was just made sure of"));
-        let index = batch.records;
-        let grown = batch
-            .append(now, record)
-            .map_err(|error| Error::Batch { detail: error.to_string().into(), possibly_stored: false });
-        let appended = Appended {
-            batch: batch.id,
-            index,
-            began: index == 0,
-            // A batch that begins has a linger to be awaited; one that follows another made that one full.
-            wake: index == 0 || waiting > 1,
-        };
-        match grown {
+        let appended = Appended { batch: batch.id, index: batch.records };
+        match batch.append(now, record) {
             Ok(grown) => self.buffered_bytes += grown,
             Err(error) => {
                 if batch.records == 0 {
                     queue.fresh.pop_back();
                 }
-                return Err(error);
+                return Err(Error::Batch { detail: error.to_string().into(), possibly_stored: false });
             }
         }
-        Ok(Appended { wake: appended.began, ..appended })
+        Ok(appended)
     }
 
     fn check_open(&self) -> Result<()> {

@@ -83,7 +83,8 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn begin(id: BatchId, now: Now, config: &ProducerConfig) -> Self {
+    /// Begins an empty batch, with room for `expected_bytes` from the start.
+    pub(crate) fn begin(id: BatchId, now: Now, config: &ProducerConfig, expected_bytes: usize) -> Self {
         Self {
             id,
             origin: id,
@@ -98,7 +99,7 @@ impl Batch {
             failures: 0,
             uncertain: false,
             last_failure: None,
-            contents: Contents::Open(BatchBuilder::new().codec(config.compression)),
+            contents: Contents::Open(BatchBuilder::with_capacity(expected_bytes).codec(config.compression)),
         }
     }
 

@@ -77,7 +77,7 @@ impl Machine for Core {
 impl Core {
     fn enqueue(&mut self, now: Now, record: &Record<'_>) -> Result<(Delivery, bool)> {
         let appended = self.machine.append(now, record)?;
-        Ok((self.deliveries.of(appended), appended.wake))
+        Ok((self.deliveries.of(appended), appended.began_batch()))
     }
 }
 

@@ -30,6 +30,8 @@ use crate::time::Monotonic;
 pub(crate) struct PartitionQueue {
     pub(crate) fresh: VecDeque<Batch>,
     pub(crate) sent: VecDeque<Batch>,
+    /// How large the last batch became: the next may need as much room.
+    pub(crate) last_batch_bytes: usize,
     identity: Option<Identity>,
     next_sequence: Sequence,
     next_ordinal: u64,
@@ -124,6 +126,7 @@ impl PartitionQueue {
             batch.stamp = Some(Stamp { identity, sequence: self.next_sequence });
             self.next_sequence = self.next_sequence.plus(batch.records);
         }
+        self.last_batch_bytes = batch.held_bytes;
         batch.ordinal = self.next_ordinal;
         self.next_ordinal += 1;
         let lent = (batch.id, batch.lend(request));
