@@ -220,3 +220,35 @@ fn a_failed_sync_poisons_the_log() {
     assert!(matches!(log.append(&batch(10), EPOCH, NOW), Err(AppendError::Poisoned(_))));
     assert!(matches!(log.close_clean(), Err(LogError::Poisoned(_))));
 }
+
+/// An error at any call of a truncation, and a power cut right after it: what was to stay is there, and it is a prefix.
+#[test]
+fn a_truncation_that_fails_leaves_what_was_to_stay() {
+    let config = LogConfig { compacted_below: Offset::ZERO, ..small() };
+    for step in 0.. {
+        let disk = FaultDisk::in_memory();
+        let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let mut log = Log::create(Arc::clone(&as_disk), dir(), config.clone(), NOW).unwrap();
+        let written: Vec<Bytes> = (0..15).map(|_| append(&mut log, &batch(400), EPOCH).bytes).collect();
+        log.flush().unwrap();
+        disk.fail_at(disk.calls() + step, FaultKind::Error(io::ErrorKind::Other));
+        let truncated = log.truncate_to(Offset::new(6), NOW);
+        assert_eq!(truncated.is_err(), log.poisoned().is_some());
+        disk.heal();
+        for survivors in [Survivors::All, Survivors::None, Survivors::Seed(step)] {
+            let image: Arc<dyn Disk> = Arc::new(disk.crash(&survivors).unwrap());
+            let (log, _) = open(&image, &config, StopKind::Unclean);
+            let read = read_all(&log);
+            assert!(
+                read.len() >= 6 && written.starts_with(&read),
+                "call {step}, {survivors:?}: {}",
+                read.len()
+            );
+        }
+        if truncated.is_ok() {
+            assert!(step > 10, "a truncation makes more calls than {step}");
+            assert_eq!(read_all(&log), written[..6]);
+            break;
+        }
+    }
+}
