@@ -1,4 +1,4 @@
-//! How arguments are written: times.
+//! How arguments are written: times, and bytes with escapes.
 
 use std::time::Duration;
 
@@ -24,6 +24,59 @@ pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What separates records or keys: at least one byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delimiter(Vec<u8>);
+
+impl Delimiter {
+    /// Reads it as written, with the escapes of [`unescape`].
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let bytes = unescape(text)?;
+        if bytes.is_empty() { Err("at least one character".to_owned()) } else { Ok(Self(bytes)) }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The text with `\n`, `\r`, `\t`, `\0`, `\\` and `\xHH` replaced by the byte they stand for.
+pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first == b'\\' {
+            bytes.push(escaped(&mut rest)?);
+        } else {
+            bytes.push(*first);
+        }
+    }
+    Ok(bytes)
+}
+
+/// The byte that an escape stands for; `rest` begins behind the backslash.
+fn escaped(rest: &mut &[u8]) -> Result<u8, String> {
+    let (byte, len) = match **rest {
+        [b'n', ..] => (b'\n', 1),
+        [b'r', ..] => (b'\r', 1),
+        [b't', ..] => (b'\t', 1),
+        [b'0', ..] => (0, 1),
+        [b'\\', ..] => (b'\\', 1),
+        [b'x', high, low, ..] => match (hex_digit(high), hex_digit(low)) {
+            (Some(high), Some(low)) => (high << 4 | low, 3),
+            _ => return Err("\\x takes two hexadecimal digits".to_owned()),
+        },
+        _ => return Err("the escapes are \\n \\r \\t \\0 \\\\ and \\xHH".to_owned()),
+    };
+    *rest = &rest[len..];
+    Ok(byte)
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,5 +92,15 @@ mod tests {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert!(duration("0s").is_err());
+    }
+
+    #[test]
+    fn escapes_stand_for_bytes() {
+        assert_eq!(unescape(r"a\n\r\t\0\\\x00\xfFä").unwrap(), b"a\n\r\t\0\\\0\xff\xc3\xa4");
+        for wrong in [r"\", r"\q", r"\x", r"\x1", r"\xg0"] {
+            assert!(unescape(wrong).is_err(), "{wrong}");
+        }
+        assert!(Delimiter::parse("").is_err());
+        assert_eq!(Delimiter::parse(r"\t").unwrap().as_bytes(), b"\t");
     }
 }

@@ -31,6 +31,15 @@ pub(crate) struct Bootstrap {
 }
 
 impl Bootstrap {
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What one request may take: less than the whole patience, so that there is time to try again.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        REQUEST_LIMIT.min(self.timeout / 2)
+    }
+
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         let config = ClientConfig {
             request_timeout: REQUEST_LIMIT.min(self.timeout),

@@ -1,7 +1,11 @@
 //! The program `highwater`: a broker, and tools for any broker that speaks the Kafka protocol. A file a command.
 
 mod arguments;
+mod base64;
 mod bootstrap;
+mod consume;
+mod json_record;
+mod produce;
 mod serve;
 mod topic;
 
@@ -27,6 +31,8 @@ enum Command {
     /// Make, list, describe and delete topics.
     #[command(subcommand)]
     Topic(topic::Topic),
+    Produce(produce::Produce),
+    Consume(consume::Consume),
 }
 
 fn main() -> ExitCode {
@@ -47,10 +53,13 @@ fn run(program: Program) -> anyhow::Result<()> {
     match program.command {
         Command::Serve(serve) => serve.run(),
         Command::Topic(topic) => topic.run(),
+        Command::Produce(produce) => produce.run(),
+        Command::Consume(consume) => consume.run(),
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+/// Whether it was writing to a pipe that nobody reads any more.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let is_one = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
     error.downcast_ref().is_some_and(is_one)
 }
