@@ -1,9 +1,9 @@
 //! Writes a log of several segments into a folder, for Kafka's own tools to judge:
 //!
 //! ```text
-//! cargo run -p highwater-storage --example write_log -- /tmp/orders-0
-//! kafka-dump-log.sh --deep-iteration --print-data-log --files /tmp/orders-0/00000000000000000000.log
-//! kafka-dump-log.sh --verify-index-only --files /tmp/orders-0/00000000000000000000.index
+//! cargo run -p highwater-storage --example write_log -- orders-0
+//! kafka-dump-log.sh --deep-iteration --print-data-log --files orders-0/00000000000000000000.log
+//! kafka-dump-log.sh --verify-index-only --files orders-0/00000000000000000000.index
 //! ```
 //!
 //! The log holds every codec, null keys and values, repeated headers, an idempotent producer and a transaction's marker.
