@@ -114,7 +114,7 @@ class Highwater(Broker):
 
 
 class Kafka(Broker):
-    """One combined KRaft node, from the jars the pom names, with the settings of a fresh installation."""
+    """One combined KRaft node, from the jars the pom names, with the settings of a fresh installation but for a few."""
 
     name = "kafka"
 
@@ -149,6 +149,8 @@ class Kafka(Broker):
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            # Tests choose timestamps years ago, and half a minute after its start Kafka would delete those records.
+            "log.retention.ms": -1,
             **self.settings,
         }
         return "".join(f"{key}={value}\n" for key, value in settings.items())

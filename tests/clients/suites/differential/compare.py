@@ -13,17 +13,16 @@ NAMES = ("Name", "Topic", "TopicName", "ResourceName", "TopicId", "Key", "ApiKey
 NUMBERS = ("Index", "PartitionIndex", "Partition", "NodeId", "BrokerId")
 
 
-def normalise(value, side, in_order=False, name=""):
-    """`in_order` if the order of elements counts; Kafka keeps most of them in hash order."""
+def normalise(value, side, name=""):
     if isinstance(value, dict):
-        return {key: normalise(each, side, in_order, key) for key, each in value.items()}
+        return {key: normalise(each, side, key) for key, each in value.items()}
     if isinstance(value, list):
-        items = [normalise(each, side, in_order, name) for each in value]
-        return items if in_order else sorted(items, key=identity)
+        # Kafka keeps many of these in hash order, and names a topic anew wherever its partitions are not neighbours.
+        return sorted(merged([normalise(each, side, name) for each in value]), key=identity)
     if isinstance(value, bytes) and len(value) == 16 and name.endswith("Id"):
         return None if value == ZERO_ID else "the unknown id" if value == UNKNOWN_ID else f"id of {side.ids.get(value, 'a new topic')}"
     if name in OWN_TEXT:
-        return None if value is None else "a text"
+        return "a text" if value else value
     if name in OWN_NUMBER:
         return value if value < (0 if name == "ProducerId" else 1) else "a number"
     if name == "ClusterId":
@@ -31,6 +30,16 @@ def normalise(value, side, in_order=False, name=""):
     if name in ("LogAppendTimeMs", "LogAppendTime") and value > 0:
         return "a time"
     return value
+
+
+def merged(topics):
+    """Topics of a fetch, each once with all its partitions; other lists as they are."""
+    if not all(isinstance(each, dict) and set(each) <= {"Topic", "TopicId", "Partitions"} for each in topics):
+        return topics
+    found = {}
+    for each in topics:
+        found.setdefault(about(each), {**each, "Partitions": []})["Partitions"].extend(each["Partitions"])
+    return [{**each, "Partitions": sorted(each["Partitions"], key=identity)} for each in found.values()]
 
 
 def about(item):
