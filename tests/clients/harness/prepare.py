@@ -58,6 +58,16 @@ def java_suite():
     return f"{JAVA_BUILD / 'classes'}:{JARS}/*"
 
 
+def go_suite():
+    """The compiled Go suite; Go itself knows whether anything has changed."""
+    program = CACHE / "go" / "suite"
+    command = ["go", "build", "-o", str(program), "."]
+    ended = subprocess.run(command, cwd=HERE / "go", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if ended.returncode != 0:
+        raise CannotPrepare(f"`{' '.join(command)}` failed:\n{ended.stdout[-3000:]}")
+    return program
+
+
 def maven(*arguments):
     command = ["mvn", "-B", "-q", "-f", str(HERE / "java" / "pom.xml"), f"-Dbuild.folder={JAVA_BUILD}", *arguments]
     ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
