@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use highwater_storage::LogConfig;
 use highwater_storage::batch::{BatchRules, Codec, TimestampType};
+use highwater_storage::{LogConfig, Offset};
 
 use super::definition::{Definition, Kind};
 use super::{BrokerConfig, Effective, Source};
@@ -129,6 +129,8 @@ impl TopicConfig {
             segment_ms: long("segment.ms"),
             segment_index_bytes: size("segment.index.bytes"),
             index_interval_bytes: size("index.interval.bytes"),
+            // Nothing is compacted: a hole between segments is what a crash left, and ends the log.
+            compacted_below: Offset::ZERO,
             ..LogConfig::default()
         };
         Self {

@@ -164,7 +164,8 @@ fn open_cluster_log(disk: &Arc<dyn Disk>, folder: &Path, stop: StopKind, now: No
     let path = folder.join(CLUSTER_FOLDER);
     let listed =
         disk.list(folder).map_err(|source| LogError::Io { what: "list", path: folder.into(), source })?;
-    let (disk, config) = (Arc::clone(disk), LogConfig::default());
+    let config = LogConfig { compacted_below: Offset::ZERO, ..LogConfig::default() };
+    let disk = Arc::clone(disk);
     if listed.iter().any(|entry| entry.name == CLUSTER_FOLDER) {
         Log::open(disk, &path, config, stop, now.wall).map(|(log, _)| log)
     } else {
