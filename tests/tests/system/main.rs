@@ -2,4 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod fetching;
+mod offsets;
+mod refusals;
 mod resends;
+mod sessions;
