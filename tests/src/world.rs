@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use highwater::node::{ConnectionId, Effect, Event, Node, NodeOptions, OpenError, Reply, Ticket};
-use highwater::wire::{self, Addresses, Call, Incoming, TopicRules};
+use highwater::wire::{self, Addresses, BadFrame, Call, Incoming, TopicRules};
 use highwater::{BrokerConfig, Entropy, Monotonic, NodeId, Now};
 use highwater_protocol::Request;
 use highwater_protocol::frame::{SIZE_BYTES, decode_response, encode_request};
-use highwater_storage::disk::Disk;
+use highwater_storage::disk::{Disk, MemoryDisk};
 use highwater_storage::{LogError, TimestampMs};
 
 /// When every world begins, by the wall clock: in milliseconds since 1970.
@@ -61,6 +61,11 @@ impl World {
         Ok(world)
     }
 
+    /// Opens a node on a disk of its own, in memory.
+    pub fn in_memory(seed: u64) -> Self {
+        Self::open(Arc::new(MemoryDisk::new()), seed).unwrap()
+    }
+
     /// Lets time pass, and the node do what is due.
     pub fn pass(&mut self, micros: u64) -> Vec<Answered> {
         let until = self.elapsed_micros + micros;
@@ -74,15 +79,26 @@ impl World {
         answered
     }
 
-    /// Sends a request through the wire's decoder to the node; gives the answers that came, to whatever request.
-    pub fn send<R: Request>(&mut self, connection: u64, request: &R, version: i16) -> Vec<Answered> {
-        let frame = encode_request(request, version, 0, Some("world")).unwrap().into_bytes();
-        let incoming = wire::decode(frame.slice(SIZE_BYTES..), &self.rules, self.now().wall).unwrap();
-        let Incoming::Request(call, request) = incoming else { panic!("answered without the node") };
+    /// Brings a frame, without its size, through the wire's decoder to the node; gives the answers that came, to
+    /// whatever request.
+    ///
+    /// # Errors
+    /// Bytes that are no request.
+    pub fn receive(&mut self, connection: u64, frame: Bytes) -> Result<Vec<Answered>, BadFrame> {
+        let (call, request) = match wire::decode(frame, &self.rules, self.now().wall)? {
+            Incoming::Request(call, request) => (call, request),
+            Incoming::Answer(_) => return Ok(Vec::new()),
+        };
         let ticket = Ticket { connection: ConnectionId(connection), request: self.next_request };
         self.next_request += 1;
         self.asked.push((ticket, call));
-        self.bring(Event::Request(ticket, request))
+        Ok(self.bring(Event::Request(ticket, request)))
+    }
+
+    /// Sends a request; gives the answers that came, to whatever request.
+    pub fn send<R: Request>(&mut self, connection: u64, request: &R, version: i16) -> Vec<Answered> {
+        let frame = encode_request(request, version, 0, Some("world")).unwrap().into_bytes();
+        self.receive(connection, frame.slice(SIZE_BYTES..)).unwrap()
     }
 
     /// Sends a request and gives its answer, which must come at once.

@@ -175,7 +175,6 @@ async fn the_leader_epoch_grows_by_one_with_each_start_and_its_ends_are_remember
 }
 
 #[tokio::test]
-#[ignore = "a leader that writes nothing leaves no trace of its epoch"]
 async fn an_epoch_in_which_nothing_was_written_is_known_too() {
     let home = Home::default();
     let server = home.start().await;
@@ -196,7 +195,6 @@ async fn an_epoch_in_which_nothing_was_written_is_known_too() {
 }
 
 #[tokio::test]
-#[ignore = "a fetch does not know the current epoch until something was written in it"]
 async fn a_reader_that_begins_at_the_end_in_a_new_epoch_is_not_out_of_range() {
     let home = Home::default();
     let server = home.start().await;
