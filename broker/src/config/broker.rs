@@ -25,7 +25,7 @@ static DEFINITIONS: &[Definition] = settings! {
     "highwater.connection.max.inflight.requests", Kind::Int { min: 1 }, "64",
         "How many requests of one connection are worked on before the next is read.";
     "highwater.connection.queued.bytes", Kind::Int { min: 1024 }, "67108864",
-        "How many bytes of answers may wait for a client that does not read before its connection is closed.";
+        "How many bytes of answers may wait for a client that does not read; more are not made before it does.";
     "max.connections", Kind::Int { min: 0 }, "2147483647",
         "How many connections the node takes; one more is closed at once.";
     "max.incremental.fetch.session.cache.slots", Kind::Int { min: 0 }, "1000",

@@ -25,6 +25,16 @@ fn every_api_that_is_listed_has_messages_of_these_versions() {
 }
 
 #[test]
+fn the_documentation_lists_what_the_table_lists() {
+    let page = include_str!("../../../docs/compatibility.md");
+    let told: Vec<_> = page.lines().filter(|line| line.starts_with("| ") && line.contains('-')).collect();
+    for (key, versions) in APIS {
+        let row = format!("| {} | {key} | {}-{} |", key.number(), versions.first, versions.last);
+        assert!(told.iter().any(|line| line.starts_with(&row)), "{row}");
+    }
+}
+
+#[test]
 fn a_version_that_is_too_new_is_told_the_versions_there_are() {
     // Key 18, version 99, correlation id 7: the rest is of a form nobody knows.
     let frame = Bytes::from_static(&[0, 18, 0, 99, 0, 0, 0, 7, 0xff, 0xff]);
