@@ -155,9 +155,9 @@ impl Connection {
             }
             self.encode_ready()?;
             self.write().map_err(End::Broken)?;
-            // Room that the write made may let answers and requests through that had to wait.
+            // What the write made room for must not wait for the socket: answers that are ready, frames that have come.
             let unsent = !self.outbox.is_empty();
-            if unsent || !self.has_ready() {
+            if unsent || !(self.has_ready() || self.may_read() && self.inbox.has_frame()) {
                 return Ok(());
             }
         }

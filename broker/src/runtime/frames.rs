@@ -33,6 +33,15 @@ impl Inbox {
         Ok(Some(self.bytes.split_to(size_bytes).freeze()))
     }
 
+    /// Whether [`next_frame`](Self::next_frame) has something to say.
+    pub(super) fn has_frame(&self) -> bool {
+        match self.announced() {
+            Ok(Some(size_bytes)) => self.bytes.len() - SIZE_BYTES >= size_bytes,
+            Ok(None) => false,
+            Err(_) => true,
+        }
+    }
+
     /// A buffer with room for what comes next.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
         let missing_bytes = match self.announced() {
@@ -71,9 +80,10 @@ mod tests {
             let mut frames = Vec::new();
             for piece in stream.chunks(cut) {
                 inbox.buffer().extend_from_slice(piece);
-                while let Some(frame) = inbox.next_frame().unwrap() {
-                    frames.push(frame);
+                while inbox.has_frame() {
+                    frames.extend(inbox.next_frame().unwrap());
                 }
+                assert_eq!(inbox.next_frame().unwrap(), None);
             }
             assert_eq!(frames, [&b"ab"[..], b"", b"c"], "{cut}");
         }
