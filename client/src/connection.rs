@@ -89,8 +89,7 @@ impl Connection {
         };
         let silent = || format!("no answer within {timeout:?}");
         let opened = tokio::time::timeout(timeout, opening).await.unwrap_or_else(|_| Err(silent()));
-        let (link, versions) = opened
-            .map_err(|cause| Failure::NotSent(format!("{}: {cause}", transport.describe(target)).into()))?;
+        let (link, versions) = opened.map_err(|cause| Failure::NotSent(cause.into()))?;
         let state = Mutex::new(State { sink: Some(link.sink), ..State::default() });
         let shared = Arc::new(Shared { client_id, versions, next_correlation_id: AtomicI32::new(1), state });
         let reader = tokio::spawn(read_answers(link.source, Arc::downgrade(&shared)));

@@ -224,8 +224,11 @@ impl Courier {
         self.lines.insert(peer, Line::Opening { attempt, target, queue });
         tokio::spawn(async move {
             let opening = Connection::open(&config.transport, &to, config.client_id, config.connect_timeout);
+            let connection = opening.await.map_err(|failure| {
+                Failure::NotSent(format!("{}: {failure}", config.transport.describe(&to)).into())
+            });
             // Nobody listens any more once the machine is gone.
-            let _ = events.send(Event::Opened { peer, attempt, connection: opening.await });
+            let _ = events.send(Event::Opened { peer, attempt, connection });
         });
     }
 

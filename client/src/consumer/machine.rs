@@ -344,9 +344,14 @@ impl ConsumerMachine {
         self.problem(at, error);
     }
 
+    /// Notes what goes wrong with a partition, to be told by [`take`](Self::take); one thing at a time, since a
+    /// lasting trouble is met again and again while nobody takes.
     pub(super) fn problem(&mut self, at: &TopicPartition, error: Error) {
-        let incarnation = self.assigned.get(at).map_or(0, |assigned| assigned.incarnation);
-        self.ready.push_back(Ready::Problem { at: at.clone(), incarnation, error });
+        let is_known = |ready: &Ready| matches!(ready, Ready::Problem { at: other, .. } if other == at);
+        if !self.ready.iter().any(is_known) {
+            let incarnation = self.assigned.get(at).map_or(0, |assigned| assigned.incarnation);
+            self.ready.push_back(Ready::Problem { at: at.clone(), incarnation, error });
+        }
     }
 
     /// Whether there is something to take.

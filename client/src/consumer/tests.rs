@@ -565,3 +565,15 @@ fn a_new_assignment_keeps_the_place_of_what_stays() {
     assert_eq!((fetch.asked(), &fetch.request.forgotten_topics_data[0].partitions), (vec![(2, 0)], &vec![1]));
     assert_eq!(broker.position(), Some(1));
 }
+
+#[test]
+fn a_lasting_trouble_is_kept_once_however_often_it_is_met() {
+    let mut broker = Conversation::from(0);
+    for _ in 0..5 {
+        let fetch = broker.fetch();
+        broker.answer(&fetch, 0, vec![refusal(ErrorCode::CorruptMessage)]);
+        broker.back_off();
+    }
+    assert!(broker.machine.take(1).is_err());
+    assert!(broker.machine.take(1).unwrap().is_empty());
+}

@@ -10,7 +10,7 @@ use super::partition::PartitionQueue;
 use crate::error::{Error, Result};
 use crate::partitioner::partition_for_key;
 use crate::record::Record;
-use crate::time::Now;
+use crate::time::{Monotonic, Now};
 
 /// What a batch takes beside its records: its header.
 const BATCH_OVERHEAD_BYTES: usize = highwater_storage::batch::BatchHeader::LEN;
@@ -38,6 +38,9 @@ pub(super) struct Topic {
     pub(super) name: Text,
     pub(super) partitions: Vec<PartitionQueue>,
     sticky: Sticky,
+    last_used: Monotonic,
+    /// Whether the metadata keeps track of it.
+    tracked: bool,
 }
 
 /// Where records without a key go: to one partition until it has had a batch's worth (KIP-794).
@@ -55,7 +58,7 @@ impl ProducerMachine {
     /// something. The others are final for this record.
     pub fn append(&mut self, now: Now, record: &Record<'_>) -> Result<Appended> {
         self.check_open()?;
-        let topic = self.topic(record.topic);
+        let topic = self.topic(now.monotonic, record.topic);
         let bytes = record.max_encoded_bytes();
         if bytes + BATCH_OVERHEAD_BYTES > self.config.max_request_bytes {
             return Err(Error::RecordTooLarge { bytes, limit: self.config.max_request_bytes });
@@ -99,26 +102,45 @@ impl ProducerMachine {
         }
     }
 
-    fn topic(&mut self, name: &str) -> usize {
+    fn topic(&mut self, now: Monotonic, name: &str) -> usize {
         // Records come in runs of one topic.
-        if self.topics.get(self.last_topic).is_some_and(|topic| &*topic.name == name) {
-            return self.last_topic;
+        if self.topics.get(self.last_topic).is_none_or(|topic| &*topic.name != name) {
+            self.last_topic = match self.by_name.get(name) {
+                Some(topic) => *topic,
+                None => self.add_topic(now, name),
+            };
         }
-        self.last_topic = match self.by_name.get(name) {
-            Some(topic) => *topic,
-            None => {
-                let name = Text::from(name);
-                self.metadata.want(&name);
-                self.by_name.insert(name.clone(), self.topics.len());
-                self.topics.push(Topic { name, partitions: Vec::new(), sticky: Sticky::default() });
-                self.topics.len() - 1
-            }
-        };
+        let topic = &mut self.topics[self.last_topic];
+        topic.last_used = now;
+        if !topic.tracked {
+            topic.tracked = true;
+            self.metadata.want(&topic.name);
+        }
         self.last_topic
     }
 
+    fn add_topic(&mut self, now: Monotonic, name: &str) -> usize {
+        let name = Text::from(name);
+        self.by_name.insert(name.clone(), self.topics.len());
+        let (partitions, sticky) = (Vec::new(), Sticky::default());
+        self.topics.push(Topic { name, partitions, sticky, last_used: now, tracked: false });
+        self.topics.len() - 1
+    }
+
+    /// Ceases to ask about topics nobody sends to any more: asking could create a deleted one anew. What is known of
+    /// their sequences stays.
+    pub(super) fn forget_idle_topics(&mut self, now: Monotonic) {
+        let busy = |at: usize| self.active.range((at, 0)..(at + 1, 0)).next().is_some();
+        for (at, topic) in self.topics.iter_mut().enumerate() {
+            if topic.tracked && now.since(topic.last_used) >= self.config.metadata_max_idle && !busy(at) {
+                topic.tracked = false;
+                self.metadata.forget(&topic.name);
+            }
+        }
+    }
+
     fn choose_partition(&mut self, topic: usize, record: &Record<'_>, bytes: usize) -> Result<usize> {
-        let Topic { name, partitions, sticky } = &mut self.topics[topic];
+        let Topic { name, partitions, sticky, .. } = &mut self.topics[topic];
         let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
         if count == 0 {
             return Err(match self.metadata.refusal(name).filter(|code| !code.is_retriable()) {

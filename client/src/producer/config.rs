@@ -65,6 +65,8 @@ pub struct ProducerConfig {
     pub backoff: Backoff,
     /// `metadata.max.age.ms`, default 5 minutes.
     pub metadata_max_age: Duration,
+    /// `metadata.max.idle.ms`, default 5 minutes: a topic not sent to for longer is no longer asked about.
+    pub metadata_max_idle: Duration,
     /// Whether sending to an unknown topic may create it, if the broker allows; default yes, as in the Java client.
     pub allow_auto_create: bool,
 }
@@ -86,6 +88,7 @@ impl Default for ProducerConfig {
             max_block: Duration::from_secs(60),
             backoff: Backoff { first: Duration::from_millis(20), most: Duration::from_secs(1) },
             metadata_max_age: Duration::from_secs(300),
+            metadata_max_idle: Duration::from_secs(300),
             allow_auto_create: true,
         }
     }

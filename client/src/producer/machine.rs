@@ -194,6 +194,9 @@ impl ProducerMachine {
         self.step_identity(now, actions);
         self.settle_partitions(now);
         self.send_batches(now, actions);
+        if self.metadata.deadline().is_some_and(|deadline| deadline <= now) {
+            self.forget_idle_topics(now);
+        }
         self.metadata.step(now, &mut self.ids, &mut self.jitter, actions);
         self.wake_by(self.metadata.deadline());
         self.active.retain(|key| !self.topics[key.0].partitions[key.1].is_empty());

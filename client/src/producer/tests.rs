@@ -119,8 +119,11 @@ impl Conversation {
             Action::Send { id, peer, body, .. } => (id, peer, body),
         };
         match body {
-            Body::Metadata(_) => {
-                let answer = Answer::Metadata(self.metadata());
+            Body::Metadata(request) => {
+                let mut response = self.metadata();
+                let asked = request.topics.unwrap_or_default();
+                response.topics.retain(|topic| asked.iter().any(|asked| asked.name == topic.name));
+                let answer = Answer::Metadata(response);
                 self.machine.answer(self.now(), id, Ok(answer));
             }
             Body::InitProducerId(_) => {

@@ -363,3 +363,15 @@ fn a_topic_refused_for_good_refuses_its_records() {
     let outside = broker.machine.append(broker.now(), &Record::of(TOPIC, "v").partition(9));
     assert!(matches!(outside, Err(Error::NoSuchPartition { partition: 9, count: 1, .. })));
 }
+
+#[test]
+fn an_idle_topic_is_asked_about_no_more_until_it_is_sent_to_again() {
+    let mut broker = Conversation::known(config());
+    broker.pass(Duration::from_secs(301));
+    let gone = broker.machine.append(broker.now(), &Record::of(TOPIC, "v"));
+    assert!(!broker.machine.metadata.image().topics.contains_key(TOPIC));
+    // The partitions are known from before, so the record is taken, and waits for its leader to be found.
+    gone.unwrap();
+    broker.step();
+    assert_eq!(broker.request().stamp(), (100, 0, 1), "sequences go on");
+}
