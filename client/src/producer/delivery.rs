@@ -16,6 +16,9 @@ use super::machine::{Completion, Receipt};
 use crate::error::{Error, Result};
 use crate::record::RecordMetadata;
 
+/// How many wakers are looked at to see whether one is known already.
+const WAKERS_COMPARED: usize = 8;
+
 /// A record on its way: a future of where it ended up.
 ///
 /// It may be dropped; the record is sent all the same, and [`Producer::flush`](super::Producer::flush) tells
@@ -53,8 +56,9 @@ impl Future for Delivery {
         {
             return Poll::Ready(metadata(outcome, self.index - records.start));
         }
-        // Many deliveries of a batch are usually awaited by one task.
-        if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+        // Deliveries of a batch are often awaited by one task; looking at all wakers would be quadratic where not.
+        let mut recent = state.wakers.iter().rev().take(WAKERS_COMPARED);
+        if !recent.any(|waker| waker.will_wake(context.waker())) {
             state.wakers.push(context.waker().clone());
         }
         Poll::Pending

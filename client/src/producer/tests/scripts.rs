@@ -375,3 +375,19 @@ fn an_idle_topic_is_asked_about_no_more_until_it_is_sent_to_again() {
     broker.step();
     assert_eq!(broker.request().stamp(), (100, 0, 1), "sequences go on");
 }
+
+#[test]
+fn a_failure_says_whether_the_record_may_be_stored() {
+    for (code, possibly_stored) in [
+        (ErrorCode::RequestTimedOut, true),
+        (ErrorCode::NotEnoughReplicasAfterAppend, true),
+        (ErrorCode::UnknownServerError, true),
+        (ErrorCode::NotEnoughReplicas, false),
+        (ErrorCode::InvalidRecord, false),
+    ] {
+        let mut broker = Conversation::known(ProducerConfig { retries: 0, ..config() });
+        let request = broker.send_one("1");
+        broker.answer(&request, code, -1);
+        assert_eq!(broker.only_error().possibly_stored(), possibly_stored, "{code}");
+    }
+}
