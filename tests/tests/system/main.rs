@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod embedded;
+mod exactly_once;
+mod faults;
 mod fetching;
 mod offsets;
 mod refusals;
