@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import signal
 import sys
 import time
 
@@ -24,6 +25,8 @@ def main():
         if name not in SUITES:
             words.error(f"no suite named {name}: there are {', '.join(SUITES)}")
 
+    # Told to end, it ends as on a failure: brokers stopped, folders removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report, target = Report(), broker.TARGETS[asked.target]
     try:
         prepare.jars()
