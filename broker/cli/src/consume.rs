@@ -19,8 +19,8 @@ use self::span::{Bound, Bounds, Span};
 use crate::arguments::Delimiter;
 use crate::bootstrap::{Bootstrap, block_on, describe_topic, explain};
 
-/// How long nothing may come before one asks whether the cluster is still there.
-const SILENCE: Duration = Duration::from_secs(5);
+/// How long nothing may come before one asks whether the cluster is still there, where `--timeout` leaves it more.
+const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 /// Records taken at once, and written out together.
 const RECORDS_AT_ONCE: usize = 2000;
 /// What is written to standard output at once.
@@ -201,11 +201,12 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn read(&mut self) -> anyhow::Result<()> {
         let is_bounded = !self.stops.is_empty();
+        let silence = SILENCE_LIMIT.min(self.options.bootstrap.timeout());
         while self.left != Some(0) && !(is_bounded && self.is_done()?) {
             let polled = if is_bounded {
-                tokio::time::timeout(SILENCE, self.consumer.poll_until_end()).await
+                tokio::time::timeout(silence, self.consumer.poll_until_end()).await
             } else {
-                Ok(self.consumer.poll(SILENCE).await.map(Some))
+                Ok(self.consumer.poll(silence).await.map(Some))
             };
             match polled {
                 Ok(Ok(Some(records))) if !records.is_empty() => {

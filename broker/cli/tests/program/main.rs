@@ -1,0 +1,11 @@
+//! The program as its users meet it: started as a process, given input and signals, judged by what it prints and how it
+//! ends.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod consuming;
+mod failures;
+mod harness;
+mod producing;
+mod serving;
+mod topics;

@@ -1,0 +1,112 @@
+//! `highwater topic`.
+
+use serde_json::Value;
+
+use crate::harness::Broker;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn a_topic_is_made_listed_described_and_deleted() {
+    let broker = Broker::in_memory();
+    assert_eq!(broker.run(&["topic", "list"]).text(), "");
+    let create =
+        ["topic", "create", "orders", "-p", "2", "-c", "segment.ms=1000", "-c", "segment.bytes=1048576"];
+    assert_eq!(broker.run(&create).text(), "created topic orders (2 partitions, 1 replica each)\n");
+    assert_eq!(
+        broker.run(&["topic", "create", "audit", "-r", "1"]).text(),
+        "created topic audit (1 partition, 1 replica each)\n"
+    );
+    assert_eq!(broker.run(&["topic", "list"]).text(), "audit\norders\n");
+
+    broker.produce(&["-t", "orders", "-p", "1"], "one\ntwo\n");
+    let listed = json(&broker.run(&["topic", "list", "--json"]).text());
+    let id = listed[1]["id"].as_str().unwrap();
+    assert_eq!(id.len(), 22);
+    let expected = format!(
+        "orders: 2 partitions, 1 replica each, id {id}\n  \
+           segment.bytes=1048576\n  \
+           segment.ms=1000\n  \
+           PARTITION  LEADER  EPOCH  REPLICAS  ISR  START  END\n          \
+                   0       0      0         0    0      0    0\n          \
+                   1       0      0         0    0      0    2\n"
+    );
+    assert_eq!(broker.run(&["topic", "describe", "orders"]).text(), expected);
+    let all = broker.run(&["topic", "describe"]).text();
+    assert!(all.starts_with("audit: 1 partition, ") && all.ends_with(&format!("\n\n{expected}")), "{all}");
+
+    assert_eq!(broker.run(&["topic", "delete", "orders"]).text(), "deleted topic orders\n");
+    assert_eq!(broker.run(&["topic", "list"]).text(), "audit\n");
+}
+
+#[test]
+fn descriptions_are_json_on_demand() {
+    let broker = Broker::in_memory();
+    broker.topic("t", &["-c", "message.timestamp.type=LogAppendTime"]);
+    broker.produce(&["-t", "t"], "one\n");
+    let listed = json(&broker.run(&["topic", "list", "--json"]).text());
+    let id = &listed[0]["id"];
+    assert_eq!(
+        listed,
+        serde_json::json!([{"name": "t", "id": id, "internal": false, "partitions": 1, "replicationFactor": 1}])
+    );
+    let described = json(&broker.run(&["topic", "describe", "--json"]).text());
+    assert_eq!(
+        described,
+        serde_json::json!([{
+            "name": "t", "id": id, "internal": false,
+            "settings": {"message.timestamp.type": "LogAppendTime"},
+            "partitions": [{
+                "partition": 0, "leader": 0, "leaderEpoch": 0, "replicas": [0], "isr": [0], "offline": [],
+                "startOffset": 0, "endOffset": 1,
+            }],
+        }])
+    );
+}
+
+#[test]
+fn what_is_there_already_or_not_there_may_be_fine() {
+    let broker = Broker::in_memory();
+    broker.topic("t", &[]);
+    assert_eq!(broker.run(&["topic", "create", "t"]).failure(), "highwater: topic t exists already\n");
+    assert_eq!(broker.run(&["topic", "create", "t", "--if-not-exists"]).text(), "topic t exists already\n");
+    let missing = "topic u does not exist (`highwater topic list` names those that do)";
+    assert_eq!(broker.run(&["topic", "delete", "u"]).failure(), format!("highwater: {missing}\n"));
+    assert_eq!(broker.run(&["topic", "describe", "u"]).failure(), format!("highwater: {missing}\n"));
+    assert_eq!(
+        broker.run(&["topic", "delete", "u", "t", "--if-exists"]).text(),
+        "deleted topic t\ntopic u does not exist\n"
+    );
+}
+
+#[test]
+fn what_can_be_deleted_is_deleted_and_the_rest_told() {
+    let broker = Broker::in_memory();
+    broker.topic("t", &[]);
+    let ran = broker.run(&["topic", "delete", "u", "t", "s"]);
+    assert_eq!(ran.code(), Some(1));
+    let missing = |name: &str| {
+        format!("highwater: topic {name} does not exist (`highwater topic list` names those that do)\n")
+    };
+    let expected = [missing("s"), missing("u"), "highwater: 2 topics could not be deleted\n".to_owned()];
+    assert_eq!(ran.err(), expected.concat());
+    assert_eq!(broker.run(&["topic", "list"]).text(), "");
+}
+
+#[test]
+fn a_topic_that_cannot_be_is_refused_in_the_brokers_words() {
+    let broker = Broker::in_memory();
+    for (args, words) in [
+        (&["t", "-c", "nonsense=1"][..], "Unknown topic config name: nonsense (INVALID_CONFIG)"),
+        (&["t", "-r", "3"], "only 1 broker(s) are registered"),
+        (&["a b"], "contains one or more characters other than ASCII alphanumerics"),
+    ] {
+        let said = broker.run(&[&["topic", "create"], args].concat()).failure();
+        assert!(said.starts_with("highwater: creating topic ") && said.contains(words), "{said}");
+    }
+    for args in [&["t", "-p", "0"][..], &["t", "-r", "0"], &["t", "-c", "nonsense"], &[]] {
+        broker.run(&[&["topic", "create"], args].concat()).usage_error();
+    }
+}
