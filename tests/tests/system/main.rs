@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod core;
+mod disk_faults;
 mod embedded;
 mod exactly_once;
 mod faults;
 mod fetching;
+mod frames;
+mod limits;
+mod memory;
 mod offsets;
 mod refusals;
 mod resends;
