@@ -15,6 +15,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Which cluster, and how much patience with it.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "The cluster")]
 pub(crate) struct Bootstrap {
     /// Brokers to begin with, any that speak the Kafka protocol.
     #[arg(

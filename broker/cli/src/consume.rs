@@ -223,18 +223,21 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Whether every partition was read up to where it is to stop; those that were are read no further.
+    /// Whether every partition was read up to where it is to stop; those that were are given up.
     fn is_done(&mut self) -> anyhow::Result<bool> {
-        let mut is_done = true;
-        for at in self.consumer.assignment() {
-            let position = self.consumer.status(&at)?.position;
-            if position
-                .is_some_and(|position| self.stops.get(&at.partition).is_some_and(|stop| position >= *stop))
-            {
-                self.consumer.pause(&at)?;
-            } else {
-                is_done = false;
+        let assigned = self.consumer.assignment();
+        let mut open = Vec::new();
+        for at in &assigned {
+            let position = self.consumer.status(at)?.position;
+            let stop = self.stops.get(&at.partition);
+            if position.zip(stop).is_none_or(|(position, stop)| position < *stop) {
+                open.push(at.clone());
             }
+        }
+        let is_done = open.is_empty();
+        if open.len() < assigned.len() {
+            // Those that stay go on where they are, whatever is said of a start.
+            self.consumer.assign(open.into_iter().map(|at| (at, StartAt::Beginning)));
         }
         Ok(is_done)
     }

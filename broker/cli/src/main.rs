@@ -21,7 +21,14 @@ struct Program {
     command: Command,
     /// How much to log on standard error: off, error, warn, info, debug or trace, also by module as in
     /// `info,highwater::runtime=debug`.
-    #[arg(long, global = true, value_name = "FILTER", default_value = "warn", env = "HIGHWATER_LOG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        default_value = "warn",
+        env = "HIGHWATER_LOG",
+        display_order = 1000
+    )]
     log: String,
 }
 
@@ -59,7 +66,7 @@ fn run(program: Program) -> anyhow::Result<()> {
 }
 
 /// Whether it was writing to a pipe that nobody reads any more.
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let is_one = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
     error.downcast_ref().is_some_and(is_one)
 }

@@ -16,7 +16,6 @@ use self::input::{Piece, Splitter};
 use self::tally::Tally;
 use crate::arguments::{self, Delimiter};
 use crate::bootstrap::{Bootstrap, block_on, explain};
-use crate::is_broken_pipe;
 use crate::json_record::{ParsedHeader, ParsedRecord, add_headers};
 
 /// The largest record that is read. Brokers take at most 1 MiB unless told otherwise; this only keeps an input without an
@@ -132,6 +131,7 @@ impl Produce {
         };
         let stopped = sending.send_all().await;
         let finished = sending.finish().await;
+        sending.tally.end_progress();
         report(&self, &sending.tally, stopped.and(finished))
     }
 
@@ -170,7 +170,6 @@ fn report(options: &Produce, tally: &Tally, ended: anyhow::Result<()>) -> anyhow
             };
             Err(anyhow!("{failure:#}; {summary}"))
         }
-        (Err(error), None) if is_broken_pipe(&error) => Err(error),
         (Err(error), None) => Err(anyhow!("{error:#}; {summary}")),
         (Ok(()), None) => {
             if !options.quiet {

@@ -1,7 +1,7 @@
 //! What became of the records: counted, printed if asked for, and told at the end.
 
 use std::collections::VecDeque;
-use std::io::{BufWriter, IsTerminal, Stdout, Write, stderr, stdout};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write, stderr, stdout};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -22,7 +22,9 @@ pub(super) struct Tally {
     is_acknowledged: bool,
     /// Where each stored record is printed.
     places: Option<BufWriter<Stdout>>,
+    /// When progress was last shown.
     progress: Option<Instant>,
+    is_progress_shown: bool,
 }
 
 impl Tally {
@@ -36,6 +38,7 @@ impl Tally {
             is_acknowledged,
             places: places.then(|| BufWriter::new(stdout())),
             progress: (progress && stderr().is_terminal()).then(Instant::now),
+            is_progress_shown: false,
         }
     }
 
@@ -57,13 +60,7 @@ impl Tally {
         match outcome {
             Ok(at) => {
                 self.stored += 1;
-                if let Some(out) = &mut self.places {
-                    write!(out, "{}-{}@", at.topic.as_str(), at.partition)?;
-                    match at.offset {
-                        Some(offset) => writeln!(out, "{}", offset.get())?,
-                        None => writeln!(out, "?")?,
-                    }
-                }
+                self.print(|out| print_place(out, &at))?;
             }
             Err(error) => {
                 self.doubtful += u64::from(error.possibly_stored());
@@ -93,15 +90,30 @@ impl Tally {
     }
 
     fn show(&mut self) -> anyhow::Result<()> {
-        if let Some(places) = &mut self.places {
-            places.flush()?;
-        }
+        self.print(BufWriter::flush)?;
         if let Some(since) = self.progress.filter(|since| since.elapsed() >= PROGRESS_EVERY) {
             self.progress = Some(since + since.elapsed());
-            // The line is written over by the next, and at last by the report.
-            eprint!("\r{} records ", self.stored);
+            self.is_progress_shown = true;
+            eprint!("\r{} records", self.stored);
         }
         Ok(())
+    }
+
+    /// Whoever reads the places may have seen enough; the records are sent all the same.
+    fn print(&mut self, print: impl FnOnce(&mut BufWriter<Stdout>) -> io::Result<()>) -> anyhow::Result<()> {
+        match self.places.as_mut().map(print) {
+            Some(Err(error)) if error.kind() == ErrorKind::BrokenPipe => self.places = None,
+            Some(outcome) => outcome?,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Clears the line of the progress, for the report.
+    pub(super) fn end_progress(&mut self) {
+        if std::mem::take(&mut self.is_progress_shown) {
+            eprint!("\r\x1b[K");
+        }
     }
 
     /// Records given up while they were on their way.
@@ -122,5 +134,13 @@ impl Tally {
             0 => stored,
             doubtful => format!("{stored}, {doubtful} more may be stored nevertheless"),
         }
+    }
+}
+
+fn print_place(out: &mut impl Write, at: &RecordMetadata) -> io::Result<()> {
+    write!(out, "{}-{}@", at.topic.as_str(), at.partition)?;
+    match at.offset {
+        Some(offset) => writeln!(out, "{}", offset.get()),
+        None => writeln!(out, "?"),
     }
 }

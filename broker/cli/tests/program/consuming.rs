@@ -1,6 +1,8 @@
 //! `highwater consume`.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::harness::{Broker, finish, next_line};
 
@@ -128,6 +130,32 @@ fn records_are_printed_as_they_come() {
         assert_eq!(reader.join().unwrap(), ("x".to_owned(), "x".to_owned()));
         finish(consuming, b"").text();
     }
+}
+
+#[test]
+fn reading_to_the_end_ends_while_more_is_produced() {
+    let broker = Broker::in_memory();
+    broker.topic("t", &["-p", "2"]);
+    broker.produce(&["-t", "t", "-p", "0"], "before\n");
+    let mut producing = broker.spawn(&["produce", "-q", "-t", "t", "-p", "1", "--linger", "1ms"]);
+    let mut stdin = producing.stdin.take().unwrap();
+    let is_enough = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_enough.load(Ordering::Relaxed) {
+                stdin.write_all(b"x\n").unwrap();
+            }
+        });
+        while broker.consume(&["-t", "t", "-p", "1", "-c", "1"]).is_empty() {}
+        for _ in 0..3 {
+            let all = broker.consume(&["-t", "t"]);
+            assert_eq!(all.lines().filter(|line| *line == "before").count(), 1);
+            assert!(all.lines().count() > 1);
+        }
+        is_enough.store(true, Ordering::Relaxed);
+    });
+    drop(stdin);
+    finish(producing, b"").text();
 }
 
 #[test]

@@ -180,3 +180,14 @@ fn records_leave_as_they_come_and_an_interrupt_ends_in_good_order() {
     assert_eq!((ran.code(), ran.err().as_str()), (Some(0), "highwater: 3 records were stored\n"));
     drop(stdin);
 }
+
+#[test]
+fn whoever_reads_the_places_may_stop_the_records_go_on() {
+    let broker = Broker::in_memory();
+    broker.topic("t", &[]);
+    let mut producing = broker.spawn(&["produce", "-v", "-t", "t"]);
+    drop(producing.stdout.take());
+    let input = "x\n".repeat(50_000);
+    let ran = finish(producing, input.as_bytes());
+    assert_eq!((ran.code(), ran.err().as_str()), (Some(0), "highwater: 50000 records were stored\n"));
+}
