@@ -37,10 +37,18 @@ impl World {
     /// # Errors
     /// As [`Node::open`].
     pub fn open(disk: Arc<dyn Disk>, seed: u64) -> Result<Self, OpenError> {
+        Self::configured(disk, seed, BrokerConfig::default())
+    }
+
+    /// Opens a node on a disk, with settings.
+    ///
+    /// # Errors
+    /// As [`Node::open`].
+    pub fn configured(disk: Arc<dyn Disk>, seed: u64, config: BrokerConfig) -> Result<Self, OpenError> {
         let options = NodeOptions {
             id: NodeId(0),
             nodes: vec![NodeId(0)],
-            config: Arc::new(BrokerConfig::default()),
+            config: Arc::new(config),
             disk: Arc::clone(&disk),
             folder: PathBuf::from("data"),
             entropy: Entropy::from_seed(seed),

@@ -12,7 +12,7 @@ use highwater_protocol::messages::create_topics::CreatableTopic;
 use highwater_protocol::messages::{
     CreateTopicsRequest, DeleteTopicsRequest, FetchResponse, InitProducerIdRequest, MetadataRequest,
 };
-use highwater_tests::batches::{ScriptedProducer, records_in};
+use highwater_tests::batches::{ScriptedProducer, batch_of_size, records_in};
 use highwater_tests::random::Random;
 use highwater_tests::requests::{FETCH, PRODUCE, fetch, list_offsets, produce, produced};
 use highwater_tests::world::{Answered, World};
@@ -247,4 +247,29 @@ fn a_parked_fetch_is_answered_at_its_deadline_and_not_before() {
     assert!(world.send(1, &waiting, FETCH).is_empty());
     world.disconnect(1);
     assert!(world.pass(10_000_000).is_empty());
+}
+
+#[test]
+fn a_large_request_is_worked_on_in_turns_and_answered_once() {
+    const PARTITIONS: i32 = 6;
+    let mut world = World::in_memory(1);
+    let creatable = CreatableTopic {
+        name: "a".into(),
+        num_partitions: PARTITIONS,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    world.ask(&CreateTopicsRequest { topics: vec![creatable], ..Default::default() }, 7);
+    let mut request = produce("a", 0, -1, batch_of_size(1 << 20));
+    for partition in 1..PARTITIONS {
+        let more = produce("a", partition, -1, batch_of_size(1 << 20)).topic_data.remove(0).partition_data;
+        request.topic_data[0].partition_data.extend(more);
+    }
+    let response = world.ask(&request, PRODUCE);
+    let parts = &response.responses[0].partition_responses;
+    assert!(parts.iter().map(|part| part.index).eq(0..PARTITIONS));
+    assert!(parts.iter().all(|part| part.error_code.code() == 0 && part.base_offset == 0));
+    // A turn writes a mebibyte at most, so that others get between.
+    let turns = world.trace().lines().filter(|line| line.contains("Continue(")).count();
+    assert!(turns + 1 >= usize::try_from(PARTITIONS).unwrap(), "{turns} turns more");
 }

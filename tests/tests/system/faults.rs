@@ -5,7 +5,11 @@ use std::time::Duration;
 use highwater::Cluster;
 use highwater::client::{Acks, Client, Producer, Record};
 use highwater::faults::{Api, Fault, Step};
-use highwater_tests::connection::in_time;
+use highwater_protocol::messages::ProduceResponse;
+use highwater_tests::batches::batch;
+use highwater_tests::connection::{in_time, until};
+use highwater_tests::requests::{PRODUCE, produce, produced};
+use highwater_tests::server::Server;
 
 const REQUEST: Step = Step::Request(Api::Produce);
 const REPLY: Step = Step::Reply(Api::Produce);
@@ -103,10 +107,7 @@ async fn a_held_answer_arrives_when_it_is_let_go() {
     let producer = client.producer().build().await.unwrap();
     cluster.faults().on(REPLY, Fault::Hold, 1);
     let delivery = producer.enqueue(Record::of("t", "a")).await.unwrap();
-    highwater_tests::connection::until("the record", async || {
-        (values(&client).await.len() == 2).then_some(())
-    })
-    .await;
+    until("the record", async || (values(&client).await.len() == 2).then_some(())).await;
     assert!(cluster.faults().is_spent());
     cluster.release_held();
     assert_eq!(in_time("the answer", delivery).await.unwrap().offset.unwrap().get(), 1);
@@ -177,5 +178,36 @@ async fn a_consumer_reads_everything_once_although_answers_are_lost() {
             }
             assert!(cluster.faults().is_spent());
         }
+    }
+}
+
+#[tokio::test]
+async fn a_cut_answer_closes_the_socket_and_the_resend_on_another_finds_the_copy() {
+    let server = Server::in_memory().await;
+    let mut first = server.connect_with_topic("t").await;
+    let producer = first.new_producer().await;
+    server.cluster.faults().on(REPLY, Fault::Cut, 1);
+    first.send(&produce("t", 0, -1, producer.batch(0, "a")), PRODUCE).await;
+    first.closed().await;
+    let mut second = server.connect().await;
+    assert_eq!(second.outcome("t", producer.batch(0, "a")).await, (0, 0));
+    assert_eq!(second.values("t").await, ["a"]);
+}
+
+#[tokio::test]
+async fn answers_behind_one_that_is_held_wait_for_it() {
+    let server = Server::in_memory().await;
+    let mut connection = server.connect_with_topic("t").await;
+    server.cluster.faults().on(REPLY, Fault::Hold, 1);
+    let mut sent = Vec::new();
+    for value in ["a", "b", "c"] {
+        sent.push(connection.send(&produce("t", 0, -1, batch(&[value])), PRODUCE).await);
+    }
+    let mut other = server.connect().await;
+    until("all three", async || (other.values("t").await.len() == 3).then_some(())).await;
+    server.cluster.release_held();
+    for (offset, correlation_id) in (0..).zip(sent) {
+        let (answered, response) = connection.answer::<ProduceResponse>(PRODUCE).await;
+        assert_eq!((answered, produced(response).base_offset), (correlation_id, offset));
     }
 }

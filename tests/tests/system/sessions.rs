@@ -1,11 +1,19 @@
 //! Fetch sessions (KIP-227), request by request (semantics, section 5.2).
 
+use std::sync::Arc;
+
+use highwater::BrokerConfig;
 use highwater_protocol::messages::fetch::ForgottenTopic;
 use highwater_protocol::messages::{FetchRequest, FetchResponse};
+use highwater_storage::disk::MemoryDisk;
 use highwater_tests::batches::{batch, values_in};
 use highwater_tests::connection::Connection;
 use highwater_tests::requests::{FETCH, PRODUCE, fetch_many, produce, produced};
 use highwater_tests::server::Server;
+use highwater_tests::world::World;
+
+/// How long a session keeps its place against newcomers (`MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
+const TWO_MINUTES_MICROS: u64 = 120_000_000;
 
 fn begin(partitions: &[(&str, i32, i64)]) -> FetchRequest {
     FetchRequest { session_epoch: 0, ..fetch_many(partitions) }
@@ -194,4 +202,53 @@ async fn a_session_of_another_connection_goes_on() {
     append(&mut other, 0, "a").await;
     let response = other.ask(&go_on(id, 1, &[]), FETCH).await;
     assert_eq!(told(&response), [(0, vec!["a".to_owned()])]);
+}
+
+/// The session that a full fetch of one partition was given; 0 for none. There need be no such topic.
+fn begin_in(world: &mut World, partitions: i32) -> i32 {
+    let partitions: Vec<_> = (0..partitions).map(|partition| ("t", partition, 0)).collect();
+    world.ask(&begin(&partitions), FETCH).session_id
+}
+
+/// Whether a session goes on.
+fn goes_on(world: &mut World, id: i32, epoch: i32) -> bool {
+    let code = world.ask(&go_on(id, epoch, &[]), FETCH).error_code.code();
+    assert!(code == 0 || code == 70, "{code}");
+    code == 0
+}
+
+fn world_with_two_slots() -> World {
+    let mut config = BrokerConfig::default();
+    config.set("max.incremental.fetch.session.cache.slots", "2").unwrap();
+    World::configured(Arc::new(MemoryDisk::new()), 1, config).unwrap()
+}
+
+#[test]
+fn the_session_that_was_idle_for_two_minutes_makes_room() {
+    let mut world = world_with_two_slots();
+    let (first, second) = (begin_in(&mut world, 1), begin_in(&mut world, 1));
+    world.pass(TWO_MINUTES_MICROS);
+    assert!(goes_on(&mut world, second, 1));
+    assert_eq!(begin_in(&mut world, 1), 0, "exactly two minutes are not enough");
+    world.pass(1);
+    let third = begin_in(&mut world, 1);
+    assert_ne!(third, 0);
+    assert!(!goes_on(&mut world, first, 1), "it was idle for longest");
+    assert!(goes_on(&mut world, second, 2));
+    assert!(goes_on(&mut world, third, 1));
+}
+
+#[test]
+fn among_sessions_in_use_the_smallest_that_has_had_its_time_makes_room_for_a_larger_one() {
+    let mut world = world_with_two_slots();
+    let (small, large) = (begin_in(&mut world, 1), begin_in(&mut world, 3));
+    world.pass(TWO_MINUTES_MICROS + 1);
+    assert!(goes_on(&mut world, small, 1) && goes_on(&mut world, large, 1));
+    let newcomer = begin_in(&mut world, 2);
+    assert_ne!(newcomer, 0);
+    assert!(!goes_on(&mut world, small, 2));
+    assert!(goes_on(&mut world, large, 2));
+    // The next one is smaller than the one that has had its time, and the other has not.
+    assert_eq!(begin_in(&mut world, 1), 0);
+    assert!(goes_on(&mut world, newcomer, 1) && goes_on(&mut world, large, 3));
 }
