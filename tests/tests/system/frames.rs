@@ -2,7 +2,11 @@
 
 use bytes::Bytes;
 use highwater_protocol::frame::{SIZE_BYTES, decode_response, encode_request};
-use highwater_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, ProduceRequest};
+use highwater_protocol::messages::describe_configs::DescribeConfigsResource;
+use highwater_protocol::messages::metadata::MetadataRequestTopic;
+use highwater_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, DescribeConfigsRequest, MetadataRequest, ProduceRequest,
+};
 use highwater_protocol::{ApiKey, ErrorCode, Message, Request};
 use highwater_storage::batch::DECOMPRESSED_LIMIT_BYTES;
 use highwater_tests::connection::Connection;
@@ -304,4 +308,49 @@ async fn a_connection_that_ends_in_the_middle_of_a_request_is_forgotten() {
         connection.closed().await;
     }
     Connection::open(server.address).await.is_served().await;
+}
+
+#[tokio::test]
+#[ignore = "answers that are ready are dropped when a later frame of the same read is bad"]
+async fn requests_before_a_bad_frame_are_answered() {
+    let server = Server::in_memory().await;
+    let mut connection = server.connect().await;
+    let good = encode_request(&ApiVersionsRequest::default(), 0, 1, None).unwrap().into_bytes();
+    let all = encode_request(&MetadataRequest::default(), 1, 2, None).unwrap().into_bytes();
+    connection.send_bytes(&[&good[..], &all, &(-1_i32).to_be_bytes()].concat()).await;
+    for _ in 0..2 {
+        assert!(connection.frame().await.is_some(), "an answer was lost");
+    }
+    connection.closed().await;
+}
+
+/// A frame may not be answered with more than so many times its own size beyond what the answer is about.
+const ANSWER_LIMIT_BYTES: usize = 8 << 20;
+
+#[tokio::test]
+async fn a_topic_that_is_named_many_times_is_described_once() {
+    let server = Server::in_memory().await;
+    let mut connection = server.connect().await;
+    connection.create_topic("t", 500, &[]).await;
+    let topic = MetadataRequestTopic { name: Some("t".into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![topic; 2000]), ..Default::default() };
+    connection.send(&request, 9).await;
+    let answer = connection.frame().await.unwrap();
+    assert!(answer.len() < ANSWER_LIMIT_BYTES, "{} bytes for a small question", answer.len());
+}
+
+#[tokio::test]
+async fn settings_that_are_asked_for_many_times_are_told_once() {
+    let server = Server::in_memory().await;
+    let mut connection = server.connect_with_topic("t").await;
+    let resource =
+        DescribeConfigsResource { resource_type: 2, resource_name: "t".into(), ..Default::default() };
+    let request = DescribeConfigsRequest {
+        resources: vec![resource; 3000],
+        include_synonyms: true,
+        include_documentation: true,
+    };
+    connection.send(&request, 4).await;
+    let answer = connection.frame().await.unwrap();
+    assert!(answer.len() < ANSWER_LIMIT_BYTES, "{} bytes for a small question", answer.len());
 }

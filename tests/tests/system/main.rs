@@ -15,3 +15,4 @@ mod offsets;
 mod refusals;
 mod resends;
 mod sessions;
+mod topics;

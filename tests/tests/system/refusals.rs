@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use highwater_protocol::ErrorCode;
+use highwater_protocol::frame::encode_request;
 use highwater_protocol::messages::{FetchResponse, ProduceResponse};
 use highwater_storage::batch::{BatchHeader, Codec};
 use highwater_tests::batches::{self, batch, batch_of_size, compressed};
@@ -186,5 +187,28 @@ async fn several_waiting_fetches_of_one_connection_are_answered_in_order() {
         let (answered, response) = connection.answer::<FetchResponse>(FETCH).await;
         assert_eq!(answered, expected);
         assert_eq!(batches::values_in(&fetched(response).records.unwrap()), [topic]);
+    }
+}
+
+#[tokio::test]
+#[ignore = "answers that are ready are dropped when a later request without acks fails"]
+async fn a_failure_without_acks_comes_after_the_answers_before_it() {
+    let server = Server::in_memory().await;
+    server.connect_with_topic("t").await;
+    for round in 0..20 {
+        let mut connection = server.connect().await;
+        let mut bytes = Vec::new();
+        for number in 0..3 {
+            let request = produce("t", 0, 1, batch(&["a"]));
+            bytes.extend(encode_request(&request, PRODUCE, number, None).unwrap().into_bytes());
+        }
+        let bad = produce("nowhere", 0, 0, batch(&["x"]));
+        bytes.extend(encode_request(&bad, PRODUCE, 3, None).unwrap().into_bytes());
+        connection.send_bytes(&bytes).await;
+        for number in 0..3 {
+            let (answered, response) = connection.answer::<ProduceResponse>(PRODUCE).await;
+            assert_eq!((answered, produced(response).base_offset), (number, i64::from(round * 3 + number)));
+        }
+        connection.closed().await;
     }
 }
