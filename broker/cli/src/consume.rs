@@ -216,7 +216,7 @@ impl Reading<'_> {
                 }
                 // Everything there is was read.
                 Ok(Ok(None)) => return Ok(()),
-                Ok(Err(error)) => self.recover(error)?,
+                Ok(Err(error)) => self.recover(error).await?,
                 Ok(Ok(Some(_))) | Err(_) => self.check_cluster().await?,
             }
         }
@@ -275,15 +275,17 @@ impl Reading<'_> {
     }
 
     /// Goes on where records were deleted before they could be read, which is worth a word; all else ends it.
-    fn recover(&mut self, error: Error) -> anyhow::Result<()> {
+    async fn recover(&mut self, error: Error) -> anyhow::Result<()> {
         let Error::OffsetOutOfRange { partition, offset, .. } = error else {
             return Err(explain(error, &self.options.topic));
         };
         let at = TopicPartition::new(self.options.topic.as_str(), partition);
-        eprintln!(
-            "highwater: offset {offset} of {at} is not there any more; going on with the first record there is"
-        );
-        Ok(self.consumer.seek(&at, StartAt::Beginning)?)
+        let firsts = self.client.beginning_offsets([at.clone()]).await?;
+        let Some(first) = firsts.get(&at).filter(|first| first.get() > offset) else {
+            return Err(error.into());
+        };
+        eprintln!("highwater: the records of {at} from offset {offset} to {} are deleted", first.get() - 1);
+        Ok(self.consumer.seek(&at, StartAt::Offset(*first))?)
     }
 
     /// Nothing came for a while: because there is nothing, or because nobody is there?

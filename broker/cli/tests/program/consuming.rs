@@ -185,3 +185,20 @@ fn what_was_deleted_meanwhile_ends_it() {
     let missing = "highwater: topic t does not exist (`highwater topic list` names those that do)\n";
     assert_eq!(finish(consuming, b"").failure(), missing);
 }
+
+#[test]
+fn a_topic_made_anew_is_not_taken_for_the_old() {
+    let broker = ten_records();
+    let mut consuming = broker.spawn(&["consume", "-t", "t"]);
+    let mut stdout = consuming.stdout.take().unwrap();
+    for number in 0..10 {
+        assert_eq!(next_line(&mut stdout), number.to_string());
+    }
+    broker.run(&["topic", "delete", "t"]).text();
+    broker.topic("t", &[]);
+    broker.produce(&["-t", "t"], "anew\n");
+    // Where the logs part depends on how much of the new one was there by then.
+    let said = finish(consuming, b"").failure();
+    let told = "highwater: the log of t-0 was truncated: it diverges from offset ";
+    assert!(said.starts_with(told) && said.ends_with(", the position is 10\n"), "{said}");
+}
