@@ -71,7 +71,7 @@ impl LeaderEpochs {
         epoch: LeaderEpoch,
         log_end_offset: Offset,
     ) -> Option<(LeaderEpoch, Offset)> {
-        if epoch.is_none() {
+        if epoch == LeaderEpoch::NONE {
             return None;
         }
         if self.entries.last().is_some_and(|last| last.epoch == epoch) {
@@ -163,6 +163,7 @@ mod tests {
     fn a_term_ends_where_the_next_begins() {
         let epochs = epochs(&[(2, 10), (4, 20), (7, 30)]);
         assert_eq!(end_of(&epochs, -1), None);
+        assert_eq!(end_of(&epochs, -2), Some((-2, 10)), "only -1 stands for none");
         assert_eq!(end_of(&epochs, 1), Some((1, 10)), "before all: the start of the next higher");
         assert_eq!(end_of(&epochs, 2), Some((2, 20)));
         assert_eq!(end_of(&epochs, 5), Some((4, 30)), "a term without records falls to the one before");

@@ -232,8 +232,6 @@ pub struct DescribedPartition {
 /// A page of topics.
 #[derive(Debug)]
 pub struct DescribeTopicsReply {
-    /// Refuses the request as a whole.
-    pub refusal: Option<Refusal>,
     /// The page.
     pub topics: Vec<DescribedTopic>,
     /// Where the next one begins.

@@ -127,7 +127,7 @@ impl Node {
 
     fn readable(&self, fetch: &ParkedFetch, part: &FetchPartition) -> Option<(&super::Replica, Offset)> {
         let id = self.resolve(&part.topic).ok()?;
-        let diverging = self.check_fetch(fetch.replica, id, part).ok()?;
+        let diverging = self.check_fetch((fetch.replica, fetch.max_bytes), id, part).ok()?;
         let replica = self.replica(id, part.partition).ok()?;
         diverging.is_none().then_some((replica, replica.leader.bound(fetch.isolation)))
     }
@@ -164,7 +164,7 @@ impl Node {
         id: TopicId,
         part: &FetchPartition,
     ) -> Result<Fetched, Refusal> {
-        let diverging = self.check_fetch(fetch.replica, id, part)?;
+        let diverging = self.check_fetch((fetch.replica, fetch.max_bytes), id, part)?;
         let replica = self.replica(id, part.partition)?;
         let positions = replica.leader.positions();
         let bound = replica.leader.bound(fetch.isolation);
@@ -177,17 +177,20 @@ impl Node {
     /// Whether this reader may read here, in Kafka's order of checks; and where its log went another way, if it did.
     fn check_fetch(
         &self,
-        reader: i32,
+        (reader, max_bytes): (i32, i32),
         id: TopicId,
         part: &FetchPartition,
     ) -> Result<Option<(LeaderEpoch, Offset)>, Refusal> {
         let replica = self.replica(id, part.partition)?;
+        if max_bytes.min(part.max_bytes) < 0 {
+            return Err(Refusal::Unexpected { message: "a negative limit of bytes".into() });
+        }
         replica.leader.check_epoch(part.current_leader_epoch)?;
         if reader >= 0 {
             return Err(self.not_a_follower(part.current_leader_epoch, replica.leader.epoch()));
         }
         let positions = replica.leader.positions();
-        if part.last_fetched_epoch != LeaderEpoch::NONE {
+        if part.last_fetched_epoch.is_some() {
             let end = replica.log.end_offset_for(part.last_fetched_epoch);
             let (epoch, end) = end.ok_or(Refusal::OffsetOutOfRange)?;
             if part.fetch_offset < positions.log_start {
@@ -205,7 +208,7 @@ impl Node {
 
     /// No other node holds a replica of what this one leads.
     fn not_a_follower(&self, claimed: LeaderEpoch, epoch: LeaderEpoch) -> Refusal {
-        if claimed == LeaderEpoch::NONE {
+        if claimed.is_none() {
             Refusal::NotLeader { leader: Some(self.id), epoch }
         } else {
             Refusal::UnknownLeaderEpoch

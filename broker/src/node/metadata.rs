@@ -63,17 +63,12 @@ impl Node {
         }
     }
 
-    /// Topics in order of name, at most so many partitions, from the cursor on (`DescribeTopicPartitionsRequestHandler`).
+    /// Topics in order of name, at most so many partitions, from the cursor on
+    /// (`DescribeTopicPartitionsRequestHandler`).
     pub(super) fn describe_topics(&self, request: &DescribeTopicsRequest) -> DescribeTopicsReply {
-        if let Some((_, partition)) = &request.cursor
-            && partition.0 < 0
-        {
-            let words = "DescribeTopicPartitionsRequest cursor partition must be valid: ";
-            return DescribeTopicsReply {
-                refusal: Some(Refusal::invalid_request(format!("{words}{partition}"))),
-                topics: Vec::new(),
-                next: None,
-            };
+        if let Err(refusal) = check_cursor(request) {
+            let refused = |name: &TopicName| unknown(&TopicRef::Name(name.clone()), refusal.clone());
+            return DescribeTopicsReply { topics: request.topics.iter().map(refused).collect(), next: None };
         }
         let mut names: Vec<TopicName> = if request.topics.is_empty() {
             self.metadata.by_name().map(|(_, topic)| topic.name.clone()).collect()
@@ -85,23 +80,23 @@ impl Node {
         if let Some((first, _)) = &request.cursor {
             names.retain(|name| name >= first);
         }
-        let mut room =
-            usize::try_from(request.limit).unwrap_or(0).min(self.config.describe_partitions_limit());
-        let mut page = DescribeTopicsReply { refusal: None, topics: Vec::new(), next: None };
+        let limit = usize::try_from(request.limit).unwrap_or(0).min(self.config.describe_partitions_limit());
+        let mut room = limit.max(1);
+        let mut page = DescribeTopicsReply { topics: Vec::new(), next: None };
         for name in names {
+            if room == 0 {
+                page.next = Some((name, PartitionIndex(0)));
+                break;
+            }
             let from = match &request.cursor {
                 Some((first, partition)) if *first == name => partition.slot().unwrap_or(0),
                 _ => 0,
             };
-            let topic = self.describe_from(&name, from);
-            if room == 0 {
-                page.next = Some((name, PartitionIndex(index(from))));
-                break;
-            }
-            let (left, taken) = (topic.partitions.len(), topic.partitions.len().min(room));
+            let mut topic = self.describe_from(&name, from);
+            let left = topic.partitions.len();
+            topic.partitions.truncate(room);
+            let taken = topic.partitions.len();
             room -= taken;
-            let mut topic = topic;
-            topic.partitions.truncate(taken);
             page.topics.push(topic);
             if taken < left {
                 page.next = Some((name, PartitionIndex(index(from + taken))));
@@ -122,6 +117,20 @@ impl Node {
         described.partitions.drain(..first.min(described.partitions.len()));
         described
     }
+}
+
+/// A cursor points into the topics that were asked for, if any were.
+fn check_cursor(request: &DescribeTopicsRequest) -> Result<(), Refusal> {
+    let Some((name, partition)) = &request.cursor else { return Ok(()) };
+    if !request.topics.is_empty() && !request.topics.contains(name) {
+        let words = "DescribeTopicPartitionsRequest topic list should contain the cursor topic: ";
+        return Err(Refusal::invalid_request(format!("{words}{name}")));
+    }
+    if partition.0 < 0 {
+        let words = "DescribeTopicPartitionsRequest cursor partition must be valid: ";
+        return Err(Refusal::invalid_request(format!("{words}{partition}")));
+    }
+    Ok(())
 }
 
 fn describe(id: TopicId, topic: &TopicMetadata) -> DescribedTopic {

@@ -162,6 +162,7 @@ impl Node {
             let outcome = match key.kind {
                 0 | 1 => Ok(self.id),
                 2 if key.share_allowed => Err(Refusal::unsupported("share groups are not served here")),
+                2 => Err(Refusal::invalid_request("")),
                 kind => Err(Refusal::invalid_request(format!("Unknown coordinator type {kind}"))),
             };
             (key.key, outcome)

@@ -20,15 +20,17 @@ impl Node {
         for query in &request.partitions {
             *times.entry((&query.topic, query.partition)).or_default() += 1;
         }
-        let one = |query: &OffsetQuery| {
-            let outcome = if times[&(&query.topic, query.partition)] > 1 {
-                Err(Refusal::invalid_request("a partition is named twice"))
-            } else {
-                self.find_offset(request, query)
+        let mut found = Vec::with_capacity(times.len());
+        for query in &request.partitions {
+            // A partition that is named twice is answered once, and refused.
+            let outcome = match times.remove(&(&query.topic, query.partition)) {
+                None => continue,
+                Some(1) => self.find_offset(request, query),
+                Some(_) => Err(Refusal::invalid_request("a partition is named twice")),
             };
-            FoundOffset { topic: query.topic.clone(), partition: query.partition, outcome }
-        };
-        request.partitions.iter().map(one).collect()
+            found.push(FoundOffset { topic: query.topic.clone(), partition: query.partition, outcome });
+        }
+        found
     }
 
     fn find_offset(

@@ -33,7 +33,7 @@ impl Node {
         request: ProduceRequest,
         effects: &mut Effects,
     ) {
-        if !request.has_transactional_id && request.partitions.iter().any(is_transactional) {
+        if !request.has_transactional_id && request.partitions.iter().any(|part| part.is_transactional) {
             let refused = |part: ProducePartition| ProducedPartition {
                 topic: part.topic,
                 partition: part.partition,
@@ -93,7 +93,7 @@ impl Node {
         let replica = self.replica_mut(id, part.partition)?;
         *log_start = Some(replica.log.start_offset());
         let batch = part.batch.as_ref().map_err(|refusal| refuse_batch(refusal, part))?;
-        if batch.header().attributes.is_transactional() {
+        if part.is_transactional {
             return Err(Refusal::unsupported("transactions are not served here"));
         }
         let known = replica.log.producers().get(batch.header().producer_id);
@@ -113,10 +113,6 @@ impl Node {
         self.metadata.partition(id, partition).ok_or(Refusal::UnknownTopicOrPartition)?;
         Ok(id)
     }
-}
-
-fn is_transactional(part: &ProducePartition) -> bool {
-    part.batch.as_ref().is_ok_and(|batch| batch.header().attributes.is_transactional())
 }
 
 /// With acks=0 nothing is answered, and a failure can only be told by closing the connection.

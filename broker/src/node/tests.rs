@@ -58,6 +58,7 @@ impl World {
         let partitions = batches.into_iter().map(|(partition, bytes)| ProducePartition {
             topic: TopicRef::Name("t".into()),
             partition: PartitionIndex(partition),
+            is_transactional: false,
             batch: CheckedBatch::check(&bytes, &BatchRules::default(), self.now.wall),
         });
         let partitions = partitions.collect();

@@ -6,7 +6,7 @@ use highwater_protocol::messages::api_versions::ApiVersion;
 use highwater_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use highwater_protocol::{ApiKey, ErrorCode, RequestHeader, Segments, VersionRange};
 
-use super::{BadFrame, whole};
+use super::{BadFrame, read};
 
 type Table = [(ApiKey, VersionRange)];
 
@@ -21,7 +21,7 @@ pub(super) fn answer(
     let own = || table.iter().filter(|api| api.0 == ApiKey::ApiVersions);
     let (version, response) = if versions.contains(start.api_version) {
         let (header, body) = RequestHeader::read(frame)?;
-        let request = whole::<ApiVersionsRequest>(body, header.api_version)?;
+        let request = read::<ApiVersionsRequest>(body, header.api_version)?;
         let response = if start.api_version >= 3 && !names_itself(&request) {
             listing(ErrorCode::InvalidRequest, [].iter())
         } else {

@@ -7,9 +7,10 @@ use highwater_protocol::messages::describe_configs::{
 use highwater_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
 use super::Options;
-use super::refusals::{code_of, words_of};
+use super::refusals::code_of;
 use crate::config::{Effective, Kind, Source};
 use crate::node::{ConfigResource, DescribedConfig, Request};
+use crate::refusal::Refusal;
 
 const TOPIC: i8 = 2;
 
@@ -33,7 +34,7 @@ pub(super) fn request(request: DescribeConfigsRequest, options: &mut Options) ->
 pub(super) fn response(done: Vec<DescribedConfig>, options: Options) -> DescribeConfigsResponse {
     let one = |described: DescribedConfig| DescribeConfigsResult {
         error_code: code_of(&described.outcome),
-        error_message: words_of(&described.outcome),
+        error_message: Some(words(&described.outcome)),
         resource_type: described.kind,
         resource_name: Text::from(described.name),
         configs: described
@@ -44,6 +45,14 @@ pub(super) fn response(done: Vec<DescribedConfig>, options: Options) -> Describe
             .collect(),
     };
     DescribeConfigsResponse { results: done.into_iter().map(one).collect(), ..Default::default() }
+}
+
+/// Kafka leaves the words empty, not out, where there is nothing to say beside the code.
+fn words(outcome: &Result<Vec<Effective>, Refusal>) -> Text {
+    match outcome {
+        Err(refusal) if !matches!(refusal, Refusal::UnknownTopicOrPartition) => refusal.words(),
+        _ => Text::default(),
+    }
 }
 
 fn setting(effective: Effective, resource: i8, options: Options) -> DescribeConfigsResourceResult {

@@ -1,6 +1,9 @@
 //! Fetch on the wire. Here the ranges of the logs become bytes: outside of the node's lock, in the order of the
 //! request, until the answer is full (semantics, 5.1).
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use bytes::Bytes;
 use highwater_protocol::messages::fetch::{
     EpochEndOffset, FetchPartition as WirePartition, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
@@ -28,7 +31,10 @@ const FIRST_WITH_LEADERS: i16 = 16;
 /// Up to here a failed disk was told as a lost leadership (KIP-112).
 const LAST_WITHOUT_STORAGE_ERRORS: i16 = 5;
 
-pub(super) fn request(request: FetchRequest, version: i16) -> Request {
+pub(super) fn request(request: FetchRequest, version: i16) -> Result<Request, FetchResponse> {
+    let Some(isolation) = isolation(request.isolation_level) else {
+        return Err(refused_whole(&request, version));
+    };
     let by_topic_id = version >= FIRST_WITH_TOPIC_IDS;
     let replica = if version >= FIRST_WITH_REPLICA_STATE {
         request.replica_state.replica_id
@@ -43,30 +49,76 @@ pub(super) fn request(request: FetchRequest, version: i16) -> Request {
         let topic_ref = join(&topic.topic, topic.topic_id, by_topic_id);
         topic.partitions.iter().map(move |index| (topic_ref.clone(), PartitionIndex(*index)))
     });
-    Request::Fetch(Fetch {
+    Ok(Request::Fetch(Fetch {
         replica,
         max_wait_ms: request.max_wait_ms,
         min_bytes: request.min_bytes,
         max_bytes: request.max_bytes,
-        isolation: isolation(request.isolation_level),
+        isolation,
         session_id: request.session_id,
         session_epoch: request.session_epoch,
         by_topic_id,
-        partitions: partitions.collect(),
+        partitions: last_of_each(partitions.collect()),
         forgotten: forgotten.collect(),
-    })
+    }))
 }
 
-/// Any level but 1 reads what is replicated, as in Kafka (`IsolationLevel.forId` is asked only for known ones).
-pub(super) fn isolation(level: i8) -> Isolation {
-    if level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted }
+/// There are two levels.
+pub(super) fn isolation(level: i8) -> Option<Isolation> {
+    match level {
+        0 => Some(Isolation::ReadUncommitted),
+        1 => Some(Isolation::ReadCommitted),
+        _ => None,
+    }
+}
+
+/// A partition that is named twice is read once, as it was named last.
+fn last_of_each(partitions: Vec<FetchPartition>) -> Vec<FetchPartition> {
+    let mut places = BTreeMap::new();
+    let mut kept: Vec<FetchPartition> = Vec::with_capacity(partitions.len());
+    for part in partitions {
+        match places.entry((part.topic.clone(), part.partition)) {
+            Entry::Occupied(place) => kept[*place.get()] = part,
+            Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push(part);
+            }
+        }
+    }
+    kept
+}
+
+/// The answer to a request of an isolation level that does not exist. From the version on in which topics are given by
+/// id, the code stands above all.
+fn refused_whole(request: &FetchRequest, version: i16) -> FetchResponse {
+    let refusal = Refusal::Unexpected { message: format!("isolation level {}", request.isolation_level) };
+    let mut response =
+        FetchResponse { error_code: refusal.code(), session_id: request.session_id, ..Default::default() };
+    if version < FIRST_WITH_TOPIC_IDS {
+        response.responses.extend(request.topics.iter().map(|topic| {
+            FetchableTopicResponse {
+                topic: topic.topic.clone(),
+                topic_id: topic.topic_id,
+                partitions: topic
+                    .partitions
+                    .iter()
+                    .map(|part| PartitionData {
+                        aborted_transactions: Some(Vec::new()),
+                        ..refused(PartitionIndex(part.partition), &refusal, version)
+                    })
+                    .collect(),
+            }
+        }));
+    }
+    response
 }
 
 fn partition(topic: TopicRef, part: &WirePartition) -> FetchPartition {
     FetchPartition {
         topic,
         partition: PartitionIndex(part.partition),
-        current_leader_epoch: LeaderEpoch::new(part.current_leader_epoch),
+        // Here, other than in ListOffsets, any negative epoch stands for none (`FetchRequest.optionalEpoch`).
+        current_leader_epoch: LeaderEpoch::new(part.current_leader_epoch.max(-1)),
         fetch_offset: Offset::new(part.fetch_offset),
         last_fetched_epoch: LeaderEpoch::new(part.last_fetched_epoch),
         max_bytes: part.partition_max_bytes,
@@ -163,9 +215,19 @@ fn refused(partition: PartitionIndex, refusal: &Refusal, version: i16) -> Partit
         error_code,
         high_watermark: -1,
         current_leader: leader,
+        aborted_transactions: before_the_log(refusal).then(Vec::new),
         records: Some(Bytes::new()),
         ..Default::default()
     }
+}
+
+/// Whether the refusal comes before anything is read, where Kafka's answers have an empty list of aborted transactions
+/// and not none.
+fn before_the_log(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::UnknownTopicOrPartition | Refusal::UnknownTopicId | Refusal::InconsistentTopicId
+    )
 }
 
 fn name_leader(response: &mut FetchResponse, node_id: i32, addresses: &Addresses) {

@@ -5,7 +5,7 @@ use highwater_protocol::messages::describe_topic_partitions::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
 use highwater_protocol::messages::metadata::{
-    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    MetadataRequestTopic, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use highwater_protocol::messages::{
     DescribeClusterRequest, DescribeClusterResponse, DescribeTopicPartitionsRequest,
@@ -13,9 +13,8 @@ use highwater_protocol::messages::{
 };
 use highwater_protocol::{ErrorCode, Text};
 
-use super::refusals::words_of;
 use super::topic_ref::{join, text, uuid};
-use super::{Addresses, BadFrame, Options};
+use super::{Addresses, Options};
 use crate::ids::{NodeId, PartitionIndex, TopicName};
 use crate::node::{
     ClusterReply, DescribeTopicsReply, DescribeTopicsRequest, DescribedPartition, DescribedTopic,
@@ -32,14 +31,15 @@ const FIRST_WITH_ALLOW_CREATION: i16 = 4;
 /// What may be done where nobody is refused anything: Kafka's bits for all operations on a topic, and on a cluster.
 const ALL_TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 const ALL_CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
-/// The only kind of endpoint there is: that of a broker.
+/// The kinds of endpoint a request can ask for; there is only the first.
 const BROKER_ENDPOINTS: i8 = 1;
+const CONTROLLER_ENDPOINTS: i8 = 2;
 
 pub(super) fn request(
     request: MetadataRequest,
     version: i16,
     options: &mut Options,
-) -> Result<Request, BadFrame> {
+) -> Result<Request, MetadataResponse> {
     options.cluster_operations = request.include_cluster_authorized_operations;
     options.topic_operations = request.include_topic_authorized_operations;
     let all = match &request.topics {
@@ -48,7 +48,10 @@ pub(super) fn request(
     };
     let asked = request.topics.unwrap_or_default();
     if version < FIRST_BY_ID && asked.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_zero()) {
-        return Err(BadFrame::Contradiction("topics are asked for by name before version 12"));
+        return Err(refused(&asked, ErrorCode::InvalidRequest));
+    }
+    if asked.iter().any(|topic| topic.name.is_none() && topic.topic_id.is_zero()) {
+        return Err(refused(&asked, ErrorCode::UnknownServerError));
     }
     // As soon as one topic is asked for by id, names are not looked at (`KafkaApis.handleTopicMetadataRequest`).
     let by_id = asked.iter().any(|topic| !topic.topic_id.is_zero());
@@ -61,6 +64,17 @@ pub(super) fn request(
     topics.dedup();
     let allow_auto_creation = version < FIRST_WITH_ALLOW_CREATION || request.allow_auto_topic_creation;
     Ok(Request::Metadata(Metadata { topics: (!all).then_some(topics), allow_auto_creation }))
+}
+
+/// The answer to a request that asks for topics in a way its version does not have.
+fn refused(asked: &[MetadataRequestTopic], error_code: ErrorCode) -> MetadataResponse {
+    let one = |topic: &MetadataRequestTopic| MetadataResponseTopic {
+        error_code,
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..Default::default()
+    };
+    MetadataResponse { topics: asked.iter().map(one).collect(), error_code, ..Default::default() }
 }
 
 pub(super) fn response(
@@ -150,20 +164,20 @@ fn describe_page(topic: DescribedTopic) -> DescribeTopicPartitionsResponseTopic 
         last_known_elr: Some(Vec::new()),
         offline_replicas: Vec::new(),
     };
-    let known = topic.refusal.is_none();
+    let contradiction = matches!(topic.refusal, Some(Refusal::InvalidRequest { .. }));
     DescribeTopicPartitionsResponseTopic {
         error_code: topic.refusal.as_ref().map_or(ErrorCode::None, Refusal::code),
         is_internal: topic.name.as_ref().is_some_and(TopicName::is_internal),
         name: topic.name.as_ref().map(text),
         topic_id: uuid(topic.id),
         partitions: topic.partitions.iter().map(one).collect(),
-        topic_authorized_operations: if known { ALL_TOPIC_OPERATIONS } else { i32::MIN },
+        topic_authorized_operations: if contradiction { i32::MIN } else { ALL_TOPIC_OPERATIONS },
     }
 }
 
 pub(super) fn cluster_request(request: &DescribeClusterRequest, options: &mut Options) -> Request {
     options.cluster_operations = request.include_cluster_authorized_operations;
-    options.controllers = request.endpoint_type != BROKER_ENDPOINTS;
+    options.endpoint_type = request.endpoint_type;
     Request::DescribeCluster
 }
 
@@ -172,14 +186,14 @@ pub(super) fn cluster_response(
     options: Options,
     addresses: &Addresses,
 ) -> DescribeClusterResponse {
-    if options.controllers {
-        let words = "This endpoint does not support describing controllers; ask a broker for its brokers.";
-        let refused: Result<(), _> = Err(Refusal::invalid_request(words));
-        return DescribeClusterResponse {
-            error_code: ErrorCode::MismatchedEndpointType,
-            error_message: words_of(&refused),
-            ..Default::default()
-        };
+    let refused = match options.endpoint_type {
+        BROKER_ENDPOINTS => None,
+        CONTROLLER_ENDPOINTS => Some(ErrorCode::MismatchedEndpointType),
+        _ => Some(ErrorCode::UnsupportedEndpointType),
+    };
+    if let Some(error_code) = refused {
+        let error_message = Some(Text::from_static(error_code.message()));
+        return DescribeClusterResponse { error_code, error_message, ..Default::default() };
     }
     let broker = |node: &NodeId| {
         let (host, port) = addresses.of(*node);

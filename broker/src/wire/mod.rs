@@ -68,9 +68,6 @@ pub enum BadFrame {
         /// The version asked for.
         version: i16,
     },
-    /// A field that this version of the request must not have, or must.
-    #[error("{0}")]
-    Contradiction(&'static str),
 }
 
 /// A request that was taken, and what its answer needs to know of it.
@@ -96,7 +93,7 @@ struct Options {
     documentation: bool,
     cluster_operations: bool,
     topic_operations: bool,
-    controllers: bool,
+    endpoint_type: i8,
 }
 
 /// A frame, read.
@@ -123,10 +120,33 @@ pub fn decode(frame: Bytes, rules: &TopicRules, now: TimestampMs) -> Result<Inco
     }
     let (header, body) = RequestHeader::read(frame)?;
     let mut options = Options::default();
-    let request = decode_body(&header, body, rules, now, &mut options)?;
+    let body = decode_body(&header, body, rules, now, &mut options)?;
     let call =
         Call { key: *key, version: header.api_version, correlation_id: header.correlation_id, options };
-    Ok(Incoming::Request(call, request))
+    Ok(match body {
+        Body::Request(request) => Incoming::Request(call, request),
+        Body::Refused(answer) => Incoming::Answer(answer),
+    })
+}
+
+/// A request's body, read.
+enum Body {
+    Request(Request),
+    /// What it asks makes no sense as a whole, and the node is not troubled with it.
+    Refused(Segments),
+}
+
+impl Body {
+    /// Takes a request, or the answer that refuses it.
+    fn of<R: Response>(header: &RequestHeader, outcome: Result<Request, R>) -> Self {
+        match outcome {
+            Ok(request) => Self::Request(request),
+            Err(refused) => {
+                let answer = encode_response(&refused, header.api_version, header.correlation_id);
+                Self::Refused(answer.expect("a refusal repeats the request's own names and numbers"))
+            }
+        }
+    }
 }
 
 fn decode_body(
@@ -135,38 +155,45 @@ fn decode_body(
     rules: &TopicRules,
     now: TimestampMs,
     options: &mut Options,
-) -> Result<Request, BadFrame> {
+) -> Result<Body, BadFrame> {
     let version = header.api_version;
-    Ok(match header.api_key {
-        ApiKey::Produce => produce::request(whole::<ProduceRequest>(body, version)?, version, rules, now),
-        ApiKey::Fetch => fetch::request(whole::<FetchRequest>(body, version)?, version),
-        ApiKey::ListOffsets => offsets::list_request(whole::<ListOffsetsRequest>(body, version)?, version),
-        ApiKey::OffsetForLeaderEpoch => {
-            offsets::epoch_request(whole::<OffsetForLeaderEpochRequest>(body, version)?)
+    Ok(Body::Request(match header.api_key {
+        ApiKey::Produce => produce::request(read::<ProduceRequest>(body, version)?, version, rules, now),
+        ApiKey::Fetch => {
+            return Ok(Body::of(header, fetch::request(read::<FetchRequest>(body, version)?, version)));
         }
-        ApiKey::Metadata => metadata::request(whole::<MetadataRequest>(body, version)?, version, options)?,
+        ApiKey::ListOffsets => {
+            let request = read::<ListOffsetsRequest>(body, version)?;
+            return Ok(Body::of(header, offsets::list_request(request, version)));
+        }
+        ApiKey::OffsetForLeaderEpoch => {
+            offsets::epoch_request(read::<OffsetForLeaderEpochRequest>(body, version)?)
+        }
+        ApiKey::Metadata => {
+            let request = read::<MetadataRequest>(body, version)?;
+            return Ok(Body::of(header, metadata::request(request, version, options)));
+        }
         ApiKey::DescribeTopicPartitions => {
-            metadata::topics_request(whole::<DescribeTopicPartitionsRequest>(body, version)?)
+            metadata::topics_request(read::<DescribeTopicPartitionsRequest>(body, version)?)
         }
         ApiKey::DescribeCluster => {
-            metadata::cluster_request(&whole::<DescribeClusterRequest>(body, version)?, options)
+            metadata::cluster_request(&read::<DescribeClusterRequest>(body, version)?, options)
         }
-        ApiKey::CreateTopics => topics::create_request(whole::<CreateTopicsRequest>(body, version)?),
-        ApiKey::DeleteTopics => topics::delete_request(whole::<DeleteTopicsRequest>(body, version)?),
-        ApiKey::DescribeConfigs => configs::request(whole::<DescribeConfigsRequest>(body, version)?, options),
-        ApiKey::InitProducerId => producer_ids::request(whole::<InitProducerIdRequest>(body, version)?),
+        ApiKey::CreateTopics => topics::create_request(read::<CreateTopicsRequest>(body, version)?),
+        ApiKey::DeleteTopics => topics::delete_request(read::<DeleteTopicsRequest>(body, version)?),
+        ApiKey::DescribeConfigs => configs::request(read::<DescribeConfigsRequest>(body, version)?, options),
+        ApiKey::InitProducerId => producer_ids::request(read::<InitProducerIdRequest>(body, version)?),
         ApiKey::FindCoordinator => {
-            coordinators::request(whole::<FindCoordinatorRequest>(body, version)?, version)
+            coordinators::request(read::<FindCoordinatorRequest>(body, version)?, version)
         }
         key => return Err(BadFrame::NotServed { key: key.number(), version }),
-    })
+    }))
 }
 
-/// Reads a request that must end where its frame does.
-fn whole<M: Message>(mut body: Decoder, version: i16) -> Result<M, BadFrame> {
-    let message = M::decode(&mut body, version)?;
-    body.finish()?;
-    Ok(message)
+/// Reads a request. What follows it in the frame is passed over, as Kafka does: librdkafka's Metadata requests of the
+/// newest version end in bytes that mean nothing.
+fn read<M: Message>(mut body: Decoder, version: i16) -> Result<M, BadFrame> {
+    Ok(M::decode(&mut body, version)?)
 }
 
 /// Writes an answer; reads the ranges of the logs that it is made of. None where nothing is sent.
@@ -176,7 +203,7 @@ pub fn encode(call: &Call, reply: Reply, addresses: &Addresses) -> Result<Option
         Reply::Nothing => return Ok(None),
         Reply::Produce(done) => frame(call, &produce::response(done)),
         Reply::Fetch(reply) => frame(call, &fetch::response(reply, version, addresses)),
-        Reply::ListOffsets(found) => frame(call, &offsets::list_response(found)),
+        Reply::ListOffsets(found) => frame(call, &offsets::list_response(found, version)),
         Reply::EpochEnds(ends) => frame(call, &offsets::epoch_response(ends)),
         Reply::Metadata(reply) => frame(call, &metadata::response(reply, version, call.options, addresses)),
         Reply::DescribeTopics(reply) => frame(call, &metadata::topics_response(reply)),

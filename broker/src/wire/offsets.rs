@@ -1,6 +1,9 @@
 //! ListOffsets and OffsetForLeaderEpoch on the wire. A search by time runs here, outside of the node's lock.
 
-use highwater_protocol::messages::list_offsets::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use highwater_protocol::ErrorCode;
+use highwater_protocol::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
 use highwater_protocol::messages::offset_for_leader_epoch::{EpochEndOffset, OffsetForLeaderTopicResult};
 use highwater_protocol::messages::{
     ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
@@ -17,6 +20,8 @@ use crate::node::{
 };
 use crate::refusal::Refusal;
 
+/// From here on an answer tells the epoch of what it found (KIP-320).
+const FIRST_WITH_EPOCHS: i16 = 4;
 /// Kafka's special times, each with the version that brought it and what it asks for.
 const SPECIAL_TIMES: [(i64, i16, OffsetSpec); 6] = [
     (-1, 0, OffsetSpec::Latest),
@@ -27,7 +32,13 @@ const SPECIAL_TIMES: [(i64, i16, OffsetSpec); 6] = [
     (-6, 11, OffsetSpec::Tiered),
 ];
 
-pub(super) fn list_request(request: ListOffsetsRequest, version: i16) -> Request {
+pub(super) fn list_request(
+    request: ListOffsetsRequest,
+    version: i16,
+) -> Result<Request, ListOffsetsResponse> {
+    let Some(isolation) = isolation(request.isolation_level) else {
+        return Err(refused_whole(&request));
+    };
     let partitions = request.topics.into_iter().flat_map(|topic| {
         let name = TopicName::from(topic.name.as_str());
         topic.partitions.into_iter().map(move |part| OffsetQuery {
@@ -37,11 +48,23 @@ pub(super) fn list_request(request: ListOffsetsRequest, version: i16) -> Request
             spec: spec(part.timestamp, version),
         })
     });
-    Request::ListOffsets(ListOffsets {
-        replica: request.replica_id,
-        isolation: isolation(request.isolation_level),
-        partitions: partitions.collect(),
-    })
+    let partitions = partitions.collect();
+    Ok(Request::ListOffsets(ListOffsets { replica: request.replica_id, isolation, partitions }))
+}
+
+/// The answer to a request of an isolation level that does not exist.
+fn refused_whole(request: &ListOffsetsRequest) -> ListOffsetsResponse {
+    let error_code = ErrorCode::UnknownServerError;
+    let refused = |part: &ListOffsetsPartition| ListOffsetsPartitionResponse {
+        partition_index: part.partition_index,
+        error_code,
+        ..Default::default()
+    };
+    let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
+        name: topic.name.clone(),
+        partitions: topic.partitions.iter().map(refused).collect(),
+    });
+    ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
 }
 
 fn spec(timestamp: i64, version: i16) -> Result<OffsetSpec, Refusal> {
@@ -53,7 +76,7 @@ fn spec(timestamp: i64, version: i16) -> Result<OffsetSpec, Refusal> {
     known.map(|(_, _, spec)| *spec).ok_or_else(unknown)
 }
 
-pub(super) fn list_response(found: Vec<FoundOffset>) -> ListOffsetsResponse {
+pub(super) fn list_response(found: Vec<FoundOffset>, version: i16) -> ListOffsetsResponse {
     let mut response = ListOffsetsResponse::default();
     for found in found {
         let outcome = found.outcome.and_then(search);
@@ -65,7 +88,9 @@ pub(super) fn list_response(found: Vec<FoundOffset>) -> ListOffsetsResponse {
         if let Ok(Some((timestamp, offset, leader_epoch))) = outcome {
             answer.timestamp = timestamp.get();
             answer.offset = offset.get();
-            answer.leader_epoch = leader_epoch.get();
+            if version >= FIRST_WITH_EPOCHS {
+                answer.leader_epoch = leader_epoch.get();
+            }
         }
         let name = text(&found.topic);
         match response.topics.last_mut() {

@@ -5,7 +5,7 @@ use highwater_protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
 use highwater_protocol::messages::{ProduceRequest, ProduceResponse};
-use highwater_storage::batch::{BatchRules, CheckedBatch};
+use highwater_storage::batch::{BatchHeader, BatchRules, CheckedBatch};
 use highwater_storage::{Offset, TimestampMs, TopicId};
 
 use super::rules::TopicRules;
@@ -36,11 +36,17 @@ pub(super) fn request(
         };
         let zstd_allowed = version >= FIRST_WITH_ZSTD;
         let rules = BatchRules { zstd_allowed, ..*rules };
-        partitions.extend(topic.partition_data.into_iter().map(|part| ProducePartition {
-            topic: topic_ref.clone(),
-            partition: PartitionIndex(part.index),
-            batch: CheckedBatch::check(&part.records.unwrap_or_default(), &rules, now),
-        }));
+        for part in topic.partition_data {
+            let records = part.records.unwrap_or_default();
+            let partition = ProducePartition {
+                topic: topic_ref.clone(),
+                partition: PartitionIndex(part.index),
+                is_transactional: BatchHeader::parse(&records)
+                    .is_ok_and(|header| header.attributes.is_transactional()),
+                batch: CheckedBatch::check(&records, &rules, now),
+            };
+            put(&mut partitions, partition);
+        }
     }
     Request::Produce(Produce {
         acks: request.acks,
@@ -49,15 +55,25 @@ pub(super) fn request(
     })
 }
 
+/// A partition that is named twice is written to once: with what came last, as Kafka has it. Requests name few
+/// partitions, and mostly one after the other.
+fn put(partitions: &mut Vec<ProducePartition>, partition: ProducePartition) {
+    let same = |known: &&mut ProducePartition| {
+        known.partition == partition.partition && known.topic == partition.topic
+    };
+    match partitions.iter_mut().find(same) {
+        Some(known) => *known = partition,
+        None => partitions.push(partition),
+    }
+}
+
 pub(super) fn response(done: Vec<ProducedPartition>) -> ProduceResponse {
     let mut responses: Vec<(TopicRef, TopicProduceResponse)> = Vec::new();
     for part in done {
         let answer = partition(&part);
-        match responses.last_mut() {
-            Some((topic, response)) if *topic == part.topic => {
-                response.partition_responses.push(answer);
-            }
-            _ => {
+        match responses.iter_mut().rev().find(|(topic, _)| *topic == part.topic) {
+            Some((_, response)) => response.partition_responses.push(answer),
+            None => {
                 let (name, topic_id) = split(&part.topic);
                 let response = TopicProduceResponse { name, topic_id, partition_responses: vec![answer] };
                 responses.push((part.topic, response));

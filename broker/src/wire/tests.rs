@@ -9,7 +9,7 @@ fn framed<R: Asks>(request: &R, version: i16) -> Bytes {
     encode_request(request, version, 7, Some("test")).unwrap().into_bytes().slice(4..)
 }
 
-fn read(frame: Bytes) -> Result<Incoming, BadFrame> {
+fn take(frame: Bytes) -> Result<Incoming, BadFrame> {
     decode(frame, &TopicRules::default(), TimestampMs::new(0))
 }
 
@@ -38,7 +38,7 @@ fn the_documentation_lists_what_the_table_lists() {
 fn a_version_that_is_too_new_is_told_the_versions_there_are() {
     // Key 18, version 99, correlation id 7: the rest is of a form nobody knows.
     let frame = Bytes::from_static(&[0, 18, 0, 99, 0, 0, 0, 7, 0xff, 0xff]);
-    let Incoming::Answer(answer) = read(frame).unwrap() else { panic!("not answered here") };
+    let Incoming::Answer(answer) = take(frame).unwrap() else { panic!("not answered here") };
     let answer = answer.into_bytes().slice(4..);
     assert_eq!(answer[..4], [0, 0, 0, 7]);
     let told = ApiVersionsResponse::decode(&mut Decoder::new(answer.slice(4..)), 0).unwrap();
@@ -54,34 +54,34 @@ fn what_is_not_served_costs_the_connection() {
     let newer_fetch = [0, 1, 0, 19, 0, 0, 0, 7];
     let older_produce = [&[0, 0, 0, 2, 0, 0, 0, 7][..], &[0xff, 0xff]].concat();
     assert!(matches!(
-        read(Bytes::copy_from_slice(&unknown)),
+        take(Bytes::copy_from_slice(&unknown)),
         Err(BadFrame::NotServed { key: 4, version: 0 })
     ));
     assert!(matches!(
-        read(Bytes::copy_from_slice(&newer_fetch)),
+        take(Bytes::copy_from_slice(&newer_fetch)),
         Err(BadFrame::NotServed { key: 1, version: 19 })
     ));
-    assert!(read(older_produce.into()).is_err());
-    assert!(read(Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n")).is_err());
-    assert!(read(Bytes::new()).is_err());
+    assert!(take(older_produce.into()).is_err());
+    assert!(take(Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n")).is_err());
+    assert!(take(Bytes::new()).is_err());
 }
 
 #[test]
-fn a_frame_ends_where_its_request_does() {
+fn a_frame_that_is_cut_is_no_request_and_one_that_goes_on_is() {
     let frame = framed(&FetchRequest::default(), 12);
-    assert!(matches!(read(frame.clone()), Ok(Incoming::Request(..))));
+    assert!(matches!(take(frame.clone()), Ok(Incoming::Request(..))));
     for cut in 0..frame.len() {
-        assert!(read(frame.slice(..cut)).is_err(), "{cut}");
+        assert!(take(frame.slice(..cut)).is_err(), "{cut}");
     }
-    let longer = [&frame[..], &[0]].concat();
-    assert!(read(longer.into()).is_err());
+    let longer = [&frame[..], &[0, 1, 2]].concat();
+    assert!(matches!(take(longer.into()), Ok(Incoming::Request(..))));
 }
 
 #[test]
 fn no_topics_means_all_topics_or_none_by_version() {
     let all = |topics: Option<Vec<_>>, version| {
         let request = MetadataRequest { topics, ..Default::default() };
-        match read(framed(&request, version)).unwrap() {
+        match take(framed(&request, version)).unwrap() {
             Incoming::Request(_, Request::Metadata(request)) => request.topics.is_none(),
             other => panic!("{other:?}"),
         }
@@ -95,7 +95,7 @@ fn no_topics_means_all_topics_or_none_by_version() {
 #[test]
 fn a_produce_without_records_is_refused_by_the_node_and_not_by_the_wire() {
     let produce = ProduceRequest { acks: 1, ..Default::default() };
-    let Incoming::Request(call, Request::Produce(request)) = read(framed(&produce, 9)).unwrap() else {
+    let Incoming::Request(call, Request::Produce(request)) = take(framed(&produce, 9)).unwrap() else {
         panic!("no produce")
     };
     assert_eq!((call.api(), request.acks, request.partitions.len()), (ApiKey::Produce, 1, 0));

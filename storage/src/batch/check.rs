@@ -210,6 +210,10 @@ fn batch_size(bytes: &[u8]) -> Result<Option<usize>, BatchRefusal> {
 fn only_batch(bytes: &Bytes, rules: &BatchRules) -> Result<(BatchHeader, Bytes), BatchRefusal> {
     let size = batch_size(bytes)?.ok_or(BatchRefusal::NoBatch)?;
     let batch = bytes.slice(..size);
+    // An old format's message may be shorter than a batch's header.
+    if let Some(&magic @ (0 | 1)) = batch.get(header::MAGIC_AT) {
+        return Err(BatchRefusal::Magic(i8::from_be_bytes([magic])));
+    }
     let header = match BatchHeader::parse(&batch) {
         Ok(header) => header,
         Err(BatchError::Magic(magic)) => return Err(BatchRefusal::Magic(magic)),

@@ -18,9 +18,7 @@ BATCH = re.compile(
 RECORD = re.compile(r"\| offset: (\d+) CreateTime: (\d+) keySize: -1 valueSize: (\d+) sequence: (\d+) headerKeys: \[\] payload: ([A-Z]+)")
 INDEX_ENTRY = re.compile(r"offset: (\d+) position: (\d+)")
 TIME_ENTRY = re.compile(r"timestamp: (\d+) offset: (\d+)")
-PRODUCER = re.compile(
-    r"producerId: (\d+) producerEpoch: 0 coordinatorEpoch: -1 currentTxnFirstOffset: OptionalLong.empty lastTimestamp: (\d+) "
-    r"firstSequence: (\d+) lastSequence: (\d+) lastOffset: (\d+) offsetDelta: (\d+) timestamp: (\d+)")
+
 
 
 def tests(suite, tools):
@@ -32,7 +30,6 @@ def tests(suite, tools):
     suite.test("files-dump-logs-after-stop", lambda: check_logs(tools))
     suite.test("files-dump-indexes-after-stop", lambda: check_indexes(tools, stopped=True))
     suite.test("files-index-sanity-after-stop", lambda: check_sanity(tools))
-    suite.test("files-dump-producers-after-stop", lambda: check_producers(tools))
     suite.test("files-read-after-restart", lambda: check_restart(tools))
 
 
@@ -163,27 +160,8 @@ def check_names(tools):
     metadata = (folder / "partition.metadata").read_text()
     assert re.fullmatch(r"version: 0\ntopic_id: [A-Za-z0-9_-]{22}\n?", metadata), f"partition.metadata: {metadata!r}"
     equal((folder / "leader-epoch-checkpoint").read_text().split(), ["0", "1", "0", "0"], "leader-epoch-checkpoint")
-    end = RECORDS_EACH * len(CODECS)
-    assert (folder / f"{end:020}.snapshot").exists(), "no snapshot of the producers at the end of the log"
     known = re.compile(r"\d{20}\.(log|index|timeindex|snapshot)|partition\.metadata|leader-epoch-checkpoint")
     equal([path.name for path in folder.iterdir() if not known.fullmatch(path.name)], [], "other files")
-
-
-def check_producers(tools):
-    newest = {}
-    for batches in segments(tools).values():
-        for batch in batches:
-            newest[batch["producer"]] = batch
-    snapshot = paths(tools, ".snapshot")[-1]
-    found = {}
-    for line in dump(tools, [snapshot])[snapshot]:
-        match = PRODUCER.fullmatch(line)
-        assert match, f"not a producer: {line}"
-        found[int(match[1])] = tuple(int(match[at]) for at in range(2, 8))
-    expected = {producer: (each["time"], each["base_sequence"], each["last_sequence"], each["last"], each["count"] - 1, each["time"])
-                for producer, each in newest.items()}
-    equal(found, expected, "producers in the snapshot")
-    equal(len(found), len(CODECS), "producers")
 
 
 def check_restart(tools):
