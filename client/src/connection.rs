@@ -5,6 +5,7 @@
 //! correlation id must match. When the connection ends, for whatever reason, every waiter learns the same cause.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio::task::AbortHandle;
 
 use crate::exchange::Failure;
 use crate::transport::embedded::Target;
-use crate::transport::{Link, Sink, Source, Transport};
+use crate::transport::{Link, Sink, Source, Transport, Written};
 
 /// Requests that may wait for an answer on one connection; more are refused.
 const MAX_UNANSWERED: usize = 1_000;
@@ -49,6 +50,12 @@ struct State {
 struct Waiting {
     correlation_id: i32,
     answer: Answered,
+}
+
+/// Who hears of a request: whoever waits for its answer, or, where there will be none, of its being written.
+enum Reply {
+    Answer(Answered),
+    None(Box<dyn FnOnce(Result<(), Failure>) + Send>),
 }
 
 /// Takes the frame of an answer, or the cause why there is none.
@@ -135,45 +142,52 @@ impl Connection {
                 Ok(())
             }
         });
-        self.dispatch(request, version, Some(answered));
+        self.dispatch(request, version, Reply::Answer(answered));
     }
 
-    /// Sends a request that has no answer; says whether it was handed over.
-    pub(crate) fn send_unanswered<R: Request>(&self, request: &R) -> Result<(), Failure> {
-        let version = self.version_of::<R>().ok_or_else(|| Failure::Unsupported(R::KEY.name().into()))?;
-        self.dispatch(request, version, None);
-        match &self.shared.state.lock().broken {
-            Some(cause) => Err(Failure::NotSent(Arc::clone(cause))),
-            None => Ok(()),
-        }
+    /// Sends a request that has no answer; `written` is called once, when it went out whole, or will not any more.
+    pub(crate) fn send_unanswered<R: Request>(
+        &self,
+        request: &R,
+        written: impl FnOnce(Result<(), Failure>) + Send + 'static,
+    ) {
+        let Some(version) = self.version_of::<R>() else {
+            return written(Err(Failure::Unsupported(R::KEY.name().into())));
+        };
+        self.dispatch(request, version, Reply::None(Box::new(written)));
     }
 
-    fn dispatch<R: Request>(&self, request: &R, version: i16, answered: Option<Answered>) {
-        let refuse = |answered: Option<Answered>, cause: Arc<str>| {
-            if let Some(answered) = answered {
-                let _ = answered(Err(Failure::NotSent(cause)));
-            }
+    fn dispatch<R: Request>(&self, request: &R, version: i16, reply: Reply) {
+        let refuse = |reply: Reply, cause: Arc<str>| match reply {
+            Reply::Answer(answered) => drop(answered(Err(Failure::NotSent(cause)))),
+            Reply::None(written) => written(Err(Failure::NotSent(cause))),
         };
         // Encoded outside of the lock: ids need not rise along the queue, each only has to match.
         let correlation_id = self.shared.next_correlation_id.fetch_add(1, Ordering::Relaxed);
         let frame =
             match frame::encode_request(request, version, correlation_id, Some(&self.shared.client_id)) {
                 Ok(frame) => frame,
-                Err(error) => return refuse(answered, format!("{} cannot be sent: {error}", R::KEY).into()),
+                Err(error) => return refuse(reply, format!("{} cannot be sent: {error}", R::KEY).into()),
             };
         let mut state = self.shared.state.lock();
         if let Some(cause) = state.broken.clone() {
             drop(state);
-            return refuse(answered, cause);
+            return refuse(reply, cause);
         }
         if state.waiting.len() >= MAX_UNANSWERED {
             drop(state);
-            return refuse(answered, format!("{MAX_UNANSWERED} requests wait for an answer already").into());
+            return refuse(reply, format!("{MAX_UNANSWERED} requests wait for an answer already").into());
         }
-        if let Some(answer) = answered {
-            state.waiting.push_back(Waiting { correlation_id, answer });
-        }
-        let sent = state.sink.as_mut().map(|sink| sink.send(frame));
+        let written: Option<Written> = match reply {
+            Reply::Answer(answer) => {
+                state.waiting.push_back(Waiting { correlation_id, answer });
+                None
+            }
+            Reply::None(written) => Some(Box::new(|outcome: io::Result<()>| {
+                written(outcome.map_err(|error| Failure::Lost(error.to_string().into())));
+            })),
+        };
+        let sent = state.sink.as_mut().map(|sink| sink.send(frame, written));
         if let Some(Err(error)) = sent {
             state.end(&error.to_string().into());
         }
@@ -223,7 +237,7 @@ async fn shake_hands(link: &mut Link, client_id: &str) -> Result<BTreeMap<i16, V
     loop {
         let sent = frame::encode_request(&request, version, 0, Some(client_id))
             .map_err(|error| error.to_string())?;
-        link.sink.send(sent).map_err(|error| error.to_string())?;
+        link.sink.send(sent, None).map_err(|error| error.to_string())?;
         let answer = link.source.next().await.map_err(|error| error.to_string())?;
         let answer = answer.ok_or("the broker closed the connection before the handshake ended")?;
         let code =

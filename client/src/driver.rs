@@ -274,8 +274,10 @@ fn deliver(events: &mpsc::UnboundedSender<Event>, connection: &Connection, id: R
     }
     match parcel {
         Parcel::Produce(Acks::None, request) => {
-            let handed_over = connection.send_unanswered(&request).map(|()| Answer::Produce(None));
-            let _ = events.send(Event::Answered(id, handed_over));
+            let events = events.clone();
+            connection.send_unanswered(&request, move |written| {
+                let _ = events.send(Event::Answered(id, written.map(|()| Answer::Produce(None))));
+            });
         }
         Parcel::Produce(_, request) => send!(&request, |response| Answer::Produce(Some(response))),
         Parcel::Plain(Body::Metadata(request)) => send!(&request, Answer::Metadata),

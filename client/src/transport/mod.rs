@@ -37,9 +37,18 @@ pub(crate) struct Link {
 
 /// Takes request frames in order. Dropping it closes the connection.
 pub(crate) enum Sink {
-    Tcp(mpsc::UnboundedSender<Segments>),
+    Tcp(mpsc::UnboundedSender<Outgoing>),
     InProcess(Box<dyn RequestSink>),
 }
+
+/// A frame to be written, and who hears that it was.
+pub(crate) struct Outgoing {
+    pub(crate) frame: Segments,
+    pub(crate) written: Option<Written>,
+}
+
+/// Told whether a frame that has no answer went out whole.
+pub(crate) type Written = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// Gives response frames in order.
 pub(crate) enum Source {
@@ -93,13 +102,25 @@ impl Transport {
 }
 
 impl Sink {
-    /// Hands a request over, its four bytes of size first; requests are written in the order handed over.
-    pub(crate) fn send(&mut self, mut frame: Segments) -> io::Result<()> {
+    /// Hands a request over, its four bytes of size first; requests are written in the order handed over. `written` is
+    /// called once, whatever comes: when the operating system has taken all of the frame, or will not any more.
+    pub(crate) fn send(&mut self, mut frame: Segments, written: Option<Written>) -> io::Result<()> {
         match self {
-            Self::Tcp(writer) => writer.send(frame).map_err(|_| io::ErrorKind::BrokenPipe.into()),
+            Self::Tcp(writer) => {
+                let Err(refused) = writer.send(Outgoing { frame, written }) else { return Ok(()) };
+                if let Some(written) = refused.0.written {
+                    written(Err(io::ErrorKind::BrokenPipe.into()));
+                }
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
             Self::InProcess(sink) => {
                 frame.advance(SIZE_BYTES);
-                sink.send(frame.into_bytes())
+                let sent = sink.send(frame.into_bytes());
+                let outcome = sent.as_ref().copied().map_err(|error| error.kind().into());
+                if let Some(written) = written {
+                    written(outcome);
+                }
+                sent
             }
         }
     }

@@ -4,13 +4,12 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use highwater_protocol::Segments;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
-use super::{Link, Sink, Source};
+use super::{Link, Outgoing, Sink, Source};
 use crate::metadata::BrokerAddress;
 
 /// What is read at once when nothing is known of the next frame.
@@ -37,10 +36,20 @@ pub(crate) async fn open(
 }
 
 /// Ends when the connection is dropped or the socket fails; the reader learns of a failure from the socket itself.
-async fn write_frames(mut socket: OwnedWriteHalf, mut frames: mpsc::UnboundedReceiver<Segments>) {
-    while let Some(mut frame) = frames.recv().await {
-        if socket.write_all_buf(&mut frame).await.is_err() {
-            return;
+async fn write_frames(mut socket: OwnedWriteHalf, mut frames: mpsc::UnboundedReceiver<Outgoing>) {
+    while let Some(Outgoing { mut frame, written }) = frames.recv().await {
+        let outcome = socket.write_all_buf(&mut frame).await;
+        let failure = outcome.as_ref().err().map(io::Error::kind);
+        if let Some(written) = written {
+            written(outcome);
+        }
+        let Some(failure) = failure else { continue };
+        // Those behind it were not even begun.
+        frames.close();
+        while let Ok(Outgoing { written, .. }) = frames.try_recv() {
+            if let Some(written) = written {
+                written(Err(failure.into()));
+            }
         }
     }
 }
