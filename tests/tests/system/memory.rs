@@ -14,6 +14,8 @@ static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static LARGEST_BYTES: Cell<usize> = const { Cell::new(0) };
+    /// Taken less given back, by this thread: below zero where it frees what another took.
+    static BALANCE_BYTES: Cell<isize> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -23,12 +25,14 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LARGEST_BYTES.set(LARGEST_BYTES.get().max(layout.size()));
+        BALANCE_BYTES.set(BALANCE_BYTES.get().wrapping_add_unsigned(layout.size()));
         LIVE_BYTES.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        BALANCE_BYTES.set(BALANCE_BYTES.get().wrapping_sub_unsigned(layout.size()));
         LIVE_BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.dealloc(pointer, layout) }
@@ -43,6 +47,12 @@ static ALLOCATOR: Counting = Counting;
 /// Begins to watch this thread: with a runtime of one thread, both the test and its broker.
 pub(crate) fn watch() {
     LARGEST_BYTES.set(0);
+    BALANCE_BYTES.set(0);
+}
+
+/// How much more this thread holds than at [`watch`].
+pub(crate) fn grown_bytes() -> isize {
+    BALANCE_BYTES.get()
 }
 
 /// The largest piece of memory asked for on this thread since [`watch`].
@@ -51,7 +61,7 @@ pub(crate) fn largest_allocation_bytes() -> usize {
 }
 
 /// What the whole process, all its tests together, holds now.
-pub(crate) fn live_bytes() -> usize {
+fn live_bytes() -> usize {
     LIVE_BYTES.load(Ordering::Relaxed)
 }
 
