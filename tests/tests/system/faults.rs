@@ -7,7 +7,7 @@ use highwater::client::{Acks, Client, Producer, Record};
 use highwater::faults::{Api, Fault, Step};
 use highwater_protocol::messages::ProduceResponse;
 use highwater_tests::batches::batch;
-use highwater_tests::connection::{in_time, until};
+use highwater_tests::connection::{PATIENCE, in_time, until};
 use highwater_tests::requests::{PRODUCE, produce, produced};
 use highwater_tests::server::Server;
 
@@ -104,7 +104,9 @@ async fn without_retries_a_lost_answer_is_an_error_that_says_possibly_stored() {
 #[tokio::test]
 async fn a_held_answer_arrives_when_it_is_let_go() {
     let (cluster, client) = cluster_with_topic().await;
-    let producer = client.producer().build().await.unwrap();
+    // It would not ask again before the test gives up.
+    let producer = client.producer().request_timeout(2 * PATIENCE).delivery_timeout(3 * PATIENCE);
+    let producer = producer.build().await.unwrap();
     cluster.faults().on(REPLY, Fault::Hold, 1);
     let delivery = producer.enqueue(Record::of("t", "a")).await.unwrap();
     until("the record", async || (values(&client).await.len() == 2).then_some(())).await;
