@@ -150,6 +150,13 @@ pub struct Cluster {
     _folder: Option<DataFolder>,
 }
 
+impl Drop for Cluster {
+    /// Nothing is appended from here on, whoever is still at it: the folder may be opened anew at once.
+    fn drop(&mut self) {
+        self.shell.kill();
+    }
+}
+
 impl Cluster {
     /// Begins to say what a cluster is to be: in memory, with Kafka's defaults.
     pub fn builder() -> ClusterBuilder {

@@ -29,6 +29,15 @@ pub fn begin(disk: &dyn Disk, dir: &Path, topic_id: TopicId) -> Result<(), LogEr
     written.map_err(LogError::io("write", path))
 }
 
+/// Makes what [`begin`] wrote durable.
+///
+/// # Errors
+/// What the disk says.
+pub fn sync(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    let path = dir.join(FILE_NAME);
+    disk.open(&path).and_then(|file| file.sync()).map_err(LogError::io("sync", path))
+}
+
 /// Reads the file of the partition's directory; `None` if there is none.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use highwater_storage::batch::{BatchBuilder, CheckedBatch, RecordIter};
 use highwater_storage::disk::Disk;
-use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, StopKind};
+use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, StopKind, partition_metadata};
 
 use super::partitions::Found;
 use super::sessions::FetchSessions;
@@ -133,12 +133,16 @@ impl Node {
         for partition in partitions {
             // One log that cannot be closed does not keep the others open; but then the stop was not clean.
             let closed = match partition {
-                Ok(replica) => replica.log.close_clean(),
+                Ok(replica) => close_partition(self.disk.as_ref(), replica.log),
                 Err(refusal) => Err(LogError::Poisoned(refusal.to_string().into())),
             };
             outcome = outcome.and(closed);
         }
         outcome?;
+        for folder in [self.folder.as_path(), self.folder.parent().unwrap_or(Path::new(""))] {
+            let failed = |source| LogError::Io { what: "sync", path: folder.into(), source };
+            self.disk.sync_dir(folder).map_err(failed)?;
+        }
         let marker = self.folder.join(CLEAN_MARKER);
         let failed = |source| LogError::Io { what: "write", path: marker.clone(), source };
         self.disk.write_atomic(&marker, CLEAN_MARKER_CONTENT).map_err(failed)
@@ -158,6 +162,11 @@ impl Node {
         records.iter().for_each(|record| self.metadata.apply(record));
         Ok(())
     }
+}
+
+fn close_partition(disk: &dyn Disk, log: Log) -> Result<(), LogError> {
+    partition_metadata::sync(disk, log.dir())?;
+    log.close_clean()
 }
 
 fn open_cluster_log(disk: &Arc<dyn Disk>, folder: &Path, stop: StopKind, now: Now) -> Result<Log, LogError> {

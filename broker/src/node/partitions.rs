@@ -40,7 +40,7 @@ impl Found {
         let mut names = BTreeSet::new();
         for entry in disk.list(own)?.into_iter().filter(|entry| entry.is_dir) {
             if entry.name.ends_with(DELETED_SUFFIX) {
-                disk.remove_dir_all(&own.join(&entry.name))?;
+                remove(disk, &own.join(&entry.name));
             } else if !entry.name.ends_with(STRAY_SUFFIX) {
                 names.insert(entry.name);
             }
@@ -92,14 +92,16 @@ impl Node {
     ) -> Result<Log, LogError> {
         let path = self.folder.join(name);
         if found.names.remove(name) {
-            match partition_metadata::read(self.disk.as_ref(), &path)? {
-                Some(other) if other != id => self.set_aside(name)?,
-                Some(_) => return self.open_log(&path, config, found.stop, now),
-                None => {
+            match partition_metadata::read(self.disk.as_ref(), &path) {
+                Ok(Some(other)) if other != id => self.set_aside(name)?,
+                Ok(Some(_)) => return self.open_log(&path, config, found.stop, now),
+                // A crash came before the file was whole.
+                Ok(None) | Err(LogError::Malformed { .. }) => {
                     let log = self.open_log(&path, config, found.stop, now)?;
-                    partition_metadata::begin(self.disk.as_ref(), &path, id)?;
+                    partition_metadata::write(self.disk.as_ref(), &path, id)?;
                     return Ok(log);
                 }
+                Err(error) => return Err(error),
             }
         }
         let log = Log::create(Arc::clone(&self.disk), &path, config.log.clone(), now.wall)?;
@@ -141,6 +143,16 @@ impl Node {
         let to = self.folder.join(format!("{topic}-{partition}.{}{DELETED_SUFFIX}", hex(id)));
         self.disk.rename(&self.folder.join(partition_folder(topic, slot)), &to)?;
         Ok(to)
+    }
+}
+
+/// Removes what is left of a deleted partition. Whoever was at it before the last stop may be at it still.
+fn remove(disk: &dyn Disk, folder: &Path) {
+    match disk.remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(folder = %folder.display(), %error, "a deleted partition stays on disk");
+        }
+        _ => {}
     }
 }
 

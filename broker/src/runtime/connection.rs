@@ -146,15 +146,19 @@ impl Connection {
     /// Does what can be done without waiting: requests that have come, answers that are there, bytes that can go.
     fn turn(&mut self) -> Result<(), End> {
         loop {
-            self.take_requests()?;
-            if !self.mailbox.take(&mut self.replies) {
-                return Err(End::Refused);
-            }
+            // What was asked before a bad frame, or before a failure that only the end of the connection can tell, is
+            // answered as far as answers are there and the socket takes them.
+            let taken = self.take_requests();
+            let may_go_on = self.mailbox.take(&mut self.replies);
             while let Some((request, reply)) = self.replies.pop_front() {
                 self.put_in_order(request, reply);
             }
             self.encode_ready()?;
             self.write().map_err(End::Broken)?;
+            taken?;
+            if !may_go_on {
+                return Err(End::Refused);
+            }
             // What the write made room for must not wait for the socket: answers that are ready, frames that have come.
             let unsent = !self.outbox.is_empty();
             if unsent || !(self.has_ready() || self.may_read() && self.inbox.has_frame()) {
@@ -273,7 +277,8 @@ impl Connection {
         if quiet >= SHRINK_AFTER {
             self.inbox.shrink();
         }
-        let waits_for_us = !self.pending.is_empty();
+        // One that leaves its answers lying does not wait for us.
+        let waits_for_us = !self.pending.is_empty() && self.outbox.is_empty();
         match self.limits.idle {
             Some(idle) if quiet >= idle && !waits_for_us => return Err(End::Idle),
             Some(idle) if quiet >= SHRINK_AFTER => {

@@ -187,6 +187,11 @@ impl NodeShell {
         }
     }
 
+    /// Takes the node away as a crash would: a step that runs is waited for, later events find it gone.
+    pub(crate) fn kill(&self) {
+        drop(self.node.lock().take());
+    }
+
     /// Closes the node and says that it was closed: later events find it gone.
     pub(crate) fn close(&self) -> Result<(), LogError> {
         let node = self.node.lock().take();

@@ -1,6 +1,6 @@
 //! Between Kafka's frames and the node's own words.
 //!
-//! One table of APIs answers ApiVersions and drives dispatch; one table ([`refusals`]) gives refusals their error
+//! One table of APIs answers ApiVersions and drives dispatch; one table (`refusals.rs`) gives refusals their error
 //! codes. No version number and no error code stands anywhere else in the broker.
 //!
 //! Always: bytes that are no request cost their sender the connection ([`BadFrame`]), nothing more.

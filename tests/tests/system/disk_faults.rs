@@ -209,7 +209,6 @@ fn after_power_cut(disk: &FaultDisk, seed: u64) -> World {
 }
 
 #[test]
-#[ignore = "a clean stop syncs neither the names in the data folder nor partition.metadata"]
 fn a_power_cut_after_a_clean_stop_costs_nothing() {
     let disk = disk_with_folder();
     let mut world = open(&disk).unwrap();
@@ -235,7 +234,6 @@ fn a_power_cut_without_a_stop_leaves_a_beginning_of_what_was_acknowledged() {
 }
 
 #[test]
-#[ignore = "a partition.metadata that was torn before its first sync refuses the partition for good"]
 fn a_log_that_a_power_cut_left_can_be_written_to() {
     let disk = disk_with_folder();
     with_failure(&disk, u64::MAX, Failure::ForEver);

@@ -295,7 +295,6 @@ async fn a_cluster_that_is_stopped_under_load_loses_no_acknowledged_record() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "connections of a dropped cluster may still append after the next one has opened the folder"]
 async fn a_cluster_that_is_dropped_under_load_loses_no_acknowledged_record() {
     end_under_load(async |server| server.kill()).await;
 }

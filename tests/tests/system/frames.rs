@@ -309,7 +309,6 @@ async fn a_connection_that_ends_in_the_middle_of_a_request_is_forgotten() {
 }
 
 #[tokio::test]
-#[ignore = "answers that are ready are dropped when a later frame of the same read is bad"]
 async fn requests_before_a_bad_frame_are_answered() {
     let server = Server::in_memory().await;
     let mut connection = server.connect().await;

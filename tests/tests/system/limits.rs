@@ -138,7 +138,6 @@ async fn a_client_that_reads_late_stops_nobody_costs_little_and_gets_everything(
 }
 
 #[tokio::test]
-#[ignore = "a connection with answers it does not take never counts as idle"]
 async fn a_client_that_never_reads_is_closed_in_the_end() {
     let settings = [
         ("highwater.connection.queued.bytes", "1024"),

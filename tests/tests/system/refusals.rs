@@ -191,7 +191,6 @@ async fn several_waiting_fetches_of_one_connection_are_answered_in_order() {
 }
 
 #[tokio::test]
-#[ignore = "answers that are ready are dropped when a later request without acks fails"]
 async fn a_failure_without_acks_comes_after_the_answers_before_it() {
     let server = Server::in_memory().await;
     server.connect_with_topic("t").await;

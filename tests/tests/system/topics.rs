@@ -64,7 +64,6 @@ fn a_deleted_topic_stays_deleted_and_its_name_is_free() {
 }
 
 #[tokio::test]
-#[ignore = "a node does not open while the last one's deleted folders are still being removed"]
 async fn a_cluster_starts_at_once_after_one_that_was_deleting() {
     for clean in [false, true] {
         for _ in 0..40 {
