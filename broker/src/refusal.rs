@@ -15,9 +15,6 @@ pub enum Refusal {
     /// No topic has this id.
     #[error("no topic has this id")]
     UnknownTopicId,
-    /// The partition's log belongs to another incarnation of the topic.
-    #[error("the log's topic id differs from the one in the request")]
-    InconsistentTopicId,
     /// Another node leads the partition.
     #[error("this node does not lead the partition")]
     NotLeader {
@@ -85,9 +82,6 @@ pub enum Refusal {
     /// `acks` is none of -1, 0, 1.
     #[error("acks must be -1, 0 or 1")]
     InvalidRequiredAcks,
-    /// Fewer replicas are in sync than `min.insync.replicas` asks for; nothing was written.
-    #[error("fewer in-sync replicas than min.insync.replicas")]
-    NotEnoughReplicas,
     /// Neither the next sequence of its producer nor one of its last five batches.
     #[error("{message}")]
     OutOfOrderSequence {

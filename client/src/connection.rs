@@ -184,7 +184,8 @@ impl Connection {
                 None
             }
             Reply::None(written) => Some(Box::new(|outcome: io::Result<()>| {
-                written(outcome.map_err(|error| Failure::Lost(error.to_string().into())));
+                // A frame that did not go out whole was not carried out either.
+                written(outcome.map_err(|error| Failure::NotSent(error.to_string().into())));
             })),
         };
         let sent = state.sink.as_mut().map(|sink| sink.send(frame, written));

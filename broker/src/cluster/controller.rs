@@ -75,19 +75,6 @@ impl Controller<'_> {
         Ok(decided)
     }
 
-    /// Decides on a topic that somebody asked about and nobody made.
-    pub(crate) fn auto_create_topic(&mut self, name: &TopicName) -> Result<Creation, Refusal> {
-        let topic = NewTopic {
-            name: name.clone(),
-            partitions: -1,
-            replication_factor: -1,
-            assignments: Vec::new(),
-            configs: Vec::new(),
-        };
-        let collisions = self.collisions();
-        self.create_topic(&topic, &collisions)
-    }
-
     fn check_total(&self, topics: &[&NewTopic]) -> Result<(), Refusal> {
         let partitions = |topic: &&NewTopic| match topic.partitions {
             _ if !topic.assignments.is_empty() => i64::try_from(topic.assignments.len()).unwrap_or(i64::MAX),

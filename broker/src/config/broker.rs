@@ -34,6 +34,8 @@ static DEFINITIONS: &[Definition] = settings! {
         "How many partitions one DescribeTopicPartitions answer tells of.";
     "num.partitions", Kind::Int { min: 1 }, "1",
         "The number of partitions of a topic that is made without one.";
+    "producer.id.expiration.ms", Kind::Int { min: 1 }, "86400000",
+        "How long a producer that writes nothing to a partition is remembered there.";
     "socket.request.max.bytes", Kind::Int { min: 1 }, "104857600",
         "The largest request; a larger one costs its sender the connection.";
 };
@@ -118,6 +120,11 @@ impl BrokerConfig {
     /// `max.request.partition.size.limit`.
     pub fn describe_partitions_limit(&self) -> usize {
         usize::try_from(self.int("max.request.partition.size.limit")).unwrap_or(1)
+    }
+
+    /// `producer.id.expiration.ms`.
+    pub fn producer_expiration_ms(&self) -> i64 {
+        i64::from(self.int("producer.id.expiration.ms"))
     }
 
     /// `socket.request.max.bytes`.

@@ -60,7 +60,7 @@ static DEFINITIONS: &[Definition] = &[
         kind: Kind::Int { min: 1 },
         default: "1",
         broker_name: Some("min.insync.replicas"),
-        doc: "How many replicas must be in sync for acks=all; at most the replication factor counts.",
+        doc: "How many replicas must be in sync for acks=all; at most the replication factor counts, which is 1.",
     },
     Definition {
         name: "segment.bytes",
@@ -98,8 +98,6 @@ pub struct TopicConfig {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`.
     pub timestamp_after_max_ms: i64,
-    /// `min.insync.replicas`.
-    pub min_insync_replicas: i32,
     /// `segment.bytes`, `segment.ms`, `segment.index.bytes`, `index.interval.bytes`.
     pub log: LogConfig,
 }
@@ -142,7 +140,6 @@ impl TopicConfig {
             },
             timestamp_before_max_ms: long("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: long("message.timestamp.after.max.ms"),
-            min_insync_replicas: int("min.insync.replicas"),
             log,
         }
     }

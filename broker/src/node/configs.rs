@@ -5,16 +5,24 @@ use crate::config::{Effective, TopicConfig};
 use crate::ids::TopicName;
 use crate::refusal::Refusal;
 
+/// How many resources one request may ask about: their settings are told in full, and fill memory.
+const MAX_RESOURCES: usize = 10_000;
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
 impl Node {
     pub(super) fn describe_configs(&self, resources: &[ConfigResource]) -> Vec<DescribedConfig> {
+        let too_many = resources.len() > MAX_RESOURCES;
         let one = |resource: &ConfigResource| {
             let asked = |effective: &Effective| {
                 resource.keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key == effective.name))
             };
-            let outcome = self.settings_of(resource).map(|all| all.into_iter().filter(asked).collect());
+            let outcome = if too_many {
+                let message = format!("More than {MAX_RESOURCES} resources in one request.");
+                Err(Refusal::PolicyViolation { message })
+            } else {
+                self.settings_of(resource).map(|all| all.into_iter().filter(asked).collect())
+            };
             DescribedConfig { kind: resource.kind, name: resource.name.clone(), outcome }
         };
         resources.iter().map(one).collect()

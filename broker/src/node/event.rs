@@ -89,6 +89,8 @@ pub struct ProducePartition {
     pub topic: TopicRef,
     /// The partition.
     pub partition: PartitionIndex,
+    /// The topic by whose rules it was checked; none if it was unknown then.
+    pub checked_for: Option<TopicId>,
     /// Whether it says that it is part of a transaction, also if it is no batch to append.
     pub is_transactional: bool,
     /// What the check made of it.

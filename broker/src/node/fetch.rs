@@ -70,7 +70,7 @@ impl Node {
         self.parked_fetches.park(fetch, now.monotonic.plus_ms(max_wait_ms), watches);
     }
 
-    /// A partition's high watermark moved, or the partition is gone: looks at who waits for it.
+    /// A partition's high watermark moved: looks at who waits for it.
     pub(super) fn wake_fetches(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
         for id in self.parked_fetches.watching(partition) {
             let ready = self.parked_fetches.get(id).is_some_and(|fetch| self.is_ready(fetch));
@@ -93,7 +93,10 @@ impl Node {
     /// Whether the fetch need not wait: enough bytes, or something that is told at once.
     fn is_ready(&self, fetch: &ParkedFetch) -> bool {
         let mut sum = Available { at_least: 0, at_most: 0 };
-        for part in &fetch.partitions {
+        let mut anyone_there = false;
+        // A partition that does not exist has no bytes to wait for, and does not keep the others from being waited for.
+        for part in fetch.partitions.iter().filter(|part| self.exists(part)) {
+            anyone_there = true;
             match self.available(fetch, part) {
                 None => return true,
                 Some(available) => {
@@ -103,12 +106,21 @@ impl Node {
             }
         }
         let min_bytes = u64::try_from(fetch.min_bytes).unwrap_or(0);
+        if !anyone_there {
+            return true;
+        }
         if sum.at_least >= min_bytes || sum.at_most < min_bytes {
             return sum.at_least >= min_bytes;
         }
         // Between the two only the batches' own sizes tell; they are near the end of the log, so in memory.
         let exact = |part| self.exactly_available(fetch, part).unwrap_or(u64::MAX);
-        fetch.partitions.iter().map(exact).fold(0, u64::saturating_add) >= min_bytes
+        fetch.partitions.iter().filter(|part| self.exists(part)).map(exact).fold(0, u64::saturating_add)
+            >= min_bytes
+    }
+
+    fn exists(&self, part: &FetchPartition) -> bool {
+        let found = self.resolve(&part.topic).ok().and_then(|id| self.metadata.partition(id, part.partition));
+        found.is_some()
     }
 
     /// None where the reader is told something at once: an error, or that its log diverged.
@@ -218,7 +230,11 @@ impl Node {
     /// Answers whoever waits for a partition that is gone.
     pub(super) fn wake_all(&mut self, now: Now, id: TopicId, partitions: usize, effects: &mut Effects) {
         for index in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
-            self.wake_fetches(now, (id, PartitionIndex(index)), effects);
+            for parked in self.parked_fetches.watching((id, PartitionIndex(index))) {
+                if let Some(fetch) = self.parked_fetches.release(parked) {
+                    self.answer_fetch(now, fetch, effects);
+                }
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a node tells of the cluster: topics with their partitions and leaders.
 
+use std::collections::BTreeMap;
+
 use highwater_storage::TopicId;
 
 use super::{
@@ -20,11 +22,25 @@ impl Node {
         let topics = match &request.topics {
             None => self.metadata.by_name().map(|(id, topic)| describe(id, topic)).collect(),
             Some(asked) => {
-                let may_create = request.allow_auto_creation && self.config.auto_create_topics();
-                asked.iter().map(|topic| self.describe_or_create(now, topic, may_create, effects)).collect()
+                let mut refused = BTreeMap::new();
+                if request.allow_auto_creation && self.config.auto_create_topics() {
+                    let missing = self.missing(asked);
+                    if !missing.is_empty() {
+                        refused = self.auto_create_topics(now, missing, effects);
+                    }
+                }
+                asked.iter().map(|topic| self.describe_asked(topic, &mut refused)).collect()
             }
         };
         MetadataReply { cluster: self.describe_cluster(), topics }
+    }
+
+    fn missing(&self, asked: &[TopicRef]) -> Vec<TopicName> {
+        let missing = asked.iter().filter_map(|topic| match topic {
+            TopicRef::Name(name) if self.metadata.id_of(name).is_none() => Some(name.clone()),
+            _ => None,
+        });
+        missing.collect()
     }
 
     pub(super) fn describe_cluster(&self) -> ClusterReply {
@@ -35,31 +51,16 @@ impl Node {
         }
     }
 
-    fn describe_or_create(
-        &mut self,
-        now: Now,
-        asked: &TopicRef,
-        may_create: bool,
-        effects: &mut Effects,
-    ) -> DescribedTopic {
-        match (self.resolve(asked), asked) {
-            (Err(_), TopicRef::Name(name)) if may_create => {
-                if let Err(refusal) = self.auto_create_topic(now, name, effects) {
-                    return unknown(asked, refusal);
-                }
+    /// `refused` says why a topic could not be made.
+    fn describe_asked(&self, asked: &TopicRef, refused: &mut BTreeMap<TopicName, Refusal>) -> DescribedTopic {
+        let found = self.resolve(asked).map(|id| (id, self.metadata.topic(id)));
+        match (found, asked) {
+            (Ok((id, Some(topic))), _) => describe(id, topic),
+            (_, TopicRef::Name(name)) => {
+                let why = refused.remove(name).unwrap_or_else(|| no_such_topic(name));
+                unknown(asked, why)
             }
-            (Err(_), TopicRef::Name(name)) => {
-                let valid = name.check().map_err(|message| Refusal::InvalidTopic { message });
-                return unknown(asked, valid.err().unwrap_or(Refusal::UnknownTopicOrPartition));
-            }
-            _ => {}
-        }
-        match self.resolve(asked) {
-            Ok(id) => self.metadata.topic(id).map_or_else(
-                || unknown(asked, Refusal::UnknownTopicOrPartition),
-                |topic| describe(id, topic),
-            ),
-            Err(refusal) => unknown(asked, refusal),
+            (_, TopicRef::Id(_)) => unknown(asked, Refusal::UnknownTopicId),
         }
     }
 
@@ -109,9 +110,7 @@ impl Node {
     fn describe_from(&self, name: &TopicName, first: usize) -> DescribedTopic {
         let found = self.metadata.id_of(name).and_then(|id| Some((id, self.metadata.topic(id)?)));
         let Some((id, topic)) = found else {
-            let valid = name.check().map_err(|message| Refusal::InvalidTopic { message });
-            let refusal = valid.err().unwrap_or(Refusal::UnknownTopicOrPartition);
-            return unknown(&TopicRef::Name(name.clone()), refusal);
+            return unknown(&TopicRef::Name(name.clone()), no_such_topic(name));
         };
         let mut described = describe(id, topic);
         described.partitions.drain(..first.min(described.partitions.len()));
@@ -147,6 +146,11 @@ fn describe(id: TopicId, topic: &TopicMetadata) -> DescribedTopic {
         id,
         partitions: topic.partitions.iter().enumerate().map(one).collect(),
     }
+}
+
+fn no_such_topic(name: &TopicName) -> Refusal {
+    let valid = name.check().map_err(|message| Refusal::InvalidTopic { message });
+    valid.err().unwrap_or(Refusal::UnknownTopicOrPartition)
 }
 
 fn unknown(asked: &TopicRef, refusal: Refusal) -> DescribedTopic {

@@ -80,6 +80,7 @@ pub struct Node {
     producer_ids: IdBlock,
     sessions: sessions::FetchSessions,
     parked_fetches: Parked<fetch::ParkedFetch>,
+    next_expiration: Monotonic,
 }
 
 impl Node {
@@ -92,11 +93,15 @@ impl Node {
             Event::Tick => {}
         }
         self.release_due_fetches(now, effects);
+        if now.monotonic >= self.next_expiration {
+            self.expire_producers(now);
+        }
     }
 
     /// When the node must be stepped again even if nothing happens.
     pub fn next_deadline(&self) -> Option<Monotonic> {
-        self.parked_fetches.next_deadline()
+        let fetch = self.parked_fetches.next_deadline();
+        Some(fetch.map_or(self.next_expiration, |fetch| fetch.min(self.next_expiration)))
     }
 
     /// Which node of the cluster it is.

@@ -56,9 +56,11 @@ impl Node {
 
     pub(super) fn epoch_ends(&self, queries: &[EpochEndQuery]) -> Vec<EpochEnd> {
         let one = |query: &EpochEndQuery| {
+            // The current epoch ends where the log does, although nothing may have been appended in it yet: the log
+            // was told of it when its leader began.
             let outcome = self
                 .led(&query.topic, query.partition, query.current_leader_epoch)
-                .map(|replica| end_of_epoch(replica, query.leader_epoch));
+                .map(|replica| replica.log.end_offset_for(query.leader_epoch));
             EpochEnd { topic: query.topic.clone(), partition: query.partition, outcome }
         };
         queries.iter().map(one).collect()
@@ -85,12 +87,4 @@ fn end(offset: Offset, leader_epoch: LeaderEpoch) -> OffsetAnswer {
 fn earliest(replica: &Replica, log_start: Offset) -> OffsetAnswer {
     let first = replica.log.epochs().earliest().filter(|entry| entry.start_offset <= log_start);
     end(log_start, first.map_or(LeaderEpoch::NONE, |entry| entry.epoch))
-}
-
-/// The current epoch ends where the log does, although nothing may have been appended in it yet.
-fn end_of_epoch(replica: &Replica, asked: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-    if asked == replica.leader.epoch() {
-        return Some((asked, replica.leader.positions().log_end));
-    }
-    replica.log.end_offset_for(asked)
 }

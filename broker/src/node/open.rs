@@ -14,6 +14,7 @@ use highwater_storage::disk::Disk;
 use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, StopKind, partition_metadata};
 
 use super::partitions::Found;
+use super::producer_ids::EXPIRATION_CHECK_MS;
 use super::sessions::FetchSessions;
 use super::{Effects, Node};
 use crate::cluster::metadata::ClusterMetadata;
@@ -106,6 +107,7 @@ impl Node {
             topics: BTreeMap::new(),
             producer_ids: IdBlock::default(),
             parked_fetches: Parked::default(),
+            next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),
         };
         let mut records = vec![MetadataRecord::NodeStarted { node: id.0 }];
         if cluster_id.is_none() {

@@ -14,12 +14,14 @@ use highwater_storage::{Log, LogError, StopKind, TopicId, partition_metadata};
 use super::{Effect, Effects, LocalTopic, Node, Replica};
 use crate::cluster::metadata::{PartitionMetadata, TopicMetadata};
 use crate::config::TopicConfig;
-use crate::ids::{Now, PartitionIndex, TopicName};
+use crate::ids::{Now, TopicName};
 use crate::partition::leader::Leader;
 use crate::refusal::Refusal;
 
 /// What a partition's folder ends in after its topic was deleted, until its files are gone.
 const DELETED_SUFFIX: &str = "-delete";
+/// The longest name that file systems take.
+const MAX_NAME_BYTES: usize = 255;
 /// What a folder ends in that belongs to no topic.
 const STRAY_SUFFIX: &str = "-stray";
 
@@ -130,18 +132,17 @@ impl Node {
 
     fn set_aside(&mut self, name: &str) -> Result<(), LogError> {
         let from = self.folder.join(name);
-        let to = self.folder.join(format!("{name}.{}{STRAY_SUFFIX}", hex(self.entropy.uuid())));
+        let to = self.folder.join(renamed(name, self.entropy.uuid(), STRAY_SUFFIX));
         tracing::warn!(from = %from.display(), to = %to.display(), "a folder belongs to no topic: set aside");
-        let renamed = self.disk.rename(&from, &to);
-        renamed.map_err(|source| LogError::Io { what: "rename", path: from, source })
+        self.disk.rename(&from, &to).map_err(|source| LogError::Io { what: "rename", path: from, source })
     }
 
     /// Takes a deleted topic's partition out of the way at once, so that a topic of the same name may come; gives the
     /// folder to remove.
     pub(super) fn move_out(&self, topic: &TopicName, slot: usize, id: TopicId) -> io::Result<PathBuf> {
-        let partition = PartitionIndex(i32::try_from(slot).unwrap_or(i32::MAX));
-        let to = self.folder.join(format!("{topic}-{partition}.{}{DELETED_SUFFIX}", hex(id)));
-        self.disk.rename(&self.folder.join(partition_folder(topic, slot)), &to)?;
+        let name = partition_folder(topic, slot);
+        let to = self.folder.join(renamed(&name, id, DELETED_SUFFIX));
+        self.disk.rename(&self.folder.join(name), &to)?;
         Ok(to)
     }
 }
@@ -160,6 +161,28 @@ fn partition_folder(topic: &TopicName, slot: usize) -> String {
     format!("{topic}-{slot}")
 }
 
-fn hex(id: TopicId) -> String {
-    id.get().iter().map(|byte| format!("{byte:02x}")).collect()
+/// A folder's name out of the way: unique, and no longer than a file system takes, whatever the topic is called
+/// (`LocalLog.logDirNameWithSuffixCappedLength`).
+fn renamed(name: &str, id: TopicId, suffix: &str) -> String {
+    let hex: String = id.get().iter().map(|byte| format!("{byte:02x}")).collect();
+    let room = MAX_NAME_BYTES - 1 - hex.len() - suffix.len();
+    // Topic names are ASCII; another folder's name is cut between characters.
+    let cut =
+        name.char_indices().map(|(at, char)| at + char.len_utf8()).take_while(|end| *end <= room).last();
+    format!("{}.{hex}{suffix}", &name[..cut.unwrap_or(0)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_out_of_the_way_has_a_name_that_fits() {
+        let id = TopicId::new([0xab; 16]);
+        assert_eq!(renamed("t-0", id, "-delete"), format!("t-0.{}-delete", "ab".repeat(16)));
+        for name in ["x".repeat(249) + "-9999", "\u{e9}".repeat(200)] {
+            let renamed = renamed(&name, id, "-delete");
+            assert!((253..=255).contains(&renamed.len()) && renamed.ends_with("-delete"), "{renamed}");
+        }
+    }
 }

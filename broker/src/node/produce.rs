@@ -79,6 +79,10 @@ impl Node {
         effects: &mut Effects,
     ) -> Result<Produced, Refusal> {
         let id = self.check_target(&part.topic, part.partition)?;
+        if part.checked_for != Some(id) {
+            // The topic came, or came anew, while the batch was on its way: its client asks again.
+            return Err(Refusal::UnknownTopicOrPartition);
+        }
         if let Err(refusal) = &part.batch
             && is_of_the_request(refusal)
         {
@@ -97,7 +101,7 @@ impl Node {
             return Err(Refusal::unsupported("transactions are not served here"));
         }
         let known = replica.log.producers().get(batch.header().producer_id);
-        if let Verdict::Duplicate { base_offset, timestamp, .. } = judge(known, batch.header())? {
+        if let Verdict::Duplicate { base_offset, timestamp } = judge(known, batch.header())? {
             return Ok(Produced { base_offset, log_append_time: timestamp });
         }
         let epoch = replica.leader.epoch();

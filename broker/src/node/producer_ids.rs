@@ -1,4 +1,4 @@
-//! New producer ids.
+//! New producer ids, and producers that are forgotten.
 
 use highwater_storage::{ProducerEpoch, ProducerId};
 
@@ -8,7 +8,22 @@ use crate::ids::Now;
 use crate::producer::id_block::BLOCK_IDS;
 use crate::refusal::Refusal;
 
+/// How often producers that have been silent for long are looked for
+/// (`producer.id.expiration.check.interval.ms`, which is Kafka's own business too).
+pub(super) const EXPIRATION_CHECK_MS: i32 = 600_000;
+
 impl Node {
+    /// Forgets, in each partition, the producers that have written nothing for `producer.id.expiration.ms`: else memory
+    /// would grow with every producer there ever was.
+    pub(super) fn expire_producers(&mut self, now: Now) {
+        let since = now.wall.saturating_add(-self.config.producer_expiration_ms());
+        let partitions = self.topics.values_mut().flat_map(|topic| &mut topic.partitions);
+        for replica in partitions.flatten() {
+            replica.log.expire_producers_before(since);
+        }
+        self.next_expiration = now.monotonic.plus_ms(EXPIRATION_CHECK_MS);
+    }
+
     /// An idempotent producer gets a fresh id at epoch 0, whatever it had before.
     pub(super) fn init_producer_id(
         &mut self,
@@ -33,6 +48,9 @@ impl Node {
         }
         let first = self.metadata.next_producer_id();
         self.commit(now, &[MetadataRecord::ProducerIdsReserved { next: first + BLOCK_IDS }])?;
+        // Synced, as nothing else here is: an id that is given twice would make one producer's records the other's
+        // duplicates.
+        self.cluster_log.flush().map_err(|error| Refusal::storage(&error))?;
         self.producer_ids.begin(first);
         Ok(self.producer_ids.take().expect("a block that was just begun has ids"))
     }

@@ -58,6 +58,7 @@ impl World {
         let partitions = batches.into_iter().map(|(partition, bytes)| ProducePartition {
             topic: TopicRef::Name("t".into()),
             partition: PartitionIndex(partition),
+            checked_for: self.node.metadata.id_of(&"t".into()),
             is_transactional: false,
             batch: CheckedBatch::check(&bytes, &BatchRules::default(), self.now.wall),
         });
@@ -163,7 +164,7 @@ fn a_fetch_waits_for_its_bytes_or_its_time() {
     // The second one is in another partition: what counts is the sum.
     let woken = read(&world.produce(vec![(1, one.clone())])).unwrap();
     assert_eq!(woken, [Ok(one.len()), Ok(one.len())]);
-    assert_eq!(world.node.next_deadline(), None);
+    assert!(world.node.next_deadline() > Some(world.now.monotonic.plus_ms(500)));
 
     assert!(read(&world.fetch(500, enough, 1)).is_none());
     world.wait_ms(499);
@@ -178,7 +179,7 @@ fn a_fetch_whose_connection_is_gone_is_forgotten() {
     world.create("t");
     world.fetch(500, 1, 0);
     world.bring(Event::Disconnected(ConnectionId(1)));
-    assert_eq!(world.node.next_deadline(), None);
+    assert!(world.node.next_deadline() > Some(world.now.monotonic.plus_ms(500)));
 }
 
 #[test]
@@ -248,6 +249,88 @@ fn a_node_that_starts_again_knows_what_it_knew_and_leads_in_a_new_epoch() {
     let disk = world.disk;
     let node = open(&disk, world.now);
     assert_eq!(node.replica(id, PartitionIndex(0)).unwrap().log.end_offset(), Offset::new(4));
+}
+
+#[test]
+fn a_partition_that_is_gone_does_not_keep_a_fetch_from_waiting_for_the_others() {
+    let mut world = World::new();
+    world.create("t");
+    let partition = |index| FetchPartition {
+        topic: TopicRef::Name("t".into()),
+        partition: PartitionIndex(index),
+        current_leader_epoch: LeaderEpoch::NONE,
+        fetch_offset: Offset::ZERO,
+        last_fetched_epoch: LeaderEpoch::NONE,
+        max_bytes: 1 << 20,
+    };
+    let mut fetch = |partitions: &[i32]| {
+        let partitions = partitions.iter().map(|index| partition(*index)).collect();
+        read(&world.ask(Request::Fetch(FetchRequest {
+            replica: -1,
+            max_wait_ms: 500,
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            isolation: Isolation::ReadUncommitted,
+            session_id: 0,
+            session_epoch: -1,
+            by_topic_id: false,
+            partitions,
+            forgotten: Vec::new(),
+        })))
+    };
+    assert_eq!(fetch(&[7]), Some(vec![Err(Refusal::UnknownTopicOrPartition)]));
+    assert_eq!(fetch(&[7, 0]), None);
+    let woken = read(&world.produce(vec![(0, batch(b"v"))])).unwrap();
+    assert_eq!(woken, [Err(Refusal::UnknownTopicOrPartition), Ok(batch(b"v").len())]);
+}
+
+#[test]
+fn a_batch_checked_for_another_topic_is_sent_back() {
+    let mut world = World::new();
+    world.create("t");
+    let stale = |checked_for| ProducePartition {
+        topic: TopicRef::Name("t".into()),
+        partition: PartitionIndex(0),
+        checked_for,
+        is_transactional: false,
+        batch: CheckedBatch::check(&batch(b"v"), &BatchRules::default(), TimestampMs::new(1_700_000_000_000)),
+    };
+    for checked_for in [None, Some(TopicId::new([9; 16]))] {
+        let request =
+            ProduceRequest { acks: 1, has_transactional_id: false, partitions: vec![stale(checked_for)] };
+        let effects = world.ask(Request::Produce(request));
+        assert_eq!(produced(&effects), [Err(Refusal::UnknownTopicOrPartition)]);
+    }
+}
+
+#[test]
+fn a_producer_that_is_silent_for_a_day_is_forgotten() {
+    let mut world = World::new();
+    let id = world.create("t");
+    let mut builder = BatchBuilder::new();
+    builder.set_producer(ProducerId::new(5), ProducerEpoch::new(0), Sequence::ZERO);
+    builder.append(world.now.wall, None, Some(b"v"), &[]).unwrap();
+    world.produce(vec![(0, builder.build().unwrap())]);
+    let known = |world: &World| world.node.replica(id, PartitionIndex(0)).unwrap().log.producers().len();
+    assert_eq!(known(&world), 1);
+    world.now.wall = world.now.wall.saturating_add(86_400_000 + 1);
+    world.bring(Event::Tick);
+    assert_eq!(known(&world), 1, "looked for every ten minutes only");
+    world.now.monotonic = world.node.next_deadline().unwrap();
+    world.bring(Event::Tick);
+    assert_eq!(known(&world), 0);
+}
+
+#[test]
+fn asking_for_topics_makes_no_more_than_a_request_may() {
+    let mut world = World::new();
+    let names = (0..10_001).map(|n| TopicRef::Name(format!("t{n}").as_str().into())).collect();
+    let request = MetadataRequest { topics: Some(names), allow_auto_creation: true };
+    let effects = world.ask(Request::Metadata(request));
+    let Some(Effect::Reply(_, Reply::Metadata(reply))) = effects.last() else { panic!("no answer") };
+    let refused = |topic: &DescribedTopic| matches!(topic.refusal, Some(Refusal::PolicyViolation { .. }));
+    assert!(reply.topics.iter().all(refused));
+    assert_eq!(world.node.metadata.by_name().count(), 0);
 }
 
 #[test]

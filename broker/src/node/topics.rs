@@ -1,5 +1,7 @@
 //! Topics come and go: the controller decides, the cluster's log says so, then the logs are made or taken away.
 
+use std::collections::BTreeMap;
+
 use highwater_storage::TopicId;
 
 use super::partitions::Found;
@@ -46,14 +48,24 @@ impl Node {
         Ok(decided.into_iter().map(answer).collect())
     }
 
-    pub(super) fn auto_create_topic(
+    /// Makes topics that somebody asked about, with the broker's defaults; gives those that are refused.
+    pub(super) fn auto_create_topics(
         &mut self,
         now: Now,
-        name: &TopicName,
+        names: Vec<TopicName>,
         effects: &mut Effects,
-    ) -> Result<(), Refusal> {
-        let creation = self.controller().auto_create_topic(name)?;
-        self.make_topics(now, &[(name, &creation)], effects)
+    ) -> BTreeMap<TopicName, Refusal> {
+        let by_default = |name| NewTopic {
+            name,
+            partitions: -1,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let topics = names.into_iter().map(by_default).collect();
+        let request = CreateTopicsRequest { topics, validate_only: false };
+        let created = self.create_topics(now, &request, effects);
+        created.into_iter().filter_map(|topic| Some((topic.name, topic.outcome.err()?))).collect()
     }
 
     fn controller(&mut self) -> Controller<'_> {

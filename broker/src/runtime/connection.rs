@@ -26,6 +26,9 @@ const WRITE_PIECES: usize = 64;
 /// A connection that has been quiet for so long gives its buffer back.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
 
+/// How often to look at the clock when there is nothing to look for.
+const FOR_NOTHING: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Why a connection ends. All but the first two are worth a line in the log.
 enum End {
     Gone,
@@ -67,6 +70,15 @@ pub(super) struct Connection {
     outbox_bytes: usize,
     replies: VecDeque<(u64, Reply)>,
     last_active: Instant,
+    /// Whether the read buffer was given back since something came.
+    shrunk: bool,
+}
+
+/// However it ended.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shell.disconnect(self.id);
+    }
 }
 
 impl Connection {
@@ -97,6 +109,7 @@ impl Connection {
             outbox_bytes: 0,
             replies: VecDeque::new(),
             last_active: Instant::now(),
+            shrunk: false,
         }
     }
 
@@ -104,7 +117,6 @@ impl Connection {
     pub(super) async fn serve(mut self, mut shutdown: watch::Receiver<bool>) {
         let peer = self.stream.peer_addr().map_or_else(|_| "a client".to_owned(), |peer| peer.to_string());
         let end = self.run(&mut shutdown).await;
-        self.shell.disconnect(self.id);
         match end {
             End::Gone | End::Shutdown | End::Refused => {}
             End::Idle => tracing::debug!(%peer, "closed an idle connection"),
@@ -130,6 +142,10 @@ impl Connection {
                 ready = self.stream.readable(), if may_read => {
                     if let Err(error) = ready { return End::Broken(error); }
                     match self.read() {
+                        Ok(true) if self.shrunk => {
+                            self.shrunk = false;
+                            timer.as_mut().reset(Instant::now() + SHRINK_AFTER);
+                        }
                         Ok(true) => {}
                         Ok(false) => return End::Gone,
                         Err(error) => return End::Broken(error),
@@ -185,7 +201,6 @@ impl Connection {
     }
 
     fn take_request(&mut self, frame: Bytes) -> Result<(), End> {
-        self.last_active = Instant::now();
         let now = self.shell.clock().now().wall;
         let incoming = wire::decode(frame, self.shell.rules(), now);
         match incoming.map_err(|bad| End::Bad(bad.to_string()))? {
@@ -265,7 +280,10 @@ impl Connection {
     /// Reads once; false at the end of the stream.
     fn read(&mut self) -> io::Result<bool> {
         match self.stream.try_read_buf(self.inbox.buffer()) {
-            Ok(count) => Ok(count > 0),
+            Ok(count) => {
+                self.last_active = Instant::now();
+                Ok(count > 0)
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
             Err(error) => Err(error),
         }
@@ -276,17 +294,17 @@ impl Connection {
         let quiet = self.last_active.elapsed();
         if quiet >= SHRINK_AFTER {
             self.inbox.shrink();
+            self.shrunk = true;
         }
         // One that leaves its answers lying does not wait for us.
         let waits_for_us = !self.pending.is_empty() && self.outbox.is_empty();
-        match self.limits.idle {
+        let rest = match self.limits.idle {
             Some(idle) if quiet >= idle && !waits_for_us => return Err(End::Idle),
-            Some(idle) if quiet >= SHRINK_AFTER => {
-                let rest = idle.saturating_sub(quiet).max(SHRINK_AFTER);
-                timer.reset(Instant::now() + rest);
-            }
-            _ => timer.reset(Instant::now() + SHRINK_AFTER),
-        }
+            Some(idle) if self.shrunk => idle.saturating_sub(quiet).max(SHRINK_AFTER),
+            None if self.shrunk => FOR_NOTHING,
+            _ => SHRINK_AFTER,
+        };
+        timer.reset(Instant::now() + rest);
         Ok(())
     }
 }

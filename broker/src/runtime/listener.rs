@@ -79,6 +79,22 @@ impl Listener {
     }
 }
 
+/// One of the connections that may be open, free again however the connection ends.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One socket's part of the listener.
 struct Door {
     shell: Arc<NodeShell>,
@@ -128,11 +144,10 @@ impl Door {
             }
         };
         let connection = Connection::new(stream, Arc::clone(&self.shell), addresses, &self.config);
-        let (open, shutdown) = (Arc::clone(&self.open), self.shutdown.clone());
-        open.fetch_add(1, Ordering::Relaxed);
+        let (place, shutdown) = (Place::take(&self.open), self.shutdown.clone());
         Some(async move {
             connection.serve(shutdown).await;
-            open.fetch_sub(1, Ordering::Relaxed);
+            drop(place);
         })
     }
 

@@ -22,7 +22,8 @@ use crate::wire::TopicRules;
 /// A node that runs.
 pub(crate) struct NodeShell {
     id: NodeId,
-    node: Mutex<Option<Node>>,
+    /// None while it is stepped and once it is closed: a step that panics leaves no half-changed node behind.
+    node: Mutex<Option<Box<Node>>>,
     gate: Arc<Gate>,
     rules: TopicRules,
     clock: Clock,
@@ -51,7 +52,7 @@ impl NodeShell {
     ) -> Arc<Self> {
         let shell = Arc::new(Self {
             id: node.id(),
-            node: Mutex::new(Some(node)),
+            node: Mutex::new(Some(Box::new(node))),
             gate,
             rules: TopicRules::default(),
             clock,
@@ -60,6 +61,7 @@ impl NodeShell {
             next_connection: AtomicU64::new(0),
             timer: Timer { armed_micros: AtomicU64::new(u64::MAX), sooner: Notify::new() },
         });
+        shell.keep_rules(&opening);
         shell.carry_out(opening, &mut VecDeque::new());
         shell
     }
@@ -102,15 +104,29 @@ impl NodeShell {
             };
             let mut effects = Vec::new();
             let deadline = {
-                let mut node = self.node.lock();
-                let Some(node) = node.as_mut() else { return false };
+                let mut place = self.node.lock();
+                let Some(mut node) = place.take() else { return false };
                 node.step(self.clock.now(), event, &mut effects);
-                node.next_deadline()
+                self.keep_rules(&effects);
+                let deadline = node.next_deadline();
+                *place = Some(node);
+                deadline
             };
             self.timer.arm(deadline);
             self.carry_out(effects, &mut events);
         }
         true
+    }
+
+    /// Before the next step, so that rules change in the order of the steps.
+    fn keep_rules(&self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::TopicOpened { id, name, config } => self.rules.open(*id, name.clone(), config),
+                Effect::TopicClosed { id, name } => self.rules.close(*id, name),
+                _ => {}
+            }
+        }
     }
 
     fn carry_out(&self, effects: Vec<Effect>, events: &mut VecDeque<Event>) {
@@ -134,8 +150,8 @@ impl NodeShell {
                     recipient.close(&why);
                 }
             }
-            Effect::TopicOpened { id, name, config } => self.rules.open(id, name, &config),
-            Effect::TopicClosed { id, name } => self.rules.close(id, &name),
+            // Done while the node was locked.
+            Effect::TopicOpened { .. } | Effect::TopicClosed { .. } => {}
             Effect::Unlink { folder } => self.unlink(folder),
         }
     }
@@ -195,7 +211,7 @@ impl NodeShell {
     /// Closes the node and says that it was closed: later events find it gone.
     pub(crate) fn close(&self) -> Result<(), LogError> {
         let node = self.node.lock().take();
-        node.map_or(Ok(()), Node::close)
+        node.map_or(Ok(()), |node| node.close())
     }
 }
 

@@ -224,10 +224,7 @@ fn refused(partition: PartitionIndex, refusal: &Refusal, version: i16) -> Partit
 /// Whether the refusal comes before anything is read, where Kafka's answers have an empty list of aborted transactions
 /// and not none.
 fn before_the_log(refusal: &Refusal) -> bool {
-    matches!(
-        refusal,
-        Refusal::UnknownTopicOrPartition | Refusal::UnknownTopicId | Refusal::InconsistentTopicId
-    )
+    matches!(refusal, Refusal::UnknownTopicOrPartition | Refusal::UnknownTopicId)
 }
 
 fn name_leader(response: &mut FetchResponse, node_id: i32, addresses: &Addresses) {

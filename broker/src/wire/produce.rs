@@ -1,5 +1,8 @@
 //! Produce on the wire.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use highwater_protocol::Text;
 use highwater_protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
@@ -26,26 +29,37 @@ pub(super) fn request(
     now: TimestampMs,
 ) -> Request {
     let mut partitions = Vec::new();
+    let mut places = BTreeMap::<_, usize>::new();
     for topic in request.topic_data {
-        let (topic_ref, rules) = if version >= FIRST_WITH_TOPIC_IDS {
+        let (topic_ref, known) = if version >= FIRST_WITH_TOPIC_IDS {
             let id = TopicId::new(topic.topic_id.0);
             (TopicRef::Id(id), rules.of(id))
         } else {
-            let (name, rules) = rules.named(&topic.name);
-            (TopicRef::Name(name), rules)
+            let (name, known) = rules.named(&topic.name);
+            (TopicRef::Name(name), known)
         };
         let zstd_allowed = version >= FIRST_WITH_ZSTD;
-        let rules = BatchRules { zstd_allowed, ..*rules };
+        let checked_for = known.as_ref().map(|known| known.id);
+        let rules = known.map_or_else(BatchRules::default, |known| known.rules);
+        let rules = BatchRules { zstd_allowed, ..rules };
         for part in topic.partition_data {
             let records = part.records.unwrap_or_default();
             let partition = ProducePartition {
                 topic: topic_ref.clone(),
                 partition: PartitionIndex(part.index),
+                checked_for,
                 is_transactional: BatchHeader::parse(&records)
                     .is_ok_and(|header| header.attributes.is_transactional()),
                 batch: CheckedBatch::check(&records, &rules, now),
             };
-            put(&mut partitions, partition);
+            // A partition that is named twice is written to once: with what came last, as Kafka has it.
+            match places.entry((topic_ref.clone(), part.index)) {
+                Entry::Occupied(place) => partitions[*place.get()] = partition,
+                Entry::Vacant(place) => {
+                    place.insert(partitions.len());
+                    partitions.push(partition);
+                }
+            }
         }
     }
     Request::Produce(Produce {
@@ -55,32 +69,20 @@ pub(super) fn request(
     })
 }
 
-/// A partition that is named twice is written to once: with what came last, as Kafka has it. Requests name few
-/// partitions, and mostly one after the other.
-fn put(partitions: &mut Vec<ProducePartition>, partition: ProducePartition) {
-    let same = |known: &&mut ProducePartition| {
-        known.partition == partition.partition && known.topic == partition.topic
-    };
-    match partitions.iter_mut().find(same) {
-        Some(known) => *known = partition,
-        None => partitions.push(partition),
-    }
-}
-
 pub(super) fn response(done: Vec<ProducedPartition>) -> ProduceResponse {
-    let mut responses: Vec<(TopicRef, TopicProduceResponse)> = Vec::new();
+    let mut responses: Vec<TopicProduceResponse> = Vec::new();
+    let mut places = BTreeMap::<_, usize>::new();
     for part in done {
         let answer = partition(&part);
-        match responses.iter_mut().rev().find(|(topic, _)| *topic == part.topic) {
-            Some((_, response)) => response.partition_responses.push(answer),
-            None => {
-                let (name, topic_id) = split(&part.topic);
-                let response = TopicProduceResponse { name, topic_id, partition_responses: vec![answer] };
-                responses.push((part.topic, response));
+        match places.entry(part.topic) {
+            Entry::Occupied(place) => responses[*place.get()].partition_responses.push(answer),
+            Entry::Vacant(place) => {
+                let (name, topic_id) = split(place.key());
+                place.insert(responses.len());
+                responses.push(TopicProduceResponse { name, topic_id, partition_responses: vec![answer] });
             }
         }
     }
-    let responses = responses.into_iter().map(|(_, response)| response).collect();
     ProduceResponse { responses, ..Default::default() }
 }
 

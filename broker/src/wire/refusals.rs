@@ -10,7 +10,6 @@ impl Refusal {
         match self {
             Self::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
             Self::UnknownTopicId => ErrorCode::UnknownTopicId,
-            Self::InconsistentTopicId => ErrorCode::InconsistentTopicId,
             Self::NotLeader { .. } => ErrorCode::NotLeaderOrFollower,
             Self::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
             Self::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
@@ -24,7 +23,6 @@ impl Refusal {
             Self::Unexpected { .. } => ErrorCode::UnknownServerError,
             Self::InternalTopic | Self::InvalidTopic { .. } => ErrorCode::InvalidTopicException,
             Self::InvalidRequiredAcks => ErrorCode::InvalidRequiredAcks,
-            Self::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
             Self::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
             Self::TransactionalIdMissing => ErrorCode::TransactionalIdAuthorizationFailed,

@@ -10,16 +10,22 @@ use parking_lot::RwLock;
 use crate::config::TopicConfig;
 use crate::ids::TopicName;
 
-type Rules = Arc<BatchRules>;
+/// The rules of one topic.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) id: TopicId,
+    pub(super) rules: BatchRules,
+}
 
 #[derive(Debug, Default)]
 struct Maps {
-    by_name: BTreeMap<TopicName, Rules>,
-    by_id: BTreeMap<TopicId, Rules>,
+    by_name: BTreeMap<TopicName, Arc<Known>>,
+    by_id: BTreeMap<TopicId, Arc<Known>>,
 }
 
-/// The rules of every topic there is. Follows the node by a moment: a batch for a topic that is not here yet, or not
-/// any more, is checked against the defaults, and the node refuses it for its topic.
+/// The rules of every topic there is. Changed while the node's lock is held, so in the order in which topics came and
+/// went. A batch is checked a moment before the node sees it: it says for which topic it was checked, and the node
+/// refuses it if that has become another one.
 #[derive(Debug, Default)]
 pub struct TopicRules {
     maps: RwLock<Maps>,
@@ -28,10 +34,10 @@ pub struct TopicRules {
 impl TopicRules {
     /// A topic can be written to.
     pub fn open(&self, id: TopicId, name: TopicName, config: &TopicConfig) {
-        let rules = Arc::new(config.batch_rules());
+        let known = Arc::new(Known { id, rules: config.batch_rules() });
         let mut maps = self.maps.write();
-        maps.by_id.insert(id, Arc::clone(&rules));
-        maps.by_name.insert(name, rules);
+        maps.by_id.insert(id, Arc::clone(&known));
+        maps.by_name.insert(name, known);
     }
 
     /// A topic is gone.
@@ -41,16 +47,16 @@ impl TopicRules {
         maps.by_name.remove(name);
     }
 
-    /// The rules of a topic, and its name without an allocation.
-    pub(super) fn named(&self, name: &str) -> (TopicName, Rules) {
+    /// What is known of a topic, and its name without an allocation.
+    pub(super) fn named(&self, name: &str) -> (TopicName, Option<Arc<Known>>) {
         match self.maps.read().by_name.get_key_value(name) {
-            Some((name, rules)) => (name.clone(), Arc::clone(rules)),
-            None => (TopicName::from(name), Rules::default()),
+            Some((name, known)) => (name.clone(), Some(Arc::clone(known))),
+            None => (TopicName::from(name), None),
         }
     }
 
-    /// The rules of a topic.
-    pub(super) fn of(&self, id: TopicId) -> Rules {
-        self.maps.read().by_id.get(&id).cloned().unwrap_or_default()
+    /// What is known of a topic.
+    pub(super) fn of(&self, id: TopicId) -> Option<Arc<Known>> {
+        self.maps.read().by_id.get(&id).cloned()
     }
 }

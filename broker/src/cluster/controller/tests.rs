@@ -36,7 +36,8 @@ impl World {
 
     /// Makes a topic as the node would.
     fn made(&mut self, name: &str) -> TopicId {
-        let creation = self.controller().auto_create_topic(&name.into()).unwrap();
+        let mut decided = self.controller().create_topics(&[topic(name, -1, -1)]).unwrap();
+        let creation = decided.remove(0).1.unwrap();
         self.metadata.apply(&creation.record(&name.into()));
         creation.id
     }
