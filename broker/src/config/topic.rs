@@ -85,6 +85,33 @@ static DEFINITIONS: &[Definition] = &[
     },
 ];
 
+/// Kafka's settings of what is not here yet: refused like any other name, but not as if they were misspelt.
+const OF_WHAT_IS_NOT_HERE: &[&str] = &[
+    "cleanup.policy",
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.zstd.level",
+    "delete.retention.ms",
+    "file.delete.delay.ms",
+    "flush.messages",
+    "flush.ms",
+    "follower.replication.throttled.replicas",
+    "leader.replication.throttled.replicas",
+    "local.retention.bytes",
+    "local.retention.ms",
+    "max.compaction.lag.ms",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "preallocate",
+    "remote.log.copy.disable",
+    "remote.log.delete.on.disable",
+    "remote.storage.enable",
+    "retention.bytes",
+    "retention.ms",
+    "segment.jitter.ms",
+    "unclean.leader.election.enable",
+];
+
 /// The effective settings of one topic, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicConfig {
@@ -111,7 +138,8 @@ impl TopicConfig {
     /// Whether a topic may be told this; else Kafka's words.
     pub fn check(name: &str, value: &str) -> Result<(), String> {
         let Some(definition) = find(name) else {
-            return Err(format!("Unknown topic config name: {name}"));
+            let known = if OF_WHAT_IS_NOT_HERE.contains(&name) { " (Kafka's, and not here yet)" } else { "" };
+            return Err(format!("Unknown topic config name: {name}{known}"));
         };
         definition.check(value)
     }
@@ -249,5 +277,8 @@ mod tests {
     fn what_is_not_there_is_refused_by_name() {
         let unknown = TopicConfig::check("retention.days", "1").unwrap_err();
         assert_eq!(unknown, "Unknown topic config name: retention.days");
+        let later = TopicConfig::check("retention.ms", "1").unwrap_err();
+        assert_eq!(later, "Unknown topic config name: retention.ms (Kafka's, and not here yet)");
+        assert!(OF_WHAT_IS_NOT_HERE.iter().all(|name| find(name).is_none()));
     }
 }
