@@ -38,6 +38,15 @@ pub struct BrokerAddress {
     pub port: u16,
 }
 
+/// The brokers that an answer names beside a new leader (KIP-951): id, host and port of each.
+pub(crate) fn endpoints<'a>(
+    nodes: impl Iterator<Item = (i32, &'a Text, i32)>,
+) -> BTreeMap<NodeId, BrokerAddress> {
+    let address =
+        |host: &Text, port| Some(BrokerAddress { host: host.to_string(), port: u16::try_from(port).ok()? });
+    nodes.filter_map(|(id, host, port)| Some((NodeId(id), address(host, port)?))).collect()
+}
+
 impl fmt::Display for BrokerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {

@@ -139,7 +139,7 @@ impl Node {
 
     fn readable(&self, fetch: &ParkedFetch, part: &FetchPartition) -> Option<(&super::Replica, Offset)> {
         let id = self.resolve(&part.topic).ok()?;
-        let diverging = self.check_fetch((fetch.replica, fetch.max_bytes), id, part).ok()?;
+        let diverging = self.check_fetch(fetch, id, part).ok()?;
         let replica = self.replica(id, part.partition).ok()?;
         diverging.is_none().then_some((replica, replica.leader.bound(fetch.isolation)))
     }
@@ -176,7 +176,7 @@ impl Node {
         id: TopicId,
         part: &FetchPartition,
     ) -> Result<Fetched, Refusal> {
-        let diverging = self.check_fetch((fetch.replica, fetch.max_bytes), id, part)?;
+        let diverging = self.check_fetch(fetch, id, part)?;
         let replica = self.replica(id, part.partition)?;
         let positions = replica.leader.positions();
         let bound = replica.leader.bound(fetch.isolation);
@@ -189,16 +189,16 @@ impl Node {
     /// Whether this reader may read here, in Kafka's order of checks; and where its log went another way, if it did.
     fn check_fetch(
         &self,
-        (reader, max_bytes): (i32, i32),
+        fetch: &ParkedFetch,
         id: TopicId,
         part: &FetchPartition,
     ) -> Result<Option<(LeaderEpoch, Offset)>, Refusal> {
         let replica = self.replica(id, part.partition)?;
-        if max_bytes.min(part.max_bytes) < 0 {
+        if fetch.max_bytes.min(part.max_bytes) < 0 {
             return Err(Refusal::Unexpected { message: "a negative limit of bytes".into() });
         }
         replica.leader.check_epoch(part.current_leader_epoch)?;
-        if reader >= 0 {
+        if fetch.replica >= 0 {
             return Err(self.not_a_follower(part.current_leader_epoch, replica.leader.epoch()));
         }
         let positions = replica.leader.positions();

@@ -14,7 +14,7 @@ use super::fetched::{Fetched, Position, WholeBatches};
 use super::machine::{ConsumerMachine, FetchUnderWay, Ready, StartAt};
 use crate::error::Error;
 use crate::exchange::{Failure, RequestId};
-use crate::metadata::{BrokerAddress, NodeId, PartitionImage, TopicPartition};
+use crate::metadata::{BrokerAddress, NodeId, PartitionImage, TopicPartition, endpoints};
 use crate::producer::needs_metadata;
 use crate::time::Monotonic;
 
@@ -137,15 +137,7 @@ impl ConsumerMachine {
             }
             return;
         }
-        let endpoints: BTreeMap<NodeId, BrokerAddress> = response
-            .node_endpoints
-            .iter()
-            .filter_map(|node| {
-                let address =
-                    BrokerAddress { host: node.host.to_string(), port: u16::try_from(node.port).ok()? };
-                Some((NodeId(node.node_id), address))
-            })
-            .collect();
+        let endpoints = endpoints(response.node_endpoints.iter().map(|n| (n.node_id, &n.host, n.port)));
         for topic in response.responses {
             let name = if topic.topic.is_empty() {
                 let state = self.nodes.entry(node).or_default();

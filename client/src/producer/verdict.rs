@@ -15,7 +15,7 @@ use super::config::Acks;
 use super::machine::{InFlight, Key, ProducerMachine, Receipt};
 use crate::error::Error;
 use crate::exchange::{Failure, RequestId};
-use crate::metadata::{BrokerAddress, NodeId, PartitionImage};
+use crate::metadata::{BrokerAddress, NodeId, PartitionImage, endpoints};
 use crate::time::Monotonic;
 
 impl ProducerMachine {
@@ -68,15 +68,7 @@ impl ProducerMachine {
         node.failures = 0;
         let throttle_ms = u64::try_from(response.throttle_time_ms).unwrap_or(0);
         node.not_before = now + Duration::from_millis(throttle_ms);
-        let endpoints: BTreeMap<NodeId, BrokerAddress> = response
-            .node_endpoints
-            .iter()
-            .filter_map(|node| {
-                let address =
-                    BrokerAddress { host: node.host.to_string(), port: u16::try_from(node.port).ok()? };
-                Some((NodeId(node.node_id), address))
-            })
-            .collect();
+        let endpoints = endpoints(response.node_endpoints.iter().map(|n| (n.node_id, &n.host, n.port)));
         for topic in response.responses {
             let mut topics = request.batches.keys().map(|key| key.0);
             let found = topics.find(|at| {

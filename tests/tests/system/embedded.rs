@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use highwater::client::{Acks, Client, Codec, ConsumedRecord, Record};
-use highwater::{Cluster, FolderError, StartError};
+use highwater::{Cluster, ClusterBuilder, FolderError, StartError};
+use highwater_protocol::messages::DescribeClusterRequest;
 use highwater_tests::connection::{in_time, until};
 use highwater_tests::server::{Home, Server};
 use tokio::net::TcpStream;
@@ -297,4 +298,20 @@ async fn a_cluster_that_is_stopped_under_load_loses_no_acknowledged_record() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cluster_that_is_dropped_under_load_loses_no_acknowledged_record() {
     end_under_load(async |server| server.kill()).await;
+}
+
+#[tokio::test]
+async fn clients_are_told_where_they_reached_the_broker_or_what_is_advertised() {
+    let told = async |builder: ClusterBuilder| {
+        let server = Server::start(builder).await;
+        let cluster = server.connect().await.ask(&DescribeClusterRequest::default(), 0).await;
+        let [broker] = &cluster.brokers[..] else { panic!("{:?}", cluster.brokers) };
+        (broker.host.to_string(), broker.port, i32::from(server.address.port()))
+    };
+    let (host, port, listening) = told(Cluster::builder()).await;
+    assert_eq!((host.as_str(), port), ("127.0.0.1", listening));
+    let (host, port, listening) = told(Cluster::builder().advertise("kafka.test", None)).await;
+    assert_eq!((host.as_str(), port), ("kafka.test", listening));
+    let (host, port, _) = told(Cluster::builder().advertise("kafka.test", Some(19092))).await;
+    assert_eq!((host.as_str(), port), ("kafka.test", 19092));
 }
