@@ -100,8 +100,8 @@ pub fn values_in(bytes: &Bytes) -> Vec<String> {
     records_in(bytes).into_iter().map(text).collect()
 }
 
-/// The last batch may be cut short where a limit was reached.
-fn whole_batches(bytes: &Bytes) -> impl Iterator<Item = Bytes> {
+/// The whole batches in what a fetch answered: the last may be cut short where a limit was reached.
+pub fn whole_batches(bytes: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
     let mut rest = bytes.clone();
     std::iter::from_fn(move || {
         let header = BatchHeader::parse(&rest).ok()?;

@@ -5,6 +5,7 @@
 //! - [`batches`]: record batches to the byte, by a producer whose every number the test chooses.
 //! - [`requests`]: the requests tests send most.
 //! - [`world`]: a node without tokio, on a disk of the test's choice, with time as the test tells it.
+//! - [`program`]: the program as a process of its own, to be killed.
 //! - [`random`]: numbers from a seed.
 //!
 //! Always: a test awaits a state, never a time. What does not come within [`connection::PATIENCE`] fails the test.
@@ -16,6 +17,7 @@
 
 pub mod batches;
 pub mod connection;
+pub mod program;
 pub mod random;
 pub mod requests;
 pub mod server;

@@ -1,0 +1,158 @@
+//! `kill -9` under load, again and again on one data folder, at moments drawn from a seed.
+//!
+//! Each round starts the program, lets idempotent producers append to several partitions with several requests in
+//! flight, follows them as a reader, and kills the program when a drawn number of answers has come or of requests has
+//! gone out, or in the middle of a request. Segments and indexes are small, so that the moment also falls into rolls,
+//! snapshots and flushes. Then the program starts again and everything is checked: see [`ledger`].
+//!
+//! `HIGHWATER_KILLS` says how many rounds (50 by default), `HIGHWATER_SEED` draws the same sizes, orders and moments
+//! again. Where in its own work the program is when the signal comes is the machine's to say.
+
+mod ledger;
+mod load;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use highwater_tests::connection::Connection;
+use highwater_tests::program::Program;
+use highwater_tests::random::Random;
+
+use self::ledger::Ledger;
+use self::load::{Follower, Moment, Sender};
+
+/// Rolls every ten batches or so, because its indexes are full.
+const TIGHT: &str = "tight";
+/// Rolls because its segments are: large batches, few index entries.
+const WIDE: &str = "wide";
+/// The partitions written to.
+const PLACES: [(&str, i32); 3] = [(TIGHT, 0), (TIGHT, 1), (WIDE, 0)];
+const SENDERS: usize = 3;
+const ROUNDS: u64 = 50;
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+}
+
+fn wall_clock_ms() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_kills_under_load_lose_nothing_and_double_nothing() {
+    let started_ms = wall_clock_ms();
+    let seed = from_environment("HIGHWATER_SEED").unwrap_or(started_ms.unsigned_abs());
+    let home = tempfile::tempdir().unwrap();
+    let mut story = Story::begin(home.path(), seed, started_ms).await;
+    for round in 0..from_environment("HIGHWATER_KILLS").unwrap_or(ROUNDS) {
+        println!("HIGHWATER_SEED={seed}, round {round}");
+        story.round().await;
+    }
+    story.end().await;
+}
+
+/// One folder, and all that is known of it.
+struct Story<'a> {
+    home: &'a Path,
+    random: Random,
+    senders: Vec<Sender>,
+    ledgers: Vec<Ledger>,
+    ids_given: BTreeSet<i64>,
+}
+
+impl<'a> Story<'a> {
+    async fn begin(home: &'a Path, seed: u64, now_ms: i64) -> Self {
+        let mut random = Random::new(seed);
+        let program = start(home);
+        let mut connection = Connection::open(program.address).await;
+        let tight = [("segment.index.bytes", "120"), ("index.interval.bytes", "0")];
+        connection.create_topic(TIGHT, 2, &tight).await;
+        connection.create_topic(WIDE, 1, &[("segment.bytes", "1048576")]).await;
+        let mut senders = Vec::new();
+        for _ in 0..SENDERS {
+            let producer = connection.new_producer().await;
+            // An hour back, so that no time lies in the future however long this takes.
+            senders.push(Sender::new(producer, now_ms - 3_600_000, random.next_u64()));
+        }
+        let ids_given = senders.iter().map(|sender| sender.producer.id).collect();
+        program.stop();
+        let ledgers = PLACES.iter().map(|(topic, partition)| Ledger::new(topic, *partition)).collect();
+        Self { home, random, senders, ledgers, ids_given }
+    }
+
+    /// Load, a kill, a restart, a look at everything; now and then a clean stop in between.
+    async fn round(&mut self) {
+        let program = start(self.home);
+        self.replace_a_sender(&program).await;
+        let moment = Moment::draw(&mut self.random, program.killer());
+        println!("  {moment:?}");
+        let ends = self.ledgers.iter().map(Ledger::end).collect();
+        let reading = tokio::spawn(Follower::new(ends).follow(program.address));
+        let sending: Vec<_> = std::mem::take(&mut self.senders)
+            .into_iter()
+            .map(|sender| tokio::spawn(sender.send_until_killed(program.address, moment.clone())))
+            .collect();
+        for sender in sending {
+            self.senders.push(sender.await.unwrap());
+        }
+        let follower = reading.await.unwrap();
+        program.killed();
+
+        let mut program = start(self.home);
+        let mut connection = Connection::open(program.address).await;
+        for (place, ledger) in self.ledgers.iter_mut().enumerate() {
+            ledger.absorb(&mut connection, &mut self.senders, place).await;
+            ledger.holds_what_was_read(&follower.read[place]);
+            ledger.answers_resends(&mut connection, &mut self.senders, place).await;
+            ledger.absorb(&mut connection, &mut self.senders, place).await;
+            ledger.finds_offsets_and_times(&mut connection, &mut self.random).await;
+        }
+        if self.random.below(4) == 0 {
+            program.stop();
+            program = start(self.home);
+            let mut connection = Connection::open(program.address).await;
+            for (place, ledger) in self.ledgers.iter_mut().enumerate() {
+                ledger.absorb(&mut connection, &mut self.senders, place).await;
+                ledger.answers_resends(&mut connection, &mut self.senders, place).await;
+            }
+        }
+        // The next round begins after a kill of an idle program, or after a clean stop.
+        if self.random.below(2) == 0 {
+            program.stop();
+        } else {
+            program.killer().strike();
+            program.killed();
+        }
+    }
+
+    /// Producers come and go.
+    async fn replace_a_sender(&mut self, program: &Program) {
+        if self.random.below(3) > 0 {
+            return;
+        }
+        let producer = Connection::open(program.address).await.new_producer().await;
+        assert!(self.ids_given.insert(producer.id), "producer id {} was given twice", producer.id);
+        let place = self.random.below(SENDERS);
+        let seed = self.random.next_u64();
+        self.senders[place].succeed(producer, seed);
+    }
+
+    /// Everything once more, after a clean stop, from the first offset to the last.
+    async fn end(mut self) {
+        start(self.home).stop();
+        let program = start(self.home);
+        let mut connection = Connection::open(program.address).await;
+        for (place, ledger) in self.ledgers.iter_mut().enumerate() {
+            ledger.holds_everything(&mut connection).await;
+            ledger.answers_resends(&mut connection, &mut self.senders, place).await;
+            ledger.is_consumed(program.address).await;
+            println!("{ledger}");
+        }
+        program.stop();
+    }
+}
+
+fn start(home: &Path) -> Program {
+    Program::start(&home.join("data"), &[], &home.join("said"))
+}
