@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use highwater_storage::batch::{CheckedBatch, Codec};
 use highwater_storage::disk::OsDisk;
-use highwater_storage::{LeaderEpoch, Log, LogConfig, StopKind};
+use highwater_storage::{LeaderEpoch, Log, LogConfig, Opening, StopKind};
 
 use crate::batches::{NOW, batch};
 use crate::limit::Limit;
@@ -44,7 +44,8 @@ fn write(dir: &Path, log_bytes: usize, batch_bytes: usize) {
 
 fn open(dir: &Path, stop: StopKind) -> Log {
     let (log, recovered) =
-        Log::open(Arc::new(OsDisk::new()), dir, LogConfig::default(), stop, NOW).expect("it is sound");
+        Log::open(Arc::new(OsDisk::new()), dir, LogConfig::default(), Opening::after(stop), NOW)
+            .expect("it is sound");
     assert_eq!(recovered.truncated_bytes, 0, "nothing was torn");
     log
 }

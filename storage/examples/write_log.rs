@@ -12,7 +12,8 @@
 use std::{error::Error, path::PathBuf, sync::Arc};
 
 use highwater_storage::{
-    LeaderEpoch, Log, LogConfig, ProducerEpoch, ProducerId, Sequence, StopKind, TimestampMs, TopicId,
+    LeaderEpoch, Log, LogConfig, Opening, ProducerEpoch, ProducerId, Sequence, StopKind, TimestampMs,
+    TopicId,
     batch::{BatchBuilder, BatchRules, CheckedBatch, Codec, HeaderView, TimestampType},
     disk::OsDisk,
     partition_metadata,
@@ -39,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         } else {
             drop(log);
         }
-        (log, _) = Log::open(disk.clone(), &dir, config.clone(), stop, now)?;
+        (log, _) = Log::open(disk.clone(), &dir, config.clone(), Opening::after(stop), now)?;
     }
     println!("{} records in {} segments", log.end_offset(), log.segment_count());
     Ok(log.close_clean()?)

@@ -8,6 +8,7 @@
 //! - [`Log`]: append, read by offset, read by time, roll, and reopening after a clean or an unclean stop.
 //! - [`ProducerTable`] and [`LeaderEpochs`]: what the log remembers of its producers and leaders; both are rebuilt from
 //!   the batches.
+//! - [`checkpoint`]: what a node writes down of its partitions; [`Retention`]: what it keeps of them.
 //! - [`disk`]: every byte passes a [`Disk`](disk::Disk): the operating system's, memory, or one that fails on demand.
 //!
 //! Nothing here reads a clock, spawns a thread or waits: `now` is an argument and fsync is a [`SyncHandle`] which the
@@ -38,6 +39,7 @@
 //! ```
 
 pub mod batch;
+pub mod checkpoint;
 mod checksum;
 pub mod disk;
 mod epochs;
@@ -45,10 +47,12 @@ mod error;
 mod index;
 mod log;
 mod number;
+mod opening;
 pub mod partition_metadata;
 mod producers;
 mod range;
 mod recovery;
+mod retention;
 mod scan;
 mod segment;
 mod sync;
@@ -58,11 +62,12 @@ mod topic_id;
 pub use checksum::crc32c;
 pub use epochs::{EpochEntry, LeaderEpochs};
 pub use error::{AppendError, LogError};
-pub use log::{Appended, ByteRange, Log, LogConfig, LogDeletion};
+pub use log::{Appended, ByteRange, Log, LogConfig, LogDeletion, Removed};
 pub use number::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
+pub use opening::{Opening, Recovered, StopKind};
 pub use producers::{ProducerBatch, ProducerEntry, ProducerTable};
 pub use range::LogRange;
-pub use recovery::{Recovered, StopKind};
+pub use retention::{Retention, SegmentFacts};
 pub use sync::{SyncHandle, Synced};
 pub use timestamps::{FoundTimestamp, TimestampSearch};
 pub use topic_id::{ParseTopicIdError, TopicId};

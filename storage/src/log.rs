@@ -8,6 +8,7 @@
 mod config;
 mod deletion;
 mod durability;
+mod removal;
 pub(crate) mod truncation;
 
 use std::{
@@ -15,13 +16,13 @@ use std::{
     sync::Arc,
 };
 
-pub use self::{config::LogConfig, deletion::LogDeletion};
+pub use self::{config::LogConfig, deletion::LogDeletion, removal::Removed};
 use crate::{
-    AppendError, LeaderEpoch, LeaderEpochs, LogError, LogRange, Offset, ProducerTable, StopKind, Synced,
-    TimestampMs, TimestampSearch,
+    AppendError, LeaderEpoch, LeaderEpochs, LogError, LogRange, Offset, Opening, ProducerTable, Recovered,
+    StopKind, Synced, TimestampMs, TimestampSearch,
     batch::{BatchHeader, CheckedBatch, ControlKind, RecordViews, control_record},
     disk::Disk,
-    recovery::{self, Loaded, Recovered},
+    recovery::{self, Loaded},
     segment::{Position, Segment},
 };
 
@@ -62,6 +63,7 @@ pub struct Log {
     producers: ProducerTable,
     poisoned: Option<Arc<str>>,
     synced: Synced,
+    recovery_point: Offset,
     /// Rises with every name made in the directory, and with every change of the epochs.
     names_version: u64,
     epochs_version: u64,
@@ -86,21 +88,24 @@ impl Log {
     /// Opens the log in a directory; an empty directory is an empty log.
     ///
     /// # Errors
-    /// What the disk says. Damage is no error after an unclean stop: the log ends before it.
+    /// What the disk says. Damage is no error after an unclean stop: the log ends before it; and
+    /// one that ends before its start offset begins there anew.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
         config: LogConfig,
-        stop: StopKind,
+        opening: Opening,
         now: TimestampMs,
     ) -> Result<(Self, Recovered), LogError> {
-        let Loaded { segments, epochs, producers, recovered } =
-            recovery::load(&*disk, dir, &config, stop, now)?;
+        let Loaded { segments, start_offset, recovery_point, epochs, producers, recovered } =
+            recovery::load(&*disk, dir, &config, opening, now)?;
         let mut log = Self::over(disk, dir, config, segments);
         (log.epochs, log.producers) = (epochs, producers);
-        if stop == StopKind::Clean && !recovered.was_not_clean {
-            let (upto, names_version) = (log.end_offset(), log.names_version);
-            log.synced = Synced { upto, names_version, epochs_version: log.epochs_version };
+        (log.start_offset, log.recovery_point) = (start_offset, recovery_point);
+        log.synced.upto = recovery_point.max(start_offset);
+        if opening.stop == StopKind::Clean && !recovered.was_not_clean {
+            log.synced.names_version = log.names_version;
+            log.synced.epochs_version = log.epochs_version;
         }
         Ok((log, recovered))
     }
@@ -116,7 +121,14 @@ impl Log {
             epochs: LeaderEpochs::default(),
             producers: ProducerTable::default(),
             poisoned: None,
-            synced: Synced { upto: start_offset, names_version: 0, epochs_version: 0 },
+            synced: Synced {
+                upto: start_offset,
+                recovery_point: None,
+                names_version: 0,
+                epochs_version: 0,
+                cuts: 0,
+            },
+            recovery_point: start_offset,
             names_version: 1,
             epochs_version: 1,
         }

@@ -12,7 +12,8 @@ use std::{
 };
 
 use crate::{
-    LeaderEpoch, LeaderEpochs, LogConfig, LogError, Offset, ProducerTable, TimestampMs,
+    LeaderEpoch, LeaderEpochs, LogConfig, LogError, Offset, Opening, ProducerTable, Recovered, StopKind,
+    TimestampMs,
     batch::{BatchError, BatchHeader, ControlKind, RecordIter, control_record},
     checksum::Crc32c,
     disk::{DirEntry, Disk, File},
@@ -22,30 +23,6 @@ use crate::{
     scan::{Access, Found, Scan},
     segment::{self, Segment},
 };
-
-/// How the log was left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopKind {
-    /// [`Log::close_clean`](crate::Log::close_clean) came to its end.
-    Clean,
-    /// Anything else.
-    Unclean,
-}
-
-/// What opening a log found and did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recovered {
-    /// Bytes cut off because they were no whole, valid batch, or came after such.
-    pub truncated_bytes: u64,
-    /// Segments removed because they came after such bytes.
-    pub removed_segments: usize,
-    /// Segments whose index files were written anew.
-    pub rebuilt_indexes: usize,
-    /// A clean stop was claimed, but the files did not bear it out; they were recovered as after an unclean one.
-    pub was_not_clean: bool,
-    /// Why the epochs' checkpoint was set aside, if it was; the batches tell the epochs, too.
-    pub epochs_malformed: Option<String>,
-}
 
 /// Names left by an operation that did not come to its end.
 const LEFTOVERS: [&str; 4] = [".tmp", ".deleted", ".cleaned", ".swap"];
@@ -57,6 +34,8 @@ const CRC_STEP_BYTES: usize = 256 << 10;
 /// A log's files, read.
 pub(crate) struct Loaded {
     pub(crate) segments: Vec<Segment>,
+    pub(crate) start_offset: Offset,
+    pub(crate) recovery_point: Offset,
     pub(crate) epochs: LeaderEpochs,
     pub(crate) producers: ProducerTable,
     pub(crate) recovered: Recovered,
@@ -66,14 +45,16 @@ pub(crate) fn load(
     disk: &dyn Disk,
     dir: &Path,
     config: &LogConfig,
-    stop: StopKind,
+    opening: Opening,
     now: TimestampMs,
 ) -> Result<Loaded, LogError> {
-    if let Some(loaded) = load_as(disk, dir, config, stop, now)? {
+    if let Some(loaded) = load_as(disk, dir, config, opening, now)? {
         return Ok(loaded);
     }
     // Not so clean after all: trust nothing.
-    let loaded = load_as(disk, dir, config, StopKind::Unclean, now)?;
+    let distrustful =
+        Opening { stop: StopKind::Unclean, recovery_point: Offset::ZERO, start_offset: opening.start_offset };
+    let loaded = load_as(disk, dir, config, distrustful, now)?;
     let mut loaded = loaded.expect("only a clean stop can be belied");
     loaded.recovered.was_not_clean = true;
     Ok(loaded)
@@ -84,7 +65,7 @@ fn load_as(
     disk: &dyn Disk,
     dir: &Path,
     config: &LogConfig,
-    stop: StopKind,
+    opening: Opening,
     now: TimestampMs,
 ) -> Result<Option<Loaded>, LogError> {
     let names = remove_leftovers(disk, dir)?;
@@ -94,7 +75,7 @@ fn load_as(
         disk,
         config,
         now,
-        stop,
+        stop: opening.stop,
         segments: Vec::new(),
         epochs,
         epochs_told: LeaderEpochs::default(),
@@ -117,7 +98,8 @@ fn load_as(
         }
     }
     loader.remove_orphan_indexes(dir, &names)?;
-    loader.finish(dir).map(Some)
+    loader.begin_at(dir, opening.start_offset)?;
+    loader.finish(dir, opening).map(Some)
 }
 
 fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<Vec<DirEntry>, LogError> {
@@ -321,9 +303,27 @@ impl Loader<'_> {
         Ok(())
     }
 
-    fn finish(mut self, dir: &Path) -> Result<Loaded, LogError> {
+    /// A log that ends before the offset it is to begin at has lost its files: what is left of it is no part of what
+    /// was promised since.
+    fn begin_at(&mut self, dir: &Path, start_offset: Offset) -> Result<(), LogError> {
+        if self.segments.last().is_none_or(|last| last.next_offset >= start_offset) {
+            return Ok(());
+        }
+        for segment in std::mem::take(&mut self.segments).iter().rev() {
+            for path in segment.paths() {
+                remove_if_there(self.disk, &path)?;
+            }
+            self.recovered.truncated_bytes += segment.size_bytes;
+            self.recovered.removed_segments += 1;
+        }
+        self.producers = ProducerTable::default();
+        self.segments.push(Segment::create(self.disk, dir, start_offset, self.now)?);
+        Ok(())
+    }
+
+    fn finish(mut self, dir: &Path, opening: Opening) -> Result<Loaded, LogError> {
         if self.segments.is_empty() {
-            self.segments.push(Segment::create(self.disk, dir, Offset::ZERO, self.now)?);
+            self.segments.push(Segment::create(self.disk, dir, opening.start_offset, self.now)?);
         }
         let (active, sealed) = self.segments.split_last_mut().expect("a log has a segment");
         for segment in &mut *sealed {
@@ -332,11 +332,16 @@ impl Loader<'_> {
         if self.epochs_contradicted {
             self.epochs = self.epochs_told;
         }
-        self.epochs.truncate_from_start(sealed.first().unwrap_or(active).base_offset);
+        let start_offset = sealed.first().unwrap_or(active).base_offset.max(opening.start_offset);
+        self.epochs.truncate_from_start(start_offset);
         // Terms without records go, too, as in Kafka: nobody can have read anything of them.
         self.epochs.truncate_from_end(active.next_offset);
+        let recovery_point = match opening.stop {
+            StopKind::Clean => active.next_offset,
+            StopKind::Unclean => opening.recovery_point.min(active.next_offset),
+        };
         let Self { segments, epochs, producers, recovered, .. } = self;
-        Ok(Loaded { segments, epochs, producers, recovered })
+        Ok(Loaded { segments, start_offset, recovery_point, epochs, producers, recovered })
     }
 
     fn remove_orphan_indexes(&self, dir: &Path, names: &[DirEntry]) -> Result<(), LogError> {

@@ -134,6 +134,21 @@ impl Segment {
         self.path.with_extension("timeindex")
     }
 
+    /// The files that stand beside the `.log`.
+    pub(crate) fn companion_paths(&self) -> [PathBuf; 2] {
+        [self.index_path(), self.time_index_path()]
+    }
+
+    /// All files, the `.log` first.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        std::iter::once(self.path.to_path_buf()).chain(self.companion_paths())
+    }
+
+    /// The largest timestamp of its records; when it was opened if they have none.
+    pub(crate) fn latest_timestamp(&self) -> TimestampMs {
+        self.latest.map_or(self.opened, |latest| latest.timestamp)
+    }
+
     /// Whether a batch must go to a new segment (`LogSegment.shouldRoll`).
     pub(crate) fn is_full_for(
         &self,

@@ -1,6 +1,7 @@
 //! Making a log durable, outside whatever guards it.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,14 +12,17 @@ use crate::{
     epochs,
 };
 
-/// What has to reach the medium for everything below an offset to be durable. Taken from a log by
-/// [`Log::sync_handle`](crate::Log::sync_handle), carried out wherever blocking is allowed, and reported back by
-/// [`Log::synced`](crate::Log::synced) or [`Log::poison`](crate::Log::poison): after a failed fsync the kernel may have
-/// dropped the pages, so a second try proves nothing.
+/// What has to reach the medium for a part of the log to be durable. Taken from a log by
+/// [`Log::sync_handle`](crate::Log::sync_handle) or [`Log::flush_handle`](crate::Log::flush_handle), carried out wherever
+/// blocking is allowed, and reported back by [`Log::synced`](crate::Log::synced) or
+/// [`Log::poison`](crate::Log::poison): after a failed fsync the kernel may have dropped the pages, so a second try
+/// proves nothing.
 #[derive(Debug, Clone)]
 pub struct SyncHandle {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) files: Vec<(Arc<dyn File>, Arc<Path>)>,
+    /// Files nobody holds open. One that is gone, or was never made, needs no sync.
+    pub(crate) closed_files: Vec<PathBuf>,
     /// Directories whose names changed.
     pub(crate) dirs: Vec<PathBuf>,
     /// The epochs' checkpoint, if it changed: where it goes and what it says.
@@ -30,8 +34,12 @@ pub struct SyncHandle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Synced {
     pub(crate) upto: Offset,
+    /// Below it everything is durable, indexes and all; `None` if the sync was not about that.
+    pub(crate) recovery_point: Option<Offset>,
     pub(crate) names_version: u64,
     pub(crate) epochs_version: u64,
+    /// How often the log had been cut when the sync was prepared: what it says of offsets holds for that log only.
+    pub(crate) cuts: u32,
 }
 
 impl Synced {
@@ -52,7 +60,7 @@ impl SyncHandle {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.files.is_empty() && self.dirs.is_empty() && self.epochs.is_none()
+        self.files.is_empty() && self.closed_files.is_empty() && self.dirs.is_empty() && self.epochs.is_none()
     }
 
     /// Syncs files, names and the epochs' checkpoint.
@@ -62,6 +70,13 @@ impl SyncHandle {
     pub fn sync(&self) -> Result<Synced, LogError> {
         for (file, path) in &self.files {
             file.sync().map_err(LogError::io("sync", &**path))?;
+        }
+        for path in &self.closed_files {
+            match self.disk.open(path) {
+                Ok(file) => file.sync().map_err(LogError::io("sync", path))?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(LogError::io("open", path)(error)),
+            }
         }
         if let Some((dir, text)) = &self.epochs {
             let path = dir.join(epochs::CHECKPOINT_NAME);

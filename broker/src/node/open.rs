@@ -11,7 +11,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use highwater_storage::batch::{BatchBuilder, CheckedBatch, RecordIter};
 use highwater_storage::disk::Disk;
-use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, StopKind, partition_metadata};
+use highwater_storage::{
+    LeaderEpoch, Log, LogConfig, LogError, Offset, Opening, StopKind, partition_metadata,
+};
 
 use super::partitions::Found;
 use super::producer_ids::EXPIRATION_CHECK_MS;
@@ -178,7 +180,7 @@ fn open_cluster_log(disk: &Arc<dyn Disk>, folder: &Path, stop: StopKind, now: No
     let config = LogConfig { compacted_below: Offset::ZERO, ..LogConfig::default() };
     let disk = Arc::clone(disk);
     if listed.iter().any(|entry| entry.name == CLUSTER_FOLDER) {
-        Log::open(disk, &path, config, stop, now.wall).map(|(log, _)| log)
+        Log::open(disk, &path, config, Opening::after(stop), now.wall).map(|(log, _)| log)
     } else {
         Log::create(disk, &path, config, now.wall)
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use highwater_storage::disk::Disk;
-use highwater_storage::{Log, LogError, StopKind, TopicId, partition_metadata};
+use highwater_storage::{Log, LogError, Opening, StopKind, TopicId, partition_metadata};
 
 use super::{Effect, Effects, LocalTopic, Node, Replica};
 use crate::cluster::metadata::{PartitionMetadata, TopicMetadata};
@@ -112,7 +112,8 @@ impl Node {
     }
 
     fn open_log(&self, path: &Path, config: &TopicConfig, stop: StopKind, now: Now) -> Result<Log, LogError> {
-        let (log, recovered) = Log::open(Arc::clone(&self.disk), path, config.log.clone(), stop, now.wall)?;
+        let (log, recovered) =
+            Log::open(Arc::clone(&self.disk), path, config.log.clone(), Opening::after(stop), now.wall)?;
         if recovered.truncated_bytes > 0 {
             let bytes = recovered.truncated_bytes;
             tracing::warn!(path = %path.display(), bytes, "cut what an unclean stop left unfinished");

@@ -5,15 +5,39 @@
 //! it could not write, so that a later sync would succeed without them (Rebello et al., "Can Applications Recover from
 //! fsync Failures?", 2020).
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use crate::{Log, LogError, SyncHandle, Synced, epochs};
+use crate::{Log, LogError, Offset, SyncHandle, Synced, epochs, segment::Segment};
 
 impl Log {
-    /// What it takes to make everything written so far durable.
+    /// What it takes to make every record written so far durable: what an acknowledgement waits for.
     #[must_use]
     pub fn sync_handle(&self) -> SyncHandle {
-        let unsynced = self.segments.iter().filter(|s| s.next_offset > self.synced.upto && s.size_bytes > 0);
+        self.handle_for(self.segments.len(), Vec::new(), None)
+    }
+
+    /// What it takes to make everything of the segments that are no longer written to durable, their indexes too: the
+    /// recovery point then moves to the active one. Asked for after a roll and carried out in the background.
+    #[must_use]
+    pub fn flush_handle(&self) -> SyncHandle {
+        let sealed = self.segments.len() - 1;
+        let unflushed = self.segments[..sealed].iter().filter(|s| s.next_offset > self.recovery_point);
+        let closed_files = unflushed.flat_map(Segment::companion_paths).collect();
+        self.handle_for(sealed, closed_files, Some(self.active().base_offset))
+    }
+
+    /// A handle about the first `count` segments.
+    fn handle_for(
+        &self,
+        count: usize,
+        closed_files: Vec<PathBuf>,
+        recovery_point: Option<Offset>,
+    ) -> SyncHandle {
+        let unsynced =
+            self.segments[..count].iter().filter(|s| s.next_offset > self.synced.upto && s.size_bytes > 0);
         let files = unsynced.map(|segment| (Arc::clone(&segment.log), Arc::clone(&segment.path)));
         let mut dirs = Vec::new();
         if self.names_version > self.synced.names_version {
@@ -27,21 +51,37 @@ impl Log {
         SyncHandle {
             disk: Arc::clone(&self.disk),
             files: files.collect(),
+            closed_files,
             dirs,
             epochs: epochs_changed.then(|| (self.dir.clone(), self.epochs.to_checkpoint())),
             synced: Synced {
-                upto: self.end_offset(),
+                upto: self.segments[..count].last().map_or(self.start_offset, |last| last.next_offset),
+                recovery_point,
                 names_version: self.names_version,
                 epochs_version: self.epochs_version,
+                cuts: self.synced.cuts,
             },
         }
     }
 
-    /// Takes note of a sync that came to its end.
+    /// Takes note of a sync that came to its end. One prepared before the log was cut tells nothing any more.
     pub fn synced(&mut self, done: Synced) {
-        self.synced.upto = self.synced.upto.max(done.upto);
-        self.synced.names_version = self.synced.names_version.max(done.names_version);
-        self.synced.epochs_version = self.synced.epochs_version.max(done.epochs_version);
+        let known = &mut self.synced;
+        if done.cuts != known.cuts {
+            return;
+        }
+        known.upto = known.upto.max(done.upto);
+        known.names_version = known.names_version.max(done.names_version);
+        known.epochs_version = known.epochs_version.max(done.epochs_version);
+        self.recovery_point = self.recovery_point.max(done.recovery_point.unwrap_or(Offset::ZERO));
+    }
+
+    /// Below this offset everything, indexes included, is durable: where recovery after an unclean stop begins. For the
+    /// node's [checkpoint](crate::checkpoint::RECOVERY_POINTS); after a clean close it is the log's end. A checkpoint
+    /// must not outlive a [cut](Self::truncate_to) below it.
+    #[must_use]
+    pub fn recovery_point(&self) -> Offset {
+        self.recovery_point
     }
 
     /// Makes everything written so far durable, here and now.

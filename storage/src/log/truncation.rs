@@ -7,7 +7,7 @@
 use std::{io, path::Path};
 
 use crate::{
-    Log, LogError, Offset, StopKind, TimestampMs,
+    Log, LogError, Offset, Opening, StopKind, TimestampMs,
     disk::Disk,
     recovery::{self, Loaded, remove_if_there},
     segment::Segment,
@@ -68,7 +68,8 @@ impl Log {
         let cut = &self.segments[at];
         let keep_bytes = cut.position_of(offset).resolve(&*cut.log, &cut.path, offset)?;
         shorten(&*self.disk, &self.dir, cut, keep_bytes)?;
-        let loaded = recovery::load(&*self.disk, &self.dir, &self.config, StopKind::Clean, now)?;
+        let loaded =
+            recovery::load(&*self.disk, &self.dir, &self.config, Opening::after(StopKind::Clean), now)?;
         let Loaded { segments, producers, .. } = loaded;
         (self.segments, self.producers) = (segments, producers);
         self.cut_to(self.end_offset());
@@ -78,6 +79,8 @@ impl Log {
     fn cut_to(&mut self, end_offset: Offset) {
         self.start_offset = self.start_offset.min(end_offset);
         self.synced.upto = self.synced.upto.min(end_offset);
+        self.synced.cuts += 1;
+        self.recovery_point = self.recovery_point.min(end_offset);
         self.names_version += 1;
         if self.epochs.truncate_from_end(end_offset) {
             self.epochs_version += 1;
@@ -111,8 +114,8 @@ pub(crate) fn shorten(
 }
 
 fn remove_segment(disk: &dyn Disk, segment: &Segment) -> Result<(), LogError> {
-    for path in [&*segment.path, &segment.index_path(), &segment.time_index_path()] {
-        remove_if_there(disk, path)?;
+    for path in segment.paths() {
+        remove_if_there(disk, &path)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use highwater_storage::batch::{BatchBuilder, CheckedBatch};
 use highwater_storage::disk::{Disk, MemoryDisk};
-use highwater_storage::{LeaderEpoch, Log, LogConfig, Offset, StopKind, TimestampMs};
+use highwater_storage::{LeaderEpoch, Log, LogConfig, Offset, Opening, StopKind, TimestampMs};
 use libfuzzer_sys::fuzz_target;
 
 const NOW: TimestampMs = TimestampMs::new(1_700_000_000_000);
@@ -48,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let stop = if choice & 8 == 8 { StopKind::Clean } else { StopKind::Unclean };
     let disk: Arc<dyn Disk> = Arc::new(disk);
-    let opened = Log::open(disk, Path::new(FOLDER), LogConfig::default(), stop, NOW);
+    let opened = Log::open(disk, Path::new(FOLDER), LogConfig::default(), Opening::after(stop), NOW);
     let Ok((mut log, _)) = opened else { return };
     read_all(&log);
     drop(log.offset_for_timestamp(NOW, log.end_offset()).run());

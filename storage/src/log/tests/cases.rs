@@ -177,7 +177,8 @@ fn readers_of_an_earlier_life_keep_their_bytes_when_the_log_is_cut() {
     damaged.write_at(last + 16, &[IoSlice::new(&[9])]).unwrap();
     drop(damaged);
     let (log, recovered) =
-        Log::open(Arc::clone(&disk), &at, LogConfig::default(), StopKind::Unclean, NOW).unwrap();
+        Log::open(Arc::clone(&disk), &at, LogConfig::default(), Opening::after(StopKind::Unclean), NOW)
+            .unwrap();
     assert_eq!((log.end_offset(), recovered.truncated_bytes), (Offset::new(10), all.len() as u64 - last));
     assert_eq!(log.producers(), &producers_of(&stored[..10]));
     assert_eq!(slice.len(), all.len());

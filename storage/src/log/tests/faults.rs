@@ -15,7 +15,7 @@ fn scenario(disk: &Arc<dyn Disk>, acknowledged: &mut Vec<Bytes>) -> Result<(), L
     log.flush()?;
     append_some(&mut log, acknowledged, 8)?;
     log.close_clean()?;
-    let (mut log, _) = Log::open(Arc::clone(disk), dir(), small(), StopKind::Clean, NOW)?;
+    let (mut log, _) = Log::open(Arc::clone(disk), dir(), small(), Opening::after(StopKind::Clean), NOW)?;
     append_some(&mut log, acknowledged, 4)
 }
 
@@ -113,7 +113,8 @@ fn an_error_while_opening_leaves_the_log_to_be_opened_again() {
         let broken = FaultDisk::adopt(&image).unwrap();
         broken.fail_at(step, FaultKind::Error(io::ErrorKind::Other));
         let as_broken: Arc<dyn Disk> = Arc::new(broken.clone());
-        let opened = Log::open(Arc::clone(&as_broken), dir(), small(), StopKind::Unclean, NOW);
+        let opened =
+            Log::open(Arc::clone(&as_broken), dir(), small(), Opening::after(StopKind::Unclean), NOW);
         let done = opened.is_ok();
         drop(opened);
         broken.heal();

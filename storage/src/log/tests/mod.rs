@@ -3,17 +3,17 @@
 mod cases;
 mod faults;
 mod model;
+mod removal;
 
 use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 
 use crate::{
-    LeaderEpoch, Log, LogConfig, Offset, ProducerEpoch, ProducerId, ProducerTable, Sequence, StopKind,
-    TimestampMs,
+    LeaderEpoch, Log, LogConfig, Offset, Opening, ProducerEpoch, ProducerId, ProducerTable, Recovered,
+    Sequence, StopKind, TimestampMs,
     batch::{BatchBuilder, BatchHeader, CheckedBatch, Codec},
     disk::Disk,
-    recovery::Recovered,
     segment::base_of,
 };
 
@@ -30,7 +30,7 @@ fn small() -> LogConfig {
 }
 
 fn open(disk: &Arc<dyn Disk>, config: &LogConfig, stop: StopKind) -> (Log, Recovered) {
-    Log::open(Arc::clone(disk), dir(), config.clone(), stop, NOW).unwrap()
+    Log::open(Arc::clone(disk), dir(), config.clone(), Opening::after(stop), NOW).unwrap()
 }
 
 /// A batch of records that carry these timestamps, of about this size.

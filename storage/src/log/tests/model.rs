@@ -284,7 +284,7 @@ proptest! {
         } else {
             file.write_at(at, &[std::io::IoSlice::new(&bytes)]).unwrap();
         }
-        let opened = Log::open(Arc::clone(&disk), dir(), small(), stop, NOW);
+        let opened = Log::open(Arc::clone(&disk), dir(), small(), Opening::after(stop), NOW);
         let (mut log, _) = match opened {
             Ok(opened) => opened,
             Err(error) => return Err(TestCaseError::fail(format!("{error:?}"))),

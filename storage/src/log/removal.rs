@@ -1,0 +1,181 @@
+//! Taking records off the log's front: retention, DeleteRecords, and room for others.
+//!
+//! The start offset is raised first, in memory. Files are renamed `.deleted`, oldest segment first and the `.log` before
+//! its companions, so that whatever part of that survives a crash leaves a log that begins later and has no hole. They
+//! are unlinked by [`Removed::run`], which may wait for readers and take its time; opening the log unlinks what is left.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    Log, LogError, Offset, Retention, SegmentFacts, TimestampMs, disk::Disk, retention, segment::Segment,
+};
+
+/// What segment files end in until they are unlinked.
+const DELETED_SUFFIX: &str = "deleted";
+
+/// Segments that are no longer part of the log. Their files wait to be unlinked; ranges handed out stay readable.
+#[derive(Debug)]
+pub struct Removed {
+    disk: Arc<dyn Disk>,
+    files: Vec<PathBuf>,
+    segments: usize,
+    bytes: u64,
+    start_offset: Offset,
+}
+
+impl Removed {
+    /// How many segments went.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.segments
+    }
+
+    /// How much of the log they were.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Where the log begins without them.
+    #[must_use]
+    pub fn start_offset(&self) -> Offset {
+        self.start_offset
+    }
+
+    /// Unlinks the files (after `file.delete.delay.ms`); may take a while.
+    ///
+    /// # Errors
+    /// What the disk says. A file that is gone already, with its log perhaps, is no error.
+    pub fn run(self) -> Result<(), LogError> {
+        for path in self.files {
+            match self.disk.remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(LogError::io("remove", path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Removes the oldest segments that retention does not keep (Kafka's `deleteOldSegments`): those wholly below the
+    /// start offset, those beyond the size, those beyond the time. None reaches past the high watermark. `now` is the
+    /// wall clock.
+    ///
+    /// # Errors
+    /// What the disk says; the log is then poisoned.
+    pub fn expire(
+        &mut self,
+        retention: Retention,
+        high_watermark: Offset,
+        now: TimestampMs,
+    ) -> Result<Option<Removed>, LogError> {
+        let facts: Vec<SegmentFacts> = self.facts().collect();
+        let count = retention::removable(&facts, self.start_offset, high_watermark, retention, now);
+        self.remove_first(count, now)
+    }
+
+    /// Raises the start offset (DeleteRecords). Segments wholly below it go when the log is [expired](Self::expire) next.
+    /// Tells whether it rose: it never falls and never passes the high watermark, beyond which the caller refuses
+    /// (OFFSET_OUT_OF_RANGE).
+    pub fn advance_start_offset(&mut self, offset: Offset, high_watermark: Offset) -> bool {
+        let rises = self.start_offset < offset && offset <= high_watermark.min(self.end_offset());
+        if rises {
+            self.raise_start(offset);
+        }
+        rises
+    }
+
+    /// Removes the oldest segment, whatever retention says: others need the room (`highwater.disk.max.bytes`). If it is
+    /// the only one, the log rolls first. `None` if it reaches past the high watermark or holds nothing.
+    ///
+    /// # Errors
+    /// What the disk says; the log is then poisoned.
+    pub fn remove_oldest_segment(
+        &mut self,
+        high_watermark: Offset,
+        now: TimestampMs,
+    ) -> Result<Option<Removed>, LogError> {
+        let oldest = self.oldest();
+        let goes = oldest.size_bytes > 0 && oldest.end_offset <= high_watermark;
+        self.remove_first(usize::from(goes), now)
+    }
+
+    /// The segment that [`Self::remove_oldest_segment`] would remove.
+    #[must_use]
+    pub fn oldest(&self) -> SegmentFacts {
+        self.facts().next().expect("a log has a segment")
+    }
+
+    fn facts(&self) -> impl Iterator<Item = SegmentFacts> {
+        let next_bases = self.segments[1..].iter().map(|segment| segment.base_offset);
+        let ends = next_bases.chain([self.end_offset()]);
+        self.segments.iter().zip(ends).map(|(segment, end_offset)| SegmentFacts {
+            base_offset: segment.base_offset,
+            end_offset,
+            size_bytes: segment.size_bytes,
+            latest: segment.latest_timestamp(),
+        })
+    }
+
+    fn remove_first(&mut self, count: usize, now: TimestampMs) -> Result<Option<Removed>, LogError> {
+        if count == 0 {
+            return Ok(None);
+        }
+        self.refuse_if_poisoned()?;
+        let removed = self.try_remove_first(count, now);
+        removed.map(Some).inspect_err(|error| self.poison(&error.to_string()))
+    }
+
+    fn try_remove_first(&mut self, count: usize, now: TimestampMs) -> Result<Removed, LogError> {
+        if count == self.segments.len() {
+            self.roll(now)?;
+        }
+        self.raise_start(self.segments[count].base_offset);
+        let mut removed = Removed {
+            disk: Arc::clone(&self.disk),
+            files: Vec::new(),
+            segments: count,
+            bytes: 0,
+            start_offset: self.start_offset,
+        };
+        for _ in 0..count {
+            rename_away(&*self.disk, &self.segments[0], &mut removed.files)?;
+            removed.bytes += self.segments.remove(0).size_bytes;
+        }
+        self.names_version += 1;
+        Ok(removed)
+    }
+
+    fn raise_start(&mut self, offset: Offset) {
+        self.start_offset = self.start_offset.max(offset);
+        if self.epochs.truncate_from_start(self.start_offset) {
+            self.epochs_version += 1;
+        }
+    }
+}
+
+fn rename_away(disk: &dyn Disk, segment: &Segment, files: &mut Vec<PathBuf>) -> Result<(), LogError> {
+    for path in segment.paths() {
+        let to = renamed(&path);
+        match disk.rename(&path, &to) {
+            Ok(()) => files.push(to),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(LogError::io("rename", path)(error)),
+        }
+    }
+    Ok(())
+}
+
+fn renamed(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(DELETED_SUFFIX);
+    PathBuf::from(name)
+}
