@@ -102,7 +102,7 @@ impl ClusterBuilder {
             id: NodeId(0),
             nodes: vec![NodeId(0)],
             config: Arc::clone(&config),
-            disk: Arc::clone(&disk),
+            disk,
             folder: folder.as_ref().map_or_else(PathBuf::new, |folder| folder.path().to_owned()),
             entropy: Entropy::from_seed(seed),
         };
@@ -110,7 +110,7 @@ impl ClusterBuilder {
         let mut opening = Vec::new();
         let node = Node::open(options, clock.now(), &mut opening)?;
         let cluster_id = Arc::clone(node.cluster_id());
-        let shell = NodeShell::new(node, opening, clock, disk, Arc::clone(&gate));
+        let shell = NodeShell::new(node, opening, clock, Arc::clone(&gate));
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&shell).keep_deadlines());
         Ok(Cluster {

@@ -116,6 +116,12 @@ impl Monotonic {
         self.micros
     }
 
+    /// The point `micros` later.
+    #[must_use]
+    pub fn plus_micros(self, micros: u64) -> Self {
+        Self { micros: self.micros.saturating_add(micros) }
+    }
+
     /// The point `ms` later; a negative wait is none.
     #[must_use]
     pub fn plus_ms(self, ms: i32) -> Self {

@@ -2,7 +2,7 @@
 //! (`wire/refusals.rs` holds the table) and, where it helps, words of its own.
 
 use crate::ids::NodeId;
-use highwater_storage::LeaderEpoch;
+use highwater_storage::{LeaderEpoch, Offset, TimestampMs};
 
 /// One refusal, in the field's words. Variants carry what the answer must tell beside the code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -165,6 +165,14 @@ pub enum Refusal {
     #[error("the fetch session changed between topic names and ids")]
     FetchSessionTopicId,
 
+    /// The request's time was over before its records were acknowledged. They are in the log and may yet be.
+    #[error("the request's time was over before it was acknowledged")]
+    TimedOut {
+        /// Where the first record is.
+        base_offset: Offset,
+        /// The time the log gave the records, or none.
+        log_append_time: TimestampMs,
+    },
     /// The disk failed this partition; its log takes no more writes until the node starts again.
     #[error("the partition's log failed: {message}")]
     Storage {

@@ -24,7 +24,6 @@ pub type Answered = (Ticket, Call, Reply);
 pub struct World {
     node: Node,
     rules: TopicRules,
-    disk: Arc<dyn Disk>,
     elapsed_micros: u64,
     asked: Vec<(Ticket, Call)>,
     next_request: u64,
@@ -49,7 +48,7 @@ impl World {
             id: NodeId(0),
             nodes: vec![NodeId(0)],
             config: Arc::new(config),
-            disk: Arc::clone(&disk),
+            disk,
             folder: PathBuf::from("data"),
             entropy: Entropy::from_seed(seed),
         };
@@ -58,7 +57,6 @@ impl World {
         let mut world = Self {
             node,
             rules: TopicRules::default(),
-            disk,
             elapsed_micros: 0,
             asked: Vec::new(),
             next_request: 0,
@@ -172,8 +170,7 @@ impl World {
                 }
                 Effect::TopicOpened { id, name, config } => self.rules.open(id, name, &config),
                 Effect::TopicClosed { id, name } => self.rules.close(id, &name),
-                // A folder that stays is found out by the next node that is opened: nothing is lost.
-                Effect::Unlink { folder } => drop(self.disk.remove_dir_all(&folder)),
+                Effect::Disk(work) => events.extend(work.run()),
             }
         }
         answered

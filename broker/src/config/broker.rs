@@ -6,6 +6,8 @@ use super::definition::{Definition, Kind};
 use super::topic::TopicConfig;
 use super::{Effective, Source};
 
+const DURABILITIES: &[&str] = &["none", "leader", "isr"];
+
 macro_rules! settings {
     ($($name:literal, $kind:expr, $default:literal, $doc:literal;)*) => {
         &[$(Definition { name: $name, kind: $kind, default: $default, broker_name: None, doc: $doc }),*]
@@ -26,6 +28,9 @@ static DEFINITIONS: &[Definition] = settings! {
         "How many requests of one connection are worked on before the next is read.";
     "highwater.connection.queued.bytes", Kind::Int { min: 1024 }, "67108864",
         "How many bytes of answers may wait for a client that does not read; more are not made before it does.";
+    "highwater.durability", Kind::Choice(DURABILITIES), "none",
+        "What an acknowledged record survives: the process alone (none), or also the power of its leader (leader) or of \
+         every in-sync replica (isr, the same with one node).";
     "max.connections", Kind::Int { min: 0 }, "2147483647",
         "How many connections the node takes; one more is closed at once.";
     "max.incremental.fetch.session.cache.slots", Kind::Int { min: 0 }, "1000",
@@ -100,6 +105,11 @@ impl BrokerConfig {
     /// `num.partitions`.
     pub fn num_partitions(&self) -> i32 {
         self.int("num.partitions")
+    }
+
+    /// Whether `highwater.durability` promises that what is acknowledged survives the loss of power.
+    pub fn is_durable(&self) -> bool {
+        self.text("highwater.durability") != "none"
     }
 
     /// `default.replication.factor`.

@@ -21,6 +21,20 @@ static DEFINITIONS: &[Definition] = &[
         doc: "The codec of stored batches; 'producer' keeps the one they came with.",
     },
     Definition {
+        name: "flush.messages",
+        kind: Kind::Long { min: 1 },
+        default: "9223372036854775807",
+        broker_name: Some("log.flush.interval.messages"),
+        doc: "How many records may lack a sync: the append that reaches the number is answered when they are synced.",
+    },
+    Definition {
+        name: "flush.ms",
+        kind: Kind::Long { min: 0 },
+        default: "9223372036854775807",
+        broker_name: Some("log.flush.interval.ms"),
+        doc: "How long a record may lack a sync.",
+    },
+    Definition {
         name: "index.interval.bytes",
         kind: Kind::Int { min: 0 },
         default: "4096",
@@ -93,8 +107,6 @@ const OF_WHAT_IS_NOT_HERE: &[&str] = &[
     "compression.zstd.level",
     "delete.retention.ms",
     "file.delete.delay.ms",
-    "flush.messages",
-    "flush.ms",
     "follower.replication.throttled.replicas",
     "leader.replication.throttled.replicas",
     "local.retention.bytes",
@@ -125,6 +137,10 @@ pub struct TopicConfig {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`.
     pub timestamp_after_max_ms: i64,
+    /// `flush.messages`; 1 where `highwater.durability` promises that every acknowledged record is durable.
+    pub flush_messages: i64,
+    /// `flush.ms`; none for never.
+    pub flush_ms: Option<i64>,
     /// `segment.bytes`, `segment.ms`, `segment.index.bytes`, `index.interval.bytes`.
     pub log: LogConfig,
 }
@@ -168,6 +184,8 @@ impl TopicConfig {
             },
             timestamp_before_max_ms: long("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: long("message.timestamp.after.max.ms"),
+            flush_messages: if broker.is_durable() { 1 } else { long("flush.messages") },
+            flush_ms: Some(long("flush.ms")).filter(|ms| *ms < i64::MAX),
             log,
         }
     }

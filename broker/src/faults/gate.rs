@@ -1,10 +1,13 @@
 //! The gate between a node and the world.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use highwater_storage::LogError;
 use parking_lot::Mutex;
 
-use crate::node::{Effect, Event, Reply, Request, Ticket};
+use crate::node::{DiskWork, Effect, Event, Reply, Request, Ticket};
 
 /// Which kind of request a fault is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,9 @@ pub enum Step {
     Request(Api),
     /// The request has been carried out, and its answer is about to be sent.
     Reply(Api),
+    /// Records were appended, and are about to be synced where that was promised
+    /// (`highwater.durability`, `flush.messages`, `flush.ms`).
+    Sync,
 }
 
 /// What goes wrong.
@@ -40,8 +46,10 @@ pub enum Fault {
     /// The connection breaks in place of the answer (or of the request's being carried out): the client finds out at
     /// once, and does not know which it was.
     Cut,
-    /// An answer is kept back until it is let go. A request cannot be held: it passes.
+    /// An answer, or a sync, is kept back until it is let go. A request cannot be held: it passes.
     Hold,
+    /// A sync fails, whatever became of it on the disk. Requests and answers pass.
+    Fail,
 }
 
 #[derive(Debug)]
@@ -81,16 +89,24 @@ impl Gate {
         std::mem::take(&mut self.inside.lock().held)
     }
 
-    /// Lets an event pass, or says what happens in its place.
+    /// Lets an event pass, changes it, or says what happens in its place.
     pub(crate) fn event(&self, event: Event) -> Result<Event, Option<Effect>> {
         let step = match &event {
             Event::Request(_, request) if self.is_armed() => request_api(request).map(Step::Request),
+            Event::Synced { .. } if self.is_armed() => Some(Step::Sync),
             _ => None,
         };
-        match (step.and_then(|step| self.inside.lock().fire(step)), &event) {
+        let Some(step) = step else { return Ok(event) };
+        let fits = |fault| (fault == Fault::Fail) == (step == Step::Sync);
+        match (self.inside.lock().fire(step, fits), event) {
             (Some(Fault::Lose), _) => Err(None),
-            (Some(Fault::Cut), Event::Request(ticket, _)) => Err(Some(cut(*ticket))),
-            _ => Ok(event),
+            (Some(Fault::Cut), Event::Request(ticket, _)) => Err(Some(cut(ticket))),
+            (Some(Fault::Fail), Event::Synced { topic, partition, .. }) => {
+                let source = io::Error::other("a fault fails it");
+                let outcome = Err(LogError::Io { what: "sync", path: PathBuf::new(), source });
+                Ok(Event::Synced { topic, partition, outcome })
+            }
+            (_, event) => Ok(event),
         }
     }
 
@@ -98,11 +114,16 @@ impl Gate {
     pub(crate) fn effect(&self, effect: Effect) -> Option<Effect> {
         let step = match &effect {
             Effect::Reply(_, reply) if self.is_armed() => reply_api(reply).map(Step::Reply),
+            Effect::Disk(DiskWork::Sync { .. }) if self.is_armed() => Some(Step::Sync),
             _ => None,
         };
         let Some(step) = step else { return Some(effect) };
+        let fits = |fault| match step {
+            Step::Sync => matches!(fault, Fault::Hold | Fault::Lose),
+            _ => fault != Fault::Fail,
+        };
         let mut inside = self.inside.lock();
-        match (inside.fire(step), &effect) {
+        match (inside.fire(step, fits), &effect) {
             (Some(Fault::Lose), _) => None,
             (Some(Fault::Cut), Effect::Reply(ticket, _)) => Some(cut(*ticket)),
             (Some(Fault::Hold), _) => {
@@ -119,8 +140,9 @@ impl Gate {
 }
 
 impl Inside {
-    fn fire(&mut self, step: Step) -> Option<Fault> {
-        let place = self.rules.iter().position(|rule| rule.step == step)?;
+    /// The first rule for this step whose fault can happen here.
+    fn fire(&mut self, step: Step, fits: impl Fn(Fault) -> bool) -> Option<Fault> {
+        let place = self.rules.iter().position(|rule| rule.step == step && fits(rule.fault))?;
         let rule = &mut self.rules[place];
         rule.times = rule.times.saturating_sub(1);
         let fault = rule.fault;

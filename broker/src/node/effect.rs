@@ -1,12 +1,12 @@
 //! What a node wants done: replies to send, and what the shell must know or carry out.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use highwater_storage::{
     LeaderEpoch, LogRange, Offset, ProducerEpoch, ProducerId, TimestampMs, TimestampSearch, TopicId,
 };
 
+use super::disk_work::DiskWork;
 use super::event::{ConnectionId, Ticket};
 use crate::config::{Effective, TopicConfig};
 use crate::ids::{NodeId, PartitionIndex, TopicName};
@@ -38,11 +38,8 @@ pub enum Effect {
         /// Its name.
         name: TopicName,
     },
-    /// Remove the files of a log that is in nobody's way any more.
-    Unlink {
-        /// The folder they are in.
-        folder: PathBuf,
-    },
+    /// Do what waits for the disk, off the node's lock, and bring back what comes of it.
+    Disk(DiskWork),
 }
 
 /// An answer.

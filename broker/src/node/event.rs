@@ -1,7 +1,9 @@
 //! What can happen to a node: the requests it is asked, in the broker's own words. The wire translates.
 
 use highwater_storage::batch::{BatchRefusal, CheckedBatch};
-use highwater_storage::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicId};
+use highwater_storage::{
+    LeaderEpoch, LogError, Offset, ProducerEpoch, ProducerId, Synced, TimestampMs, TopicId,
+};
 
 use crate::ids::{PartitionIndex, TopicName};
 use crate::partition::leader::Isolation;
@@ -27,6 +29,15 @@ pub enum Event {
     Request(Ticket, Request),
     /// The rest of a produce request whose turn was over ([`super::Effect::Continue`]).
     Continue(Ticket, super::ProduceProgress),
+    /// What became of a [`super::DiskWork::Sync`].
+    Synced {
+        /// The topic of the partition.
+        topic: TopicId,
+        /// The partition.
+        partition: PartitionIndex,
+        /// What is durable now, or why not.
+        outcome: Result<Synced, LogError>,
+    },
     /// A connection is gone: nobody waits for its answers.
     Disconnected(ConnectionId),
     /// The deadline the node named has come, or the shell just looks in.
@@ -76,6 +87,8 @@ pub enum Request {
 pub struct ProduceRequest {
     /// As asked; checked late, as Kafka does.
     pub acks: i16,
+    /// How long to wait for the acknowledgement.
+    pub timeout_ms: i32,
     /// Whether the request names a transactional id.
     pub has_transactional_id: bool,
     /// The batches, in the order of the request.

@@ -230,11 +230,13 @@ impl Node {
     /// Answers whoever waits for a partition that is gone.
     pub(super) fn wake_all(&mut self, now: Now, id: TopicId, partitions: usize, effects: &mut Effects) {
         for index in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
-            for parked in self.parked_fetches.watching((id, PartitionIndex(index))) {
+            let partition = (id, PartitionIndex(index));
+            for parked in self.parked_fetches.watching(partition) {
                 if let Some(fetch) = self.parked_fetches.release(parked) {
                     self.answer_fetch(now, fetch, effects);
                 }
             }
+            self.wake_produces(partition, effects);
         }
     }
 }

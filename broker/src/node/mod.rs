@@ -6,6 +6,8 @@
 //! `step` does not know who calls it: a listener's task, a test, or the lab.
 
 mod configs;
+mod disk_work;
+mod durability;
 mod effect;
 mod event;
 mod fetch;
@@ -23,8 +25,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use highwater_storage::disk::Disk;
-use highwater_storage::{Log, TopicId};
+use highwater_storage::{Log, Offset, TopicId};
 
+pub use disk_work::DiskWork;
 pub use effect::{
     ClusterReply, CreatedTopic, DeletedTopic, DescribeTopicsReply, DescribedConfig, DescribedPartition,
     DescribedTopic, Effect, EpochEnd, FetchReply, Fetched, FetchedPartition, FoundOffset, MetadataReply,
@@ -40,11 +43,11 @@ pub use open::{NodeOptions, OpenError};
 pub use produce::ProduceProgress;
 
 use crate::cluster::metadata::ClusterMetadata;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, TopicConfig};
 use crate::entropy::Entropy;
 use crate::ids::{Monotonic, NodeId, Now, PartitionIndex, TopicName};
 use crate::partition::leader::Leader;
-use crate::partition::parked::Parked;
+use crate::partition::parked::{Parked, Watched};
 use crate::producer::id_block::IdBlock;
 use crate::refusal::Refusal;
 
@@ -56,11 +59,14 @@ pub type Effects = Vec<Effect>;
 struct Replica {
     log: Log,
     leader: Leader,
+    /// Whether `flush.ms` runs.
+    flush_is_due: bool,
 }
 
 /// What this node holds of one topic. A partition whose log could not be opened keeps the reason.
 #[derive(Debug)]
 struct LocalTopic {
+    config: Arc<TopicConfig>,
     partitions: Vec<Result<Replica, Refusal>>,
 }
 
@@ -78,8 +84,12 @@ pub struct Node {
     metadata: ClusterMetadata,
     topics: BTreeMap<TopicId, LocalTopic>,
     producer_ids: IdBlock,
+    /// Where the cluster's log ends after the reservation of the block in use: to be durable before an id is told.
+    producer_ids_reserved_at: Offset,
     sessions: sessions::FetchSessions,
     parked_fetches: Parked<fetch::ParkedFetch>,
+    parked_produces: Parked<produce::ParkedProduce>,
+    syncs: durability::Syncs,
     next_expiration: Monotonic,
 }
 
@@ -89,10 +99,15 @@ impl Node {
         match event {
             Event::Request(ticket, request) => self.request(now, ticket, request, effects),
             Event::Continue(ticket, progress) => self.continue_produce(now, ticket, progress, effects),
+            Event::Synced { topic, partition, outcome } => {
+                self.synced(now, (topic, partition), outcome, effects);
+            }
             Event::Disconnected(connection) => self.forget_connection(connection),
             Event::Tick => {}
         }
         self.release_due_fetches(now, effects);
+        self.release_due_produces(now, effects);
+        self.begin_syncs(now, effects);
         if now.monotonic >= self.next_expiration {
             self.expire_producers(now);
         }
@@ -100,8 +115,19 @@ impl Node {
 
     /// When the node must be stepped again even if nothing happens.
     pub fn next_deadline(&self) -> Option<Monotonic> {
-        let fetch = self.parked_fetches.next_deadline();
-        Some(fetch.map_or(self.next_expiration, |fetch| fetch.min(self.next_expiration)))
+        let waits = [
+            self.parked_fetches.next_deadline(),
+            self.parked_produces.next_deadline(),
+            self.syncs.next_deadline(),
+            Some(self.next_expiration),
+        ];
+        waits.into_iter().flatten().min()
+    }
+
+    /// When the next turn of syncs begins that waits for company: of the deadlines the one that is worth being exact
+    /// about, for it is a fraction of a millisecond away.
+    pub fn next_sync_turn(&self) -> Option<Monotonic> {
+        self.syncs.next_turn()
     }
 
     /// Which node of the cluster it is.
@@ -115,6 +141,7 @@ impl Node {
     }
 
     fn request(&mut self, now: Now, ticket: Ticket, request: Request, effects: &mut Effects) {
+        let cluster_end = self.cluster_log.end_offset();
         let reply = match request {
             Request::Produce(request) => return self.produce(now, ticket, request, effects),
             Request::Fetch(request) => return self.fetch(now, ticket, request, effects),
@@ -129,11 +156,21 @@ impl Node {
             Request::InitProducerId(request) => Reply::InitProducerId(self.init_producer_id(now, &request)),
             Request::FindCoordinator(keys) => Reply::FindCoordinator(self.find_coordinators(keys)),
         };
-        effects.push(Effect::Reply(ticket, reply));
+        let needs = match &reply {
+            // An id that is given twice would make one producer's records the other's duplicates.
+            Reply::InitProducerId(Ok(_)) => self.producer_ids_reserved_at,
+            _ if self.config.is_durable() && self.cluster_log.end_offset() > cluster_end => {
+                self.cluster_log.end_offset()
+            }
+            _ => return effects.push(Effect::Reply(ticket, reply)),
+        };
+        self.answer_when_durable(ticket, reply, needs, effects);
     }
 
     fn forget_connection(&mut self, connection: ConnectionId) {
         self.parked_fetches.release_where(|fetch| fetch.ticket.connection == connection);
+        self.parked_produces.release_where(|produce| produce.ticket.connection == connection);
+        self.syncs.forget(connection);
     }
 
     /// The topic a request means; an unknown id and an unknown name are refused differently.
@@ -159,6 +196,18 @@ impl Node {
         let topic = self.topics.get_mut(&id).ok_or(Refusal::UnknownTopicOrPartition)?;
         let slot = partition.slot().and_then(|slot| topic.partitions.get_mut(slot));
         slot.ok_or(Refusal::UnknownTopicOrPartition)?.as_mut().map_err(|refusal| refusal.clone())
+    }
+
+    /// A replica, with its topic's settings.
+    fn replica_and_config(
+        &mut self,
+        (id, partition): Watched,
+    ) -> Result<(&mut Replica, &TopicConfig), Refusal> {
+        let LocalTopic { config, partitions } =
+            self.topics.get_mut(&id).ok_or(Refusal::UnknownTopicOrPartition)?;
+        let slot = partition.slot().and_then(|slot| partitions.get_mut(slot));
+        let replica = slot.ok_or(Refusal::UnknownTopicOrPartition)?;
+        replica.as_mut().map(|replica| (replica, &**config)).map_err(|refusal| refusal.clone())
     }
 
     /// Every key is coordinated here: this node is the cluster.

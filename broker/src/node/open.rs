@@ -15,6 +15,7 @@ use highwater_storage::{
     LeaderEpoch, Log, LogConfig, LogError, Offset, Opening, StopKind, partition_metadata,
 };
 
+use super::durability::Syncs;
 use super::partitions::Found;
 use super::producer_ids::EXPIRATION_CHECK_MS;
 use super::sessions::FetchSessions;
@@ -108,7 +109,10 @@ impl Node {
             metadata,
             topics: BTreeMap::new(),
             producer_ids: IdBlock::default(),
+            producer_ids_reserved_at: Offset::ZERO,
             parked_fetches: Parked::default(),
+            parked_produces: Parked::default(),
+            syncs: Syncs::default(),
             next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),
         };
         let mut records = vec![MetadataRecord::NodeStarted { node: id.0 }];
@@ -120,6 +124,9 @@ impl Node {
             path: cluster_folder.clone(),
             message: refusal.to_string(),
         })?;
+        if node.config.is_durable() {
+            node.cluster_log.flush().map_err(failed)?;
+        }
         let mut found = Found::take_stock(node.disk.as_ref(), &node.folder, stop)
             .map_err(|source| OpenError::Io { path: node.folder.clone(), source })?;
         let topics: Vec<_> = node.metadata.by_name().map(|(id, topic)| (id, topic.clone())).collect();

@@ -73,15 +73,21 @@ impl Node {
             });
             partitions.push(log.map(|log| self.lead(log, partition)));
         }
-        effects.push(Effect::TopicOpened { id, name: topic.name.clone(), config });
-        self.topics.insert(id, LocalTopic { partitions });
+        effects.push(Effect::TopicOpened { id, name: topic.name.clone(), config: Arc::clone(&config) });
+        self.topics.insert(id, LocalTopic { config, partitions });
     }
 
     fn lead(&self, mut log: Log, partition: &PartitionMetadata) -> Replica {
         // A leader's term begins where its log ends, also if it never appends.
         log.assign_epoch(partition.leader_epoch, log.end_offset());
-        let leader = Leader::sole(self.id, partition.leader_epoch, log.start_offset(), log.end_offset());
-        Replica { log, leader }
+        let leader = Leader::sole(
+            self.id,
+            partition.leader_epoch,
+            log.start_offset(),
+            log.end_offset(),
+            log.synced_offset(),
+        );
+        Replica { log, leader, flush_is_due: false }
     }
 
     fn open_or_create(
@@ -112,11 +118,15 @@ impl Node {
     }
 
     fn open_log(&self, path: &Path, config: &TopicConfig, stop: StopKind, now: Now) -> Result<Log, LogError> {
-        let (log, recovered) =
+        let (mut log, recovered) =
             Log::open(Arc::clone(&self.disk), path, config.log.clone(), Opening::after(stop), now.wall)?;
         if recovered.truncated_bytes > 0 {
             let bytes = recovered.truncated_bytes;
             tracing::warn!(path = %path.display(), bytes, "cut what an unclean stop left unfinished");
+        }
+        // What is found is served at once: where only what is durable may be seen, it must be.
+        if config.flush_messages == 1 && log.synced_offset() < log.end_offset() {
+            log.flush()?;
         }
         Ok(log)
     }

@@ -7,13 +7,17 @@ use highwater_storage::batch::{BatchRefusal, CheckedBatch};
 use highwater_storage::{AppendError, Offset, TopicId};
 
 use super::{
-    Effect, Effects, Node, ProducePartition, ProduceRequest, Produced, ProducedPartition, Reply, Ticket,
-    TopicRef,
+    ConnectionId, Effect, Effects, Node, ProducePartition, ProduceRequest, Produced, ProducedPartition,
+    Reply, Ticket, TopicRef,
 };
 use crate::ids::{Now, PartitionIndex};
+use crate::partition::leader::SyncEvery;
+use crate::partition::parked::Watched;
 use crate::producer::sequence::{Verdict, judge};
 use crate::refusal::Refusal;
 
+/// The longest a produce waits for its acknowledgement, whatever it asks for.
+const MAX_WAIT_MS: i32 = 10 * 60 * 1000;
 /// How much one turn appends before others get theirs.
 const TURN_BYTES: usize = 1 << 20;
 
@@ -21,8 +25,28 @@ const TURN_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct ProduceProgress {
     acks: i16,
+    timeout_ms: i32,
     todo: std::vec::IntoIter<ProducePartition>,
     done: Vec<ProducedPartition>,
+    awaited: Vec<Awaited>,
+}
+
+/// What one partition of an answer waits for.
+#[derive(Debug)]
+struct Awaited {
+    /// Its place in the answer.
+    place: usize,
+    partition: Watched,
+    /// The high watermark to be reached.
+    end: Offset,
+}
+
+/// A produce that is done, and is answered when its records are committed.
+#[derive(Debug)]
+pub(super) struct ParkedProduce {
+    pub(super) ticket: Ticket,
+    done: Vec<ProducedPartition>,
+    awaited: Vec<Awaited>,
 }
 
 impl Node {
@@ -43,8 +67,13 @@ impl Node {
             let done = request.partitions.into_iter().map(refused).collect();
             return finish(ticket, request.acks, done, effects);
         }
-        let done = Vec::with_capacity(request.partitions.len());
-        let progress = ProduceProgress { acks: request.acks, todo: request.partitions.into_iter(), done };
+        let progress = ProduceProgress {
+            acks: request.acks,
+            timeout_ms: request.timeout_ms,
+            done: Vec::with_capacity(request.partitions.len()),
+            todo: request.partitions.into_iter(),
+            awaited: Vec::new(),
+        };
         self.continue_produce(now, ticket, progress, effects);
     }
 
@@ -58,24 +87,88 @@ impl Node {
         let mut written_bytes = 0;
         while let Some(part) = progress.todo.next() {
             written_bytes += part.batch.as_ref().map_or(0, CheckedBatch::size_bytes);
-            let mut log_start = None;
-            let outcome = self.append(now, progress.acks, &part, &mut log_start, effects);
+            let mut log = Consulted::default();
+            let who = (progress.acks != 0).then_some(ticket.connection);
+            let outcome = self.append(now, (progress.acks, who), &part, &mut log, effects);
+            if let Some((partition, end)) = log.awaited {
+                progress.awaited.push(Awaited { place: progress.done.len(), partition, end });
+            }
             let ProducePartition { topic, partition, .. } = part;
-            progress.done.push(ProducedPartition { topic, partition, log_start, outcome });
+            progress.done.push(ProducedPartition { topic, partition, log_start: log.start, outcome });
             if written_bytes >= TURN_BYTES && !progress.todo.as_slice().is_empty() {
                 effects.push(Effect::Continue(ticket, progress));
                 return;
             }
         }
-        finish(ticket, progress.acks, progress.done, effects);
+        let ProduceProgress { acks, timeout_ms, done, awaited, .. } = progress;
+        if awaited.is_empty() || acks == 0 {
+            return finish(ticket, acks, done, effects);
+        }
+        let produce = ParkedProduce { ticket, done, awaited };
+        if self.is_decided(&produce) {
+            return self.answer_produce(produce, effects);
+        }
+        let watches = produce.awaited.iter().map(|awaited| awaited.partition).collect();
+        let deadline = now.monotonic.plus_ms(timeout_ms.min(MAX_WAIT_MS));
+        self.parked_produces.park(produce, deadline, watches);
+    }
+
+    /// Something happened to a partition: looks at who waits for it.
+    pub(super) fn wake_produces(&mut self, partition: Watched, effects: &mut Effects) {
+        for id in self.parked_produces.watching(partition) {
+            let decided = self.parked_produces.get(id).is_some_and(|produce| self.is_decided(produce));
+            if decided && let Some(produce) = self.parked_produces.release(id) {
+                self.answer_produce(produce, effects);
+            }
+        }
+    }
+
+    pub(super) fn release_due_produces(&mut self, now: Now, effects: &mut Effects) {
+        while let Some(produce) = self.parked_produces.release_due(now.monotonic) {
+            self.answer_produce(produce, effects);
+        }
+    }
+
+    fn is_decided(&self, produce: &ParkedProduce) -> bool {
+        produce.awaited.iter().all(|awaited| self.decision(awaited).is_some())
+    }
+
+    /// Whether what is waited for has come, or never will; none while that is open.
+    fn decision(&self, awaited: &Awaited) -> Option<Result<(), Refusal>> {
+        let (topic, index) = awaited.partition;
+        let replica = match self.replica(topic, index) {
+            Ok(replica) => replica,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        if replica.leader.positions().high_watermark >= awaited.end {
+            return Some(Ok(()));
+        }
+        replica.log.poisoned().map(|why| Err(Refusal::Storage { message: why.to_owned() }))
+    }
+
+    fn answer_produce(&self, produce: ParkedProduce, effects: &mut Effects) {
+        let ParkedProduce { ticket, mut done, awaited } = produce;
+        for awaited in awaited {
+            let outcome = &mut done[awaited.place].outcome;
+            match (self.decision(&awaited), &*outcome) {
+                (Some(Ok(())), _) => {}
+                (Some(Err(refusal)), _) => *outcome = Err(refusal),
+                (None, Ok(Produced { base_offset, log_append_time })) => {
+                    let (base_offset, log_append_time) = (*base_offset, *log_append_time);
+                    *outcome = Err(Refusal::TimedOut { base_offset, log_append_time });
+                }
+                (None, Err(_)) => {}
+            }
+        }
+        effects.push(Effect::Reply(ticket, Reply::Produce(done)));
     }
 
     fn append(
         &mut self,
         now: Now,
-        acks: i16,
+        (acks, who): (i16, Option<ConnectionId>),
         part: &ProducePartition,
-        log_start: &mut Option<Offset>,
+        log: &mut Consulted,
         effects: &mut Effects,
     ) -> Result<Produced, Refusal> {
         let id = self.check_target(&part.topic, part.partition)?;
@@ -94,20 +187,47 @@ impl Node {
         if self.name_of(id).is_some_and(|name| name.is_internal()) {
             return Err(Refusal::InternalTopic);
         }
-        let replica = self.replica_mut(id, part.partition)?;
-        *log_start = Some(replica.log.start_offset());
+        let partition = (id, part.partition);
+        let (replica, config) = self.replica_and_config(partition)?;
+        let (every, flush_ms) = (SyncEvery(config.flush_messages), config.flush_ms);
+        log.start = Some(replica.log.start_offset());
         let batch = part.batch.as_ref().map_err(|refusal| refuse_batch(refusal, part))?;
         if part.is_transactional {
             return Err(Refusal::unsupported("transactions are not served here"));
         }
+        let positions = replica.leader.positions();
         let known = replica.log.producers().get(batch.header().producer_id);
-        if let Verdict::Duplicate { base_offset, timestamp } = judge(known, batch.header())? {
-            return Ok(Produced { base_offset, log_append_time: timestamp });
+        match judge(known, batch.header()) {
+            Ok(Verdict::Append) => {}
+            Ok(Verdict::Duplicate { base_offset, last_offset, timestamp }) => {
+                // A duplicate waits for what its original waits for.
+                let end = last_offset.next();
+                log.awaited = (positions.high_watermark < end).then_some((partition, end));
+                return Ok(Produced { base_offset, log_append_time: timestamp });
+            }
+            Err(refusal) => {
+                // So does a refusal that may rest on a batch which is lost yet.
+                let end = positions.log_end;
+                log.awaited = (positions.high_watermark < end).then_some((partition, end));
+                return Err(refusal);
+            }
         }
         let epoch = replica.leader.epoch();
         let appended = replica.log.append(batch, epoch, now.wall).map_err(refuse_append)?;
-        if replica.leader.appended(replica.log.end_offset()) {
-            self.wake_fetches(now, (id, part.partition), effects);
+        let end = replica.log.end_offset();
+        let committed = replica.leader.appended(end, every);
+        if replica.leader.positions().high_watermark < end {
+            log.awaited = Some((partition, end));
+        }
+        let wants_sync = replica.leader.wants_sync(every);
+        if committed {
+            self.wake_fetches(now, partition, effects);
+        }
+        if wants_sync {
+            self.want_sync(partition, who);
+        }
+        if let Some(flush_ms) = flush_ms {
+            self.sync_within(now, partition, flush_ms);
         }
         Ok(Produced { base_offset: appended.base_offset, log_append_time: appended.log_append_time })
     }
@@ -117,6 +237,15 @@ impl Node {
         self.metadata.partition(id, partition).ok_or(Refusal::UnknownTopicOrPartition)?;
         Ok(id)
     }
+}
+
+/// What a partition's log said beside the outcome.
+#[derive(Debug, Default)]
+struct Consulted {
+    /// Where it begins, if it was asked.
+    start: Option<Offset>,
+    /// The high watermark that the answer waits for, if it does.
+    awaited: Option<(Watched, Offset)>,
 }
 
 /// With acks=0 nothing is answered, and a failure can only be told by closing the connection.

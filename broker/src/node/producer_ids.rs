@@ -48,9 +48,7 @@ impl Node {
         }
         let first = self.metadata.next_producer_id();
         self.commit(now, &[MetadataRecord::ProducerIdsReserved { next: first + BLOCK_IDS }])?;
-        // Synced, as nothing else here is: an id that is given twice would make one producer's records the other's
-        // duplicates.
-        self.cluster_log.flush().map_err(|error| Refusal::storage(&error))?;
+        self.producer_ids_reserved_at = self.cluster_log.end_offset();
         self.producer_ids.begin(first);
         Ok(self.producer_ids.take().expect("a block that was just begun has ids"))
     }

@@ -6,9 +6,13 @@ use highwater_storage::disk::{FaultDisk, FaultKind, MemoryDisk};
 use highwater_storage::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use super::*;
+
+mod durability;
+
 use crate::partition::leader::Isolation;
 
 struct World {
+    config: Arc<BrokerConfig>,
     disk: Arc<dyn Disk>,
     node: Node,
     now: Now,
@@ -21,9 +25,14 @@ impl World {
     }
 
     fn on(disk: Arc<dyn Disk>) -> Self {
+        Self::configured(disk, BrokerConfig::default())
+    }
+
+    fn configured(disk: Arc<dyn Disk>, config: BrokerConfig) -> Self {
+        let config = Arc::new(config);
         let now = Now { monotonic: Monotonic::from_micros(1), wall: TimestampMs::new(1_700_000_000_000) };
-        let node = open(&disk, now);
-        Self { disk, node, now, asked: 0 }
+        let node = open(&disk, &config, now);
+        Self { config, disk, node, now, asked: 0 }
     }
 
     fn bring(&mut self, event: Event) -> Effects {
@@ -38,7 +47,7 @@ impl World {
         self.bring(Event::Request(ticket, request))
     }
 
-    fn create(&mut self, name: &str) -> TopicId {
+    fn create_effects(&mut self, name: &str) -> Effects {
         let topic = NewTopic {
             name: name.into(),
             partitions: 2,
@@ -46,15 +55,21 @@ impl World {
             assignments: Vec::new(),
             configs: Vec::new(),
         };
-        let request = CreateTopicsRequest { topics: vec![topic], validate_only: false };
-        let effects = self.ask(Request::CreateTopics(request));
-        match effects.last() {
+        self.ask(Request::CreateTopics(CreateTopicsRequest { topics: vec![topic], validate_only: false }))
+    }
+
+    fn create(&mut self, name: &str) -> TopicId {
+        match self.create_effects(name).last() {
             Some(Effect::Reply(_, Reply::CreateTopics(created))) => created[0].outcome.as_ref().unwrap().id,
             other => panic!("{other:?}"),
         }
     }
 
     fn produce(&mut self, batches: Vec<(i32, Bytes)>) -> Effects {
+        self.produce_with(-1, batches)
+    }
+
+    fn produce_with(&mut self, acks: i16, batches: Vec<(i32, Bytes)>) -> Effects {
         let partitions = batches.into_iter().map(|(partition, bytes)| ProducePartition {
             topic: TopicRef::Name("t".into()),
             partition: PartitionIndex(partition),
@@ -63,7 +78,8 @@ impl World {
             batch: CheckedBatch::check(&bytes, &BatchRules::default(), self.now.wall),
         });
         let partitions = partitions.collect();
-        self.ask(Request::Produce(ProduceRequest { acks: -1, has_transactional_id: false, partitions }))
+        let request = ProduceRequest { acks, timeout_ms: 1000, has_transactional_id: false, partitions };
+        self.ask(Request::Produce(request))
     }
 
     fn fetch(&mut self, max_wait_ms: i32, min_bytes: i32, from: i64) -> Effects {
@@ -90,9 +106,9 @@ impl World {
     }
 
     fn restart(self) -> Self {
-        let Self { disk, now, asked, .. } = self;
-        let node = open(&disk, now);
-        Self { disk, node, now, asked }
+        let Self { config, disk, now, asked, .. } = self;
+        let node = open(&disk, &config, now);
+        Self { config, disk, node, now, asked }
     }
 
     fn wait_ms(&mut self, ms: i32) {
@@ -100,11 +116,11 @@ impl World {
     }
 }
 
-fn open(disk: &Arc<dyn Disk>, now: Now) -> Node {
+fn open(disk: &Arc<dyn Disk>, config: &Arc<BrokerConfig>, now: Now) -> Node {
     let options = NodeOptions {
         id: NodeId(0),
         nodes: vec![NodeId(0)],
-        config: Arc::new(BrokerConfig::default()),
+        config: Arc::clone(config),
         disk: Arc::clone(disk),
         folder: "data".into(),
         entropy: Entropy::from_seed(9),
@@ -116,6 +132,21 @@ fn batch(value: &[u8]) -> Bytes {
     let mut builder = BatchBuilder::new();
     builder.append(TimestampMs::new(1_700_000_000_000), None, Some(value), &[]).unwrap();
     builder.build().unwrap()
+}
+
+fn of_producer(sequence: i32) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    builder.set_producer(ProducerId::new(0), ProducerEpoch::new(0), Sequence::new(sequence));
+    builder.append(TimestampMs::new(1_700_000_000_000), None, Some(b"v"), &[]).unwrap();
+    builder.build().unwrap()
+}
+
+fn no_producer() -> InitProducerIdRequest {
+    InitProducerIdRequest {
+        transactional_id: None,
+        producer_id: ProducerId::NONE,
+        producer_epoch: ProducerEpoch::NONE,
+    }
 }
 
 fn produced(effects: &Effects) -> Vec<Result<i64, Refusal>> {
@@ -205,7 +236,10 @@ fn a_deleted_topic_answers_who_waits_and_may_come_back() {
         world.ask(Request::DeleteTopics(vec![TopicToDelete { name: Some("t".into()), id: TopicId::ZERO }]));
     let gone = Err(Refusal::UnknownTopicOrPartition);
     assert_eq!(read(&effects).unwrap(), [gone.clone(), gone.clone()]);
-    assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Unlink { .. })).count(), 2);
+    assert_eq!(
+        effects.iter().filter(|effect| matches!(effect, Effect::Disk(DiskWork::RemoveFolder { .. }))).count(),
+        2
+    );
     assert_eq!(produced(&world.produce(vec![(0, batch(b"v"))])), [Err(Refusal::UnknownTopicOrPartition)]);
 
     assert_ne!(world.create("t"), old);
@@ -216,17 +250,7 @@ fn a_deleted_topic_answers_who_waits_and_may_come_back() {
 fn a_node_that_starts_again_knows_what_it_knew_and_leads_in_a_new_epoch() {
     let mut world = World::new();
     let id = world.create("t");
-    let of_producer = |sequence: i32| {
-        let mut builder = BatchBuilder::new();
-        builder.set_producer(ProducerId::new(0), ProducerEpoch::new(0), Sequence::new(sequence));
-        builder.append(TimestampMs::new(1_700_000_000_000), None, Some(b"v"), &[]).unwrap();
-        builder.build().unwrap()
-    };
-    let init = InitProducerIdRequest {
-        transactional_id: None,
-        producer_id: ProducerId::NONE,
-        producer_epoch: ProducerEpoch::NONE,
-    };
+    let init = no_producer();
     assert_eq!(world.node.init_producer_id(world.now, &init).unwrap().0, ProducerId::new(0));
     for sequence in 0..3 {
         world.produce(vec![(0, of_producer(sequence))]);
@@ -246,8 +270,7 @@ fn a_node_that_starts_again_knows_what_it_knew_and_leads_in_a_new_epoch() {
     assert_eq!(world.node.init_producer_id(world.now, &init).unwrap().0, ProducerId::new(1000));
 
     world.node.close().unwrap();
-    let disk = world.disk;
-    let node = open(&disk, world.now);
+    let node = open(&world.disk, &world.config, world.now);
     assert_eq!(node.replica(id, PartitionIndex(0)).unwrap().log.end_offset(), Offset::new(4));
 }
 
@@ -296,8 +319,12 @@ fn a_batch_checked_for_another_topic_is_sent_back() {
         batch: CheckedBatch::check(&batch(b"v"), &BatchRules::default(), TimestampMs::new(1_700_000_000_000)),
     };
     for checked_for in [None, Some(TopicId::new([9; 16]))] {
-        let request =
-            ProduceRequest { acks: 1, has_transactional_id: false, partitions: vec![stale(checked_for)] };
+        let request = ProduceRequest {
+            acks: 1,
+            timeout_ms: 1000,
+            has_transactional_id: false,
+            partitions: vec![stale(checked_for)],
+        };
         let effects = world.ask(Request::Produce(request));
         assert_eq!(produced(&effects), [Err(Refusal::UnknownTopicOrPartition)]);
     }

@@ -1,13 +1,14 @@
 //! Topics come and go: the controller decides, the cluster's log says so, then the logs are made or taken away.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use highwater_storage::TopicId;
 
 use super::partitions::Found;
 use super::{
-    CreateTopicsRequest, CreatedTopic, DeletedTopic, Effect, Effects, NewTopic, NewTopicFacts, Node,
-    TopicToDelete,
+    CreateTopicsRequest, CreatedTopic, DeletedTopic, DiskWork, Effect, Effects, NewTopic, NewTopicFacts,
+    Node, TopicToDelete,
 };
 use crate::cluster::controller::{Controller, Creation};
 use crate::cluster::record::MetadataRecord;
@@ -128,7 +129,10 @@ impl Node {
         drop(topic);
         for slot in 0..partitions {
             match self.move_out(&name, slot, id) {
-                Ok(folder) => effects.push(Effect::Unlink { folder }),
+                Ok(folder) => {
+                    let disk = Arc::clone(&self.disk);
+                    effects.push(Effect::Disk(DiskWork::RemoveFolder { disk, folder }));
+                }
                 Err(error) => {
                     tracing::error!(topic = %name, slot, %error, "a deleted partition stays on disk");
                 }

@@ -1,8 +1,8 @@
 //! The leader's view of one partition.
 //!
 //! Always: log start offset <= last stable offset <= high watermark <= log end offset, and the high watermark only
-//! grows within an epoch. With the leader as the only replica every appended record is committed once the append is
-//! over, but the high watermark still moves in a step of its own, after the producer table (semantics, section 1.2).
+//! grows within an epoch. With the leader as the only replica a record is committed once it is appended, and synced
+//! where that was promised; the high watermark moves in a step of its own, after the producer table (semantics, 1.2).
 
 use highwater_storage::{LeaderEpoch, Offset};
 
@@ -31,19 +31,33 @@ pub struct Positions {
     pub log_end: Offset,
 }
 
+/// How many appended records may lack a sync before one is waited for: `flush.messages`; 1 where every acknowledged
+/// record is promised to be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SyncEvery(pub(crate) i64);
+
 /// The state of a partition that this node leads.
 #[derive(Debug)]
 pub(crate) struct Leader {
     node: NodeId,
     epoch: LeaderEpoch,
     positions: Positions,
+    /// Everything below is known to be durable.
+    synced: Offset,
 }
 
 impl Leader {
-    /// Leadership of a log that holds `[log_start, log_end)`, all of it committed: this node is the only replica.
-    pub(crate) fn sole(node: NodeId, epoch: LeaderEpoch, log_start: Offset, log_end: Offset) -> Self {
+    /// Leadership of a log that holds `[log_start, log_end)`, all of it committed: this node is the only replica. What
+    /// is below `synced` is durable.
+    pub(crate) fn sole(
+        node: NodeId,
+        epoch: LeaderEpoch,
+        log_start: Offset,
+        log_end: Offset,
+        synced: Offset,
+    ) -> Self {
         let positions = Positions { log_start, last_stable: log_end, high_watermark: log_end, log_end };
-        Self { node, epoch, positions }
+        Self { node, epoch, positions, synced }
     }
 
     /// The epoch this node leads in.
@@ -76,13 +90,31 @@ impl Leader {
     }
 
     /// The log grew to `log_end`; whether that moved the high watermark.
-    pub(crate) fn appended(&mut self, log_end: Offset) -> bool {
+    pub(crate) fn appended(&mut self, log_end: Offset, every: SyncEvery) -> bool {
         assert!(log_end >= self.positions.log_end, "a leader's log only grows");
-        let grew = log_end > self.positions.high_watermark;
         self.positions.log_end = log_end;
-        self.positions.high_watermark = log_end;
-        self.positions.last_stable = log_end;
-        grew
+        self.commit(every)
+    }
+
+    /// Everything below `upto` is durable; whether that moved the high watermark.
+    pub(crate) fn synced(&mut self, upto: Offset, every: SyncEvery) -> bool {
+        self.synced = self.synced.max(upto);
+        self.commit(every)
+    }
+
+    /// Whether enough records lack a sync for one to be waited for.
+    pub(crate) fn wants_sync(&self, every: SyncEvery) -> bool {
+        self.positions.log_end.since(self.synced) >= every.0
+    }
+
+    fn commit(&mut self, every: SyncEvery) -> bool {
+        let committed = if self.wants_sync(every) { self.synced } else { self.positions.log_end };
+        let grows = committed > self.positions.high_watermark;
+        if grows {
+            self.positions.high_watermark = committed;
+            self.positions.last_stable = committed;
+        }
+        grows
     }
 }
 
@@ -90,8 +122,11 @@ impl Leader {
 mod tests {
     use super::*;
 
+    const NEVER: SyncEvery = SyncEvery(i64::MAX);
+    const RECORD: SyncEvery = SyncEvery(1);
+
     fn leader() -> Leader {
-        Leader::sole(NodeId(0), LeaderEpoch::new(5), Offset::new(0), Offset::new(10))
+        Leader::sole(NodeId(0), LeaderEpoch::new(5), Offset::new(0), Offset::new(10), Offset::new(10))
     }
 
     #[test]
@@ -109,12 +144,34 @@ mod tests {
     #[test]
     fn an_append_moves_the_high_watermark_of_a_sole_replica() {
         let mut leader = leader();
-        assert!(leader.appended(Offset::new(12)));
-        assert!(!leader.appended(Offset::new(12)));
+        assert!(leader.appended(Offset::new(12), NEVER));
+        assert!(!leader.appended(Offset::new(12), NEVER));
         let at = leader.positions();
         assert_eq!(
             (at.high_watermark, at.last_stable, at.log_end),
             (Offset::new(12), Offset::new(12), Offset::new(12))
         );
+    }
+    #[test]
+    fn where_records_are_synced_first_the_high_watermark_follows_the_syncs() {
+        let mut leader = leader();
+        assert!(!leader.appended(Offset::new(12), RECORD));
+        assert!(leader.wants_sync(RECORD));
+        assert!(!leader.appended(Offset::new(14), RECORD));
+        assert!(leader.synced(Offset::new(12), RECORD));
+        assert_eq!(leader.bound(Isolation::ReadUncommitted), Offset::new(12));
+        assert!(leader.synced(Offset::new(14), RECORD) && !leader.wants_sync(RECORD));
+    }
+
+    #[test]
+    fn every_third_record_waits_for_a_sync() {
+        let (mut leader, every) = (leader(), SyncEvery(3));
+        assert!(leader.appended(Offset::new(12), every) && !leader.wants_sync(every));
+        assert!(!leader.appended(Offset::new(13), every) && leader.wants_sync(every));
+        assert_eq!(leader.bound(Isolation::ReadCommitted), Offset::new(12));
+        // One more came while the three were synced; alone it need not wait.
+        assert!(!leader.appended(Offset::new(14), every));
+        assert!(leader.synced(Offset::new(13), every));
+        assert_eq!(leader.bound(Isolation::ReadCommitted), Offset::new(14));
     }
 }

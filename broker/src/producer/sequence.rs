@@ -17,6 +17,8 @@ pub(crate) enum Verdict {
     Duplicate {
         /// Where its first record is.
         base_offset: Offset,
+        /// Where its last record is.
+        last_offset: Offset,
         /// The stored batch's time, which Kafka gives back even for CreateTime.
         timestamp: TimestampMs,
     },
@@ -47,7 +49,11 @@ pub(crate) fn judge(known: Option<&ProducerEntry>, batch: &BatchHeader) -> Resul
 fn duplicate_of(known: &ProducerEntry, batch: &BatchHeader) -> Option<Verdict> {
     let same = known.duplicate_of(batch.base_sequence, batch.last_sequence());
     let same = same.filter(|_| batch.producer_epoch == known.epoch)?;
-    Some(Verdict::Duplicate { base_offset: same.first_offset(), timestamp: same.timestamp })
+    Some(Verdict::Duplicate {
+        base_offset: same.first_offset(),
+        last_offset: same.last_offset,
+        timestamp: same.timestamp,
+    })
 }
 
 fn next_of(last: Sequence) -> Sequence {

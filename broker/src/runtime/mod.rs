@@ -7,6 +7,7 @@
 mod clock;
 mod connection;
 mod data_folder;
+mod disk_worker;
 mod frames;
 mod in_process;
 mod listener;

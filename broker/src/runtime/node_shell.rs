@@ -4,15 +4,15 @@
 //! out the effects of two steps at once; replies to one connection are put in order by their request's number.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use highwater_storage::LogError;
-use highwater_storage::disk::Disk;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::clock::Clock;
+use super::disk_worker::DiskWorker;
 use super::mailbox::Recipient;
 use crate::faults::Gate;
 use crate::ids::{Monotonic, NodeId};
@@ -27,7 +27,7 @@ pub(crate) struct NodeShell {
     gate: Arc<Gate>,
     rules: TopicRules,
     clock: Clock,
-    disk: Arc<dyn Disk>,
+    disk_worker: DiskWorker,
     recipients: Mutex<BTreeMap<ConnectionId, Arc<dyn Recipient>>>,
     next_connection: AtomicU64,
     timer: Timer,
@@ -43,20 +43,14 @@ struct Timer {
 
 impl NodeShell {
     /// Takes an opened node; `opening` are the effects of opening it.
-    pub(crate) fn new(
-        node: Node,
-        opening: Vec<Effect>,
-        clock: Clock,
-        disk: Arc<dyn Disk>,
-        gate: Arc<Gate>,
-    ) -> Arc<Self> {
-        let shell = Arc::new(Self {
+    pub(crate) fn new(node: Node, opening: Vec<Effect>, clock: Clock, gate: Arc<Gate>) -> Arc<Self> {
+        let shell = Arc::new_cyclic(|shell| Self {
             id: node.id(),
             node: Mutex::new(Some(Box::new(node))),
             gate,
             rules: TopicRules::default(),
             clock,
-            disk,
+            disk_worker: DiskWorker::new(Weak::clone(shell)),
             recipients: Mutex::default(),
             next_connection: AtomicU64::new(0),
             timer: Timer { armed_micros: AtomicU64::new(u64::MAX), sooner: Notify::new() },
@@ -103,16 +97,20 @@ impl NodeShell {
                 }
             };
             let mut effects = Vec::new();
-            let deadline = {
+            let (deadline, turn) = {
                 let mut place = self.node.lock();
                 let Some(mut node) = place.take() else { return false };
                 node.step(self.clock.now(), event, &mut effects);
                 self.keep_rules(&effects);
-                let deadline = node.next_deadline();
+                let deadlines = (node.next_deadline(), node.next_sync_turn());
                 *place = Some(node);
-                deadline
+                deadlines
             };
-            self.timer.arm(deadline);
+            match turn {
+                // Nothing comes sooner, and after it the others are looked at again.
+                Some(at) if turn == deadline => self.disk_worker.wake_at(at, &self.clock),
+                _ => self.timer.arm(deadline),
+            }
             self.carry_out(effects, &mut events);
         }
         true
@@ -152,22 +150,12 @@ impl NodeShell {
             }
             // Done while the node was locked.
             Effect::TopicOpened { .. } | Effect::TopicClosed { .. } => {}
-            Effect::Unlink { folder } => self.unlink(folder),
+            Effect::Disk(work) => self.disk_worker.take(work),
         }
     }
 
     fn recipient(&self, connection: ConnectionId) -> Option<Arc<dyn Recipient>> {
         self.recipients.lock().get(&connection).cloned()
-    }
-
-    /// Removes a folder on a thread that may wait for the disk.
-    fn unlink(&self, folder: std::path::PathBuf) {
-        let disk = Arc::clone(&self.disk);
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = disk.remove_dir_all(&folder) {
-                tracing::error!(path = %folder.display(), %error, "a deleted partition stays on disk");
-            }
-        });
     }
 
     /// Carries out the effects that the gate held back.
@@ -205,12 +193,15 @@ impl NodeShell {
 
     /// Takes the node away as a crash would: a step that runs is waited for, later events find it gone.
     pub(crate) fn kill(&self) {
-        drop(self.node.lock().take());
+        let node = self.node.lock().take();
+        self.disk_worker.stop();
+        drop(node);
     }
 
     /// Closes the node and says that it was closed: later events find it gone.
     pub(crate) fn close(&self) -> Result<(), LogError> {
         let node = self.node.lock().take();
+        self.disk_worker.stop();
         node.map_or(Ok(()), |node| node.close())
     }
 }

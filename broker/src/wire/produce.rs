@@ -64,6 +64,7 @@ pub(super) fn request(
     }
     Request::Produce(Produce {
         acks: request.acks,
+        timeout_ms: request.timeout_ms,
         has_transactional_id: request.transactional_id.is_some(),
         partitions,
     })
@@ -97,6 +98,10 @@ fn partition(part: &ProducedPartition) -> PartitionProduceResponse {
         }
         Err(refusal) => {
             answer.error_code = refusal.code();
+            if let Refusal::TimedOut { base_offset, log_append_time } = refusal {
+                answer.base_offset = base_offset.get();
+                answer.log_append_time_ms = log_append_time.get();
+            }
             answer.log_start_offset =
                 part.log_start.filter(|_| tells_log_start(refusal)).map_or(-1, Offset::get);
             if let Refusal::InvalidRecord { message, records }

@@ -37,6 +37,7 @@ impl Refusal {
             Self::FetchSessionNotFound => ErrorCode::FetchSessionIdNotFound,
             Self::InvalidFetchSessionEpoch => ErrorCode::InvalidFetchSessionEpoch,
             Self::FetchSessionTopicId => ErrorCode::FetchSessionTopicIdError,
+            Self::TimedOut { .. } => ErrorCode::RequestTimedOut,
             Self::Storage { .. } => ErrorCode::KafkaStorageError,
         }
     }

@@ -45,8 +45,9 @@ fn batch(epoch: i16, first: i32, records: u32) -> CheckedBatch {
     CheckedBatch::trusted(builder.build().unwrap()).unwrap()
 }
 
-fn duplicate_at(offset: i64) -> Verdict {
-    Verdict::Duplicate { base_offset: Offset::new(offset), timestamp: NOW }
+fn duplicate_at(offset: i64, records: u32) -> Verdict {
+    let last_offset = Offset::new(offset + i64::from(records) - 1);
+    Verdict::Duplicate { base_offset: Offset::new(offset), last_offset, timestamp: NOW }
 }
 
 fn is_gap(outcome: Result<Verdict, Refusal>) -> bool {
@@ -65,7 +66,7 @@ fn each_of_the_last_five_batches_is_known_and_the_sixth_is_not() {
     }
     assert!(is_gap(partition.send(0, 0, 2)));
     for place in 1..6 {
-        assert_eq!(partition.send(0, place * 2, 2), Ok(duplicate_at(i64::from(place) * 2)));
+        assert_eq!(partition.send(0, place * 2, 2), Ok(duplicate_at(i64::from(place) * 2, 2)));
     }
     assert_eq!(partition.log.end_offset(), Offset::new(12));
 }
@@ -104,13 +105,13 @@ fn after_the_last_sequence_comes_zero() {
     let mut partition = Partition::new();
     assert_eq!(partition.send(0, i32::MAX - 1, 2), Ok(Verdict::Append));
     assert_eq!(partition.send(0, 0, 1), Ok(Verdict::Append));
-    assert_eq!(partition.send(0, i32::MAX - 1, 2), Ok(duplicate_at(0)));
+    assert_eq!(partition.send(0, i32::MAX - 1, 2), Ok(duplicate_at(0, 2)));
 
     let mut partition = Partition::new();
     assert_eq!(partition.send(0, i32::MAX, 3), Ok(Verdict::Append));
     assert!(is_gap(partition.send(0, 1, 1)));
     assert_eq!(partition.send(0, 2, 1), Ok(Verdict::Append));
-    assert_eq!(partition.send(0, i32::MAX, 3), Ok(duplicate_at(0)));
+    assert_eq!(partition.send(0, i32::MAX, 3), Ok(duplicate_at(0, 3)));
 }
 
 #[derive(Debug, Clone)]
@@ -138,7 +139,7 @@ proptest! {
             let outcome = partition.send(epoch, first, records);
             match (same, newest) {
                 (Some(same), _) => {
-                    prop_assert_eq!(outcome, Ok(duplicate_at(same.offset)));
+                    prop_assert_eq!(outcome, Ok(duplicate_at(same.offset, records)));
                     continue;
                 }
                 (None, Some(newest)) if epoch < newest => prop_assert!(is_fenced(outcome)),

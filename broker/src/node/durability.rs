@@ -1,0 +1,194 @@
+//! What is synced and when, and who is answered after it.
+//!
+//! Nothing waits in a step: a sync is an effect, its end an event. Where records are synced before they are
+//! acknowledged (`highwater.durability`, `flush.messages`), the high watermark follows the syncs, so that nobody sees what
+//! could still be lost. A failed sync poisons its log: whoever waits for it is told so.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use highwater_storage::{LogError, Offset, Synced, TopicId};
+
+use super::{ConnectionId, DiskWork, Effect, Effects, Node, Reply, Ticket};
+use crate::ids::{Monotonic, Now, PartitionIndex};
+use crate::partition::group_commit::GroupCommit;
+use crate::partition::leader::SyncEvery;
+use crate::partition::parked::Watched;
+use crate::refusal::Refusal;
+
+/// The cluster's log among the partitions that are synced.
+const CLUSTER: Watched = (TopicId::METADATA, PartitionIndex(0));
+
+/// What is to be synced.
+#[derive(Debug, Default)]
+pub(super) struct Syncs {
+    commit: GroupCommit,
+    /// Partitions whose `flush.ms` runs, by the time at which it is over.
+    due: BTreeSet<(Monotonic, Watched)>,
+    /// Answers that wait for the cluster's log to be durable below an offset, in order.
+    replies: VecDeque<(Offset, Ticket, Reply)>,
+}
+
+impl Syncs {
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        let due = self.due.first().map(|(at, _)| *at);
+        [self.commit.deadline(), due].into_iter().flatten().min()
+    }
+
+    pub(super) fn next_turn(&self) -> Option<Monotonic> {
+        self.commit.deadline()
+    }
+
+    pub(super) fn forget(&mut self, connection: ConnectionId) {
+        self.commit.forget(connection);
+        self.replies.retain(|(_, ticket, _)| ticket.connection != connection);
+    }
+}
+
+impl Node {
+    /// Something was appended to a partition of a topic with `flush.ms`: it runs now, if it does not yet.
+    pub(super) fn sync_within(&mut self, now: Now, partition: Watched, flush_ms: i64) {
+        let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
+        if !std::mem::replace(&mut replica.flush_is_due, true) {
+            let micros = u64::try_from(flush_ms).unwrap_or(0).saturating_mul(1_000);
+            self.syncs.due.insert((now.monotonic.plus_micros(micros), partition));
+        }
+    }
+
+    /// A partition's records are to be synced, and `who` waits for it.
+    pub(super) fn want_sync(&mut self, partition: Watched, who: Option<ConnectionId>) {
+        self.syncs.commit.want(partition, who);
+    }
+
+    /// Begins the next turn of syncs if it is time.
+    pub(super) fn begin_syncs(&mut self, now: Now, effects: &mut Effects) {
+        while let Some(&(at, partition)) = self.syncs.due.first() {
+            if at > now.monotonic {
+                break;
+            }
+            self.syncs.due.pop_first();
+            if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
+                replica.flush_is_due = false;
+                self.syncs.commit.want(partition, None);
+            }
+        }
+        for partition in self.syncs.commit.begin(now.monotonic) {
+            let (topic, index) = partition;
+            let log = if partition == CLUSTER {
+                Some(&self.cluster_log)
+            } else {
+                self.replica(topic, index).ok().map(|replica| &replica.log)
+            };
+            match log.filter(|log| log.poisoned().is_none()) {
+                Some(log) => {
+                    let handle = Box::new(log.sync_handle());
+                    let work = DiskWork::Sync { topic, partition: index, handle };
+                    effects.push(Effect::Disk(work));
+                }
+                None => {
+                    self.syncs.commit.ended(now.monotonic, partition);
+                    self.wake_produces(partition, effects);
+                }
+            }
+        }
+    }
+
+    /// A sync came to its end.
+    pub(super) fn synced(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        outcome: Result<Synced, LogError>,
+        effects: &mut Effects,
+    ) {
+        self.syncs.commit.ended(now.monotonic, partition);
+        if let Err(error) = &outcome {
+            let refusal = Refusal::storage(error);
+            tracing::error!(topic = %partition.0, partition = %partition.1, %refusal, "a sync failed");
+        }
+        if partition == CLUSTER {
+            return self.cluster_synced(outcome, effects);
+        }
+        let Ok((replica, config)) = self.replica_and_config(partition) else { return };
+        let every = SyncEvery(config.flush_messages);
+        let moved = match outcome {
+            Ok(done) => {
+                replica.log.synced(done);
+                replica.leader.synced(replica.log.synced_offset(), every)
+            }
+            Err(error) => {
+                replica.log.poison(&Refusal::storage(&error).to_string());
+                false
+            }
+        };
+        if moved {
+            self.wake_fetches(now, partition, effects);
+        }
+        self.wake_produces(partition, effects);
+    }
+
+    fn cluster_synced(&mut self, outcome: Result<Synced, LogError>, effects: &mut Effects) {
+        let refusal = match outcome {
+            Ok(done) => {
+                self.cluster_log.synced(done);
+                None
+            }
+            Err(error) => {
+                let refusal = Refusal::storage(&error);
+                self.cluster_log.poison(&refusal.to_string());
+                Some(refusal)
+            }
+        };
+        let durable = self.cluster_log.synced_offset();
+        while let Some((needs, _, _)) = self.syncs.replies.front() {
+            if refusal.is_none() && *needs > durable {
+                break;
+            }
+            let Some((_, ticket, mut reply)) = self.syncs.replies.pop_front() else { break };
+            if let Some(refusal) = &refusal {
+                refuse(&mut reply, refusal);
+            }
+            effects.push(Effect::Reply(ticket, reply));
+        }
+    }
+
+    /// Answers a request that rests on the cluster's log below `needs`, once that is durable.
+    pub(super) fn answer_when_durable(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        needs: Offset,
+        effects: &mut Effects,
+    ) {
+        if self.cluster_log.synced_offset() >= needs || self.cluster_log.poisoned().is_some() {
+            return effects.push(Effect::Reply(ticket, reply));
+        }
+        self.syncs.commit.want(CLUSTER, Some(ticket.connection));
+        self.syncs.replies.push_back((needs, ticket, reply));
+    }
+}
+
+/// Turns an answer into a refusal: what it says may be lost.
+fn refuse(reply: &mut Reply, refusal: &Refusal) {
+    let refused = || refusal.clone();
+    match reply {
+        Reply::InitProducerId(outcome) => *outcome = Err(refused()),
+        Reply::CreateTopics(topics) => {
+            topics
+                .iter_mut()
+                .filter(|topic| topic.outcome.is_ok())
+                .for_each(|topic| topic.outcome = Err(refused()));
+        }
+        Reply::DeleteTopics(topics) => {
+            topics
+                .iter_mut()
+                .filter(|topic| topic.outcome.is_ok())
+                .for_each(|topic| topic.outcome = Err(refused()));
+        }
+        Reply::Metadata(reply) => {
+            for topic in reply.topics.iter_mut().filter(|topic| topic.refusal.is_none()) {
+                topic.refusal = Some(refused());
+            }
+        }
+        other => unreachable!("{other:?} does not wait for the cluster's log"),
+    }
+}
