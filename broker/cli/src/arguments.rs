@@ -1,6 +1,9 @@
-//! How arguments are written: times, and bytes with escapes.
+//! How arguments are written: times, sizes, codecs, acknowledgements, and bytes with escapes.
 
 use std::time::Duration;
+
+use clap::ValueEnum;
+use highwater::client::{Acks, Codec, Isolation};
 
 /// A time with its unit: `500ms`, `10s`, `2m`, `1h`. Never zero.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -21,6 +24,60 @@ pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, String> {
         "h" => Ok(Duration::from_secs(u64::from(number) * 3600)),
         "" if number == 0 => Ok(Duration::ZERO),
         _ => Err(wrong()),
+    }
+}
+
+/// A size in bytes: `100`, `16KiB`, `1MiB`. Never zero.
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let wrong = || "a number of bytes, as 100, 16KiB or 1MiB".to_owned();
+    let number: usize = number.parse().map_err(|_| wrong())?;
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => 1024,
+        "MiB" => 1024 * 1024,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(wrong)
+}
+
+/// So many a second: a positive number.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    let rate: Result<f64, _> = text.parse();
+    rate.ok().filter(|rate| rate.is_normal() && *rate > 0.0).ok_or_else(|| "a number above 0".to_owned())
+}
+
+pub(crate) fn codec(text: &str) -> Result<Codec, String> {
+    let known = Codec::ALL.into_iter().find(|codec| codec.name() == text);
+    known.ok_or_else(|| "none, gzip, snappy, lz4 or zstd".to_owned())
+}
+
+pub(crate) fn acks(text: &str) -> Result<Acks, String> {
+    match text {
+        "0" => Ok(Acks::None),
+        "1" => Ok(Acks::Leader),
+        "all" | "-1" => Ok(Acks::All),
+        _ => Err("0, 1 or all".to_owned()),
+    }
+}
+
+/// Which records of transactions to read.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum IsolationLevel {
+    /// All, also of open and aborted transactions.
+    ReadUncommitted,
+    /// Those of committed transactions, and those outside of any.
+    ReadCommitted,
+}
+
+impl From<IsolationLevel> for Isolation {
+    fn from(level: IsolationLevel) -> Self {
+        match level {
+            IsolationLevel::ReadUncommitted => Self::ReadUncommitted,
+            IsolationLevel::ReadCommitted => Self::ReadCommitted,
+        }
     }
 }
 
@@ -92,6 +149,28 @@ mod tests {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert!(duration("0s").is_err());
+    }
+
+    #[test]
+    fn a_size_may_have_a_unit() {
+        assert_eq!(bytes("100"), Ok(100));
+        assert_eq!(bytes("100B"), Ok(100));
+        assert_eq!(bytes("16KiB"), Ok(16 * 1024));
+        assert_eq!(bytes("1MiB"), Ok(1024 * 1024));
+        for wrong in
+            ["", "0", "0KiB", "1k", "1 KiB", "-1", "1.5KiB", "99999999999999999999", "99999999999999MiB"]
+        {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_positive() {
+        assert_eq!(rate("1000"), Ok(1000.0));
+        assert_eq!(rate("0.5"), Ok(0.5));
+        for wrong in ["", "0", "-1", "inf", "NaN", "1/s"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

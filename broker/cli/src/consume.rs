@@ -8,15 +8,14 @@ use std::io::{BufWriter, IsTerminal, StdoutLock, Write, stderr, stdout};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use highwater::client::{
-    Client, ConsumedRecord, Consumer, ConsumerConfig, Error, Isolation, Offset, OffsetReset, StartAt,
-    TopicPartition,
+    Client, ConsumedRecord, Consumer, ConsumerConfig, Error, Offset, OffsetReset, StartAt, TopicPartition,
 };
 
 use self::format::{Format, Output};
 use self::span::{Bound, Bounds, Span};
-use crate::arguments::Delimiter;
+use crate::arguments::{Delimiter, IsolationLevel};
 use crate::bootstrap::{Bootstrap, block_on, describe_topic, explain};
 
 /// How long nothing may come before one asks whether the cluster is still there, where `--timeout` leaves it more.
@@ -91,24 +90,6 @@ Examples:
   highwater consume -t orders -e
   highwater consume -t orders -o -10 -f '%p@%o %k=%s\n'
   highwater consume -t orders -o end --json | jq .value";
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum IsolationLevel {
-    /// All, also of open and aborted transactions.
-    ReadUncommitted,
-    /// Those of committed transactions, and those outside of any.
-    ReadCommitted,
-}
-
-impl From<IsolationLevel> for Isolation {
-    fn from(level: IsolationLevel) -> Self {
-        match level {
-            IsolationLevel::ReadUncommitted => Self::ReadUncommitted,
-            IsolationLevel::ReadCommitted => Self::ReadCommitted,
-        }
-    }
-}
 
 impl Consume {
     pub(crate) fn run(self) -> anyhow::Result<()> {

@@ -2,11 +2,13 @@
 
 mod arguments;
 mod base64;
+mod bench;
 mod bootstrap;
 mod consume;
 mod json_record;
 mod produce;
 mod serve;
+mod table;
 mod topic;
 
 use std::process::ExitCode;
@@ -40,6 +42,9 @@ enum Command {
     Topic(topic::Topic),
     Produce(produce::Produce),
     Consume(consume::Consume),
+    /// Measure how fast a cluster is.
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +67,7 @@ fn run(program: Program) -> anyhow::Result<()> {
         Command::Topic(topic) => topic.run(),
         Command::Produce(produce) => produce.run(),
         Command::Consume(consume) => consume.run(),
+        Command::Bench(bench) => bench.run(),
     }
 }
 

@@ -58,10 +58,10 @@ pub(crate) struct Produce {
     #[arg(long, conflicts_with_all = ["key", "key_delimiter", "delimiter", "null"])]
     json: bool,
     /// Compress with none, gzip, snappy, lz4 or zstd.
-    #[arg(short = 'z', long, value_name = "CODEC", default_value = "none", value_parser = codec)]
+    #[arg(short = 'z', long, value_name = "CODEC", default_value = "none", value_parser = arguments::codec)]
     compression: Codec,
     /// Whose acknowledgement to wait for: 0 nobody's, 1 the leader's, all that of all in-sync replicas.
-    #[arg(long, value_name = "0|1|all", default_value = "all", value_parser = acks)]
+    #[arg(long, value_name = "0|1|all", default_value = "all", value_parser = arguments::acks)]
     acks: Acks,
     /// Send without a producer id and sequences; by default, with --acks all, no retry can store a record twice.
     #[arg(long)]
@@ -92,20 +92,6 @@ Examples:
   echo hello | highwater produce -t greetings
   highwater produce -t users -K : <<< "ann:{\"age\":7}"
   highwater consume -t orders -e --json | highwater produce -t copy --json"#;
-
-fn codec(text: &str) -> Result<Codec, String> {
-    let known = Codec::ALL.into_iter().find(|codec| codec.name() == text);
-    known.ok_or_else(|| "none, gzip, snappy, lz4 or zstd".to_owned())
-}
-
-fn acks(text: &str) -> Result<Acks, String> {
-    match text {
-        "0" => Ok(Acks::None),
-        "1" => Ok(Acks::Leader),
-        "all" | "-1" => Ok(Acks::All),
-        _ => Err("0, 1 or all".to_owned()),
-    }
-}
 
 impl Produce {
     pub(crate) fn run(self) -> anyhow::Result<()> {

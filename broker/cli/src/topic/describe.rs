@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::counted;
 use crate::bootstrap::{Bootstrap, describe_topic};
+use crate::table;
 
 /// How DescribeConfigs marks a setting made on the topic itself.
 const SET_ON_TOPIC: i8 = 1;
@@ -147,7 +148,7 @@ fn print(out: &mut impl Write, topic: &Topic) -> io::Result<()> {
     let header = ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END"].map(str::to_owned);
     let mut rows = vec![header];
     rows.extend(topic.partitions.iter().map(row));
-    print_table(out, &rows)
+    table::print(out, &rows, 0)
 }
 
 fn row(partition: &Partition) -> [String; 7] {
@@ -164,16 +165,4 @@ fn row(partition: &Partition) -> [String; 7] {
         or_dash(partition.start_offset),
         or_dash(partition.end_offset),
     ]
-}
-
-fn print_table<const COLUMNS: usize>(out: &mut impl Write, rows: &[[String; COLUMNS]]) -> io::Result<()> {
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; COLUMNS] = std::array::from_fn(width);
-    for row in rows {
-        for (cell, width) in row.iter().zip(widths) {
-            write!(out, "  {cell:>width$}")?;
-        }
-        writeln!(out)?;
-    }
-    Ok(())
 }
