@@ -6,6 +6,9 @@ use highwater_storage::crc32c;
 
 use crate::measure::{Clock, Spread};
 
+/// For more bytes than this, it is measured with as many and taken several times.
+const MOST_BYTES: usize = 8 << 20;
+
 /// A limit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Limit {
@@ -28,6 +31,13 @@ impl Limit {
 
     /// Seconds it takes for this many bytes, in the median.
     pub(crate) fn measure(self, bytes: usize) -> f64 {
+        let measured = bytes.min(MOST_BYTES);
+        #[allow(clippy::cast_precision_loss, reason = "a ratio")]
+        let times = bytes as f64 / measured as f64;
+        self.measure_once(measured) * times
+    }
+
+    fn measure_once(self, bytes: usize) -> f64 {
         let from = vec![7; bytes];
         let mut to = vec![0; bytes];
         let mut nothing = || ();

@@ -383,6 +383,26 @@ fn a_full_buffer_holds_the_sender_until_an_answer_makes_room() {
 }
 
 #[test]
+fn a_finished_batch_leaves_while_the_next_is_filled() {
+    const RECORDS: usize = 100;
+    run(async {
+        for linger in [Duration::ZERO, Duration::from_secs(3)] {
+            let (broker, client) = broker();
+            let producer = client.producer().batch_bytes(1000).linger(linger).build().await.unwrap();
+            let value = "x".repeat(100);
+            for _ in 0..RECORDS {
+                drop(producer.enqueue(Record::of("t", &value)).await.unwrap());
+            }
+            // Nobody has waited for anything, in the one thread there is.
+            let sent = broker.state.lock().log.len();
+            producer.flush().await.unwrap();
+            let batches = broker.state.lock().log.len();
+            assert!(sent + 2 >= batches && batches <= RECORDS / 5, "{sent} of {batches} batches");
+        }
+    });
+}
+
+#[test]
 fn flush_tells_a_failure_nobody_looked_at_once() {
     run(async {
         let (broker, client) = broker();

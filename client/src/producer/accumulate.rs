@@ -22,6 +22,7 @@ pub struct Appended {
     pub batch: BatchId,
     /// Its place in the batch.
     pub index: u32,
+    finished_batch: bool,
 }
 
 impl Appended {
@@ -30,6 +31,13 @@ impl Appended {
     #[must_use]
     pub const fn began_batch(&self) -> bool {
         self.index == 0
+    }
+
+    /// Whether a batch is finished with it: one before it waits to be sent, or the next record like this one goes into
+    /// another. Nothing is gained by handing more over before a step.
+    #[must_use]
+    pub const fn finished_batch(&self) -> bool {
+        self.finished_batch
     }
 }
 
@@ -50,6 +58,12 @@ pub(super) struct Sticky {
     bytes: usize,
 }
 
+impl Sticky {
+    const fn is_over(&self, batch_bytes: usize) -> bool {
+        self.bytes >= batch_bytes
+    }
+}
+
 impl ProducerMachine {
     /// Appends a record to its partition's batch.
     ///
@@ -68,7 +82,9 @@ impl ProducerMachine {
             return Err(Error::BufferFull { limit: self.config.buffer_bytes });
         }
         let partition = self.choose_partition(topic, record, bytes)?;
-        self.append_to(now, (topic, partition), record, bytes)
+        let mut appended = self.append_to(now, (topic, partition), record, bytes)?;
+        appended.finished_batch |= self.topics[topic].sticky.is_over(self.config.batch_bytes);
+        Ok(appended)
     }
 
     fn append_to(&mut self, now: Now, key: Key, record: &Record<'_>, bytes: usize) -> Result<Appended> {
@@ -81,7 +97,7 @@ impl ProducerMachine {
             self.active.insert(key);
         }
         let batch = queue.fresh.back_mut().unwrap_or_else(|| unreachable!("one was just made sure of"));
-        let appended = Appended { batch: batch.id, index: batch.records };
+        let (id, index) = (batch.id, batch.records);
         match batch.append(now, record) {
             Ok(grown) => self.buffered_bytes += grown,
             Err(error) => {
@@ -91,7 +107,8 @@ impl ProducerMachine {
                 return Err(Error::Batch { detail: error.to_string().into(), possibly_stored: false });
             }
         }
-        Ok(appended)
+        let finished_batch = !batch.has_room_for(bytes, self.config.batch_bytes) || queue.fresh.len() > 1;
+        Ok(Appended { batch: id, index, finished_batch })
     }
 
     fn check_open(&self) -> Result<()> {
@@ -152,7 +169,7 @@ impl ProducerMachine {
             (Some(partition), _) => partition,
             (None, Some(key)) => partition_for_key(key, count),
             (None, None) => {
-                if sticky.partition.is_none() || sticky.bytes >= self.config.batch_bytes {
+                if sticky.partition.is_none() || sticky.is_over(self.config.batch_bytes) {
                     let image = self.metadata.image();
                     let led: Vec<i32> = (0..count).filter(|p| image.leader(name, *p).is_some()).collect();
                     let drawn = usize::try_from(self.jitter.below(led.len().max(1) as u64)).unwrap_or(0);

@@ -23,6 +23,7 @@ mod tests;
 mod verdict;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use highwater_storage::batch::Codec;
@@ -75,9 +76,9 @@ impl Machine for Core {
 }
 
 impl Core {
-    fn enqueue(&mut self, now: Now, record: &Record<'_>) -> Result<(Delivery, bool)> {
+    fn enqueue(&mut self, now: Now, record: &Record<'_>) -> Result<(Delivery, Appended)> {
         let appended = self.machine.append(now, record)?;
-        Ok((self.deliveries.of(appended), appended.began_batch()))
+        Ok((self.deliveries.of(appended), appended))
     }
 }
 
@@ -92,6 +93,8 @@ struct Handle {
     shared: Arc<Shared<Core>>,
     driver: AbortHandle,
     max_block: Duration,
+    /// A batch was finished since anyone last gave way to the driver.
+    owes_a_turn: AtomicBool,
 }
 
 impl Drop for Handle {
@@ -109,7 +112,9 @@ impl Producer {
         let machine = ProducerMachine::new(config, seed)?;
         let shared = Arc::new(Shared::new(Core { machine, deliveries: Deliveries::default() }));
         let driver = tokio::spawn(driver::drive(Arc::clone(&shared), courier)).abort_handle();
-        Ok(Self { handle: Arc::new(Handle { shared, driver, max_block }) })
+        Ok(Self {
+            handle: Arc::new(Handle { shared, driver, max_block, owes_a_turn: AtomicBool::new(false) }),
+        })
     }
 
     /// Sends a record and waits until it is acknowledged.
@@ -121,11 +126,27 @@ impl Producer {
     }
 
     /// Hands a record over, waiting only for room and for its topic to be known, at most `max_block`; the
-    /// [`Delivery`] tells what became of it. So many can be on their way.
+    /// [`Delivery`] tells what became of it. So many can be on their way. Dropped before it is ready, it has handed
+    /// nothing over.
     ///
     /// # Errors
     /// A record that cannot be sent; [`Error::TimedOut`] when room or knowledge did not come in time.
     pub async fn enqueue(&self, record: Record<'_>) -> Result<Delivery> {
+        if self.handle.owes_a_turn.load(Ordering::Relaxed) {
+            self.handle.owes_a_turn.store(false, Ordering::Relaxed);
+            // Where the driver runs in this thread, it sends the batch while that is in the processor's caches, and its
+            // memory serves for the next; otherwise all of `buffer_bytes` would be filled first.
+            tokio::task::yield_now().await;
+        }
+        match self.try_enqueue(&record) {
+            Err(Error::BufferFull { .. } | Error::TopicNotKnownYet { .. }) => {
+                self.enqueue_when_possible(&record).await
+            }
+            done => done,
+        }
+    }
+
+    async fn enqueue_when_possible(&self, record: &Record<'_>) -> Result<Delivery> {
         let shared = &self.handle.shared;
         let patience = tokio::time::sleep(self.handle.max_block);
         tokio::pin!(patience);
@@ -134,7 +155,7 @@ impl Producer {
             let changed = shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let (what, not_yet) = match self.try_enqueue(&record) {
+            let (what, not_yet) = match self.try_enqueue(record) {
                 Err(error @ Error::BufferFull { .. }) => ("room for a record", error),
                 Err(error @ Error::TopicNotKnownYet { .. }) => ("the partitions of a topic", error),
                 done => return done,
@@ -162,8 +183,11 @@ impl Producer {
     pub fn try_enqueue(&self, record: &Record<'_>) -> Result<Delivery> {
         let shared = &self.handle.shared;
         let now = shared.clock.now();
-        let (delivery, wake) = shared.machine.lock().enqueue(now, record)?;
-        if wake {
+        let (delivery, appended) = shared.machine.lock().enqueue(now, record)?;
+        if appended.finished_batch() {
+            self.handle.owes_a_turn.store(true, Ordering::Relaxed);
+        }
+        if appended.began_batch() || appended.finished_batch() {
             shared.wake.notify_one();
         }
         Ok(delivery)
