@@ -65,5 +65,5 @@ impl Logged {
 }
 
 fn create(disk: Arc<dyn Disk>, dir: &Path) -> Log {
-    Log::create(disk, dir, LogConfig::default(), NOW).expect("it is not there yet")
+    Log::create(disk, dir, LogConfig::default(), None, NOW)
 }

@@ -44,7 +44,7 @@ pub(crate) fn run(bench: &mut Bench) {
 /// A log is read from front to back, a fetch's worth at once, and at places all over it. The bytes are not looked at:
 /// they are slices of the log.
 fn logs(bench: &mut Bench, name: &str, disk: Arc<dyn Disk>, dir: &Path) {
-    let mut log = Log::create(disk, dir, LogConfig::default(), NOW).expect("it is not there yet");
+    let mut log = Log::create(disk, dir, LogConfig::default(), None, NOW);
     let batch = CheckedBatch::trusted(batch(Codec::None, 1000, BATCH_BYTES)).expect("a batch");
     for _ in 0..LOG_BYTES / BATCH_BYTES {
         log.append(&batch, LeaderEpoch::new(0), NOW).expect("there is room");

@@ -34,7 +34,7 @@ pub(crate) fn run(bench: &mut Bench) {
 }
 
 fn write(dir: &Path, log_bytes: usize, batch_bytes: usize) {
-    let mut log = Log::create(Arc::new(OsDisk::new()), dir, LogConfig::default(), NOW).expect("it is new");
+    let mut log = Log::create(Arc::new(OsDisk::new()), dir, LogConfig::default(), None, NOW);
     let batch = CheckedBatch::trusted(batch(Codec::None, 100, batch_bytes)).expect("a batch");
     for _ in 0..log_bytes / batch_bytes {
         log.append(&batch, LeaderEpoch::new(0), NOW).expect("there is room");

@@ -16,7 +16,6 @@ use highwater_storage::{
     TopicId,
     batch::{BatchBuilder, BatchRules, CheckedBatch, Codec, HeaderView, TimestampType},
     disk::OsDisk,
-    partition_metadata,
 };
 
 const BATCHES_PER_ROUND: i32 = 200;
@@ -27,8 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = LogConfig { segment_bytes: 30_000, ..LogConfig::default() };
     let now = TimestampMs::new(1_700_000_000_000);
 
-    let mut log = Log::create(disk.clone(), &dir, config.clone(), now)?;
-    partition_metadata::write(&*disk, &dir, TopicId::new([7; 16]))?;
+    let mut log = Log::create(disk.clone(), &dir, config.clone(), Some(TopicId::new([7; 16])), now);
     for (round, stop) in [(0, StopKind::Clean), (1, StopKind::Unclean), (2, StopKind::Clean)] {
         for n in 0..BATCHES_PER_ROUND {
             let batch = batch(round * BATCHES_PER_ROUND + n, now)?;

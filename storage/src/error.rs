@@ -48,6 +48,13 @@ impl LogError {
         let path = path.into();
         move |source| Self::Io { what, path, source }
     }
+
+    /// Whether the disk refused for want of room: nothing is unknown then, and there may be room again.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
 }
 
 /// A batch that was not appended.
@@ -67,7 +74,11 @@ pub enum AppendError {
         /// The log's end.
         end_offset: Offset,
     },
-    /// The disk refused (Kafka's KAFKA_STORAGE_ERROR, 56). The log is poisoned: what reached the file is unknown.
+    /// The disk is full (Kafka's KAFKA_STORAGE_ERROR, 56). Nothing of the batch is in the log, which goes on when there is
+    /// room.
+    #[error("no room for the batch")]
+    Full(#[source] LogError),
+    /// The disk failed (56). The log is poisoned: what reached the file is unknown.
     #[error("append failed")]
     Failed(#[source] LogError),
     /// An earlier failure poisoned the log (56). Nothing was written.

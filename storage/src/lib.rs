@@ -24,7 +24,7 @@
 //!
 //! let now = TimestampMs::new(1_700_000_000_000);
 //! let disk = Arc::new(MemoryDisk::new());
-//! let mut log = Log::create(disk, Path::new("orders-0"), LogConfig::default(), now)?;
+//! let mut log = Log::create(disk, Path::new("orders-0"), LogConfig::default(), None, now);
 //!
 //! let mut batch = BatchBuilder::new();
 //! batch.append(now, Some(b"key"), Some(b"value"), &[])?;

@@ -5,41 +5,25 @@
 //! a write succeeded; after a failed write or sync the log refuses everything until it is opened again, because what
 //! the files hold is unknown.
 
+mod append;
+mod birth;
 mod config;
 mod deletion;
 mod durability;
 mod removal;
 pub(crate) mod truncation;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
-pub use self::{config::LogConfig, deletion::LogDeletion, removal::Removed};
+use self::birth::Unborn;
+pub use self::{append::Appended, config::LogConfig, deletion::LogDeletion, removal::Removed};
 use crate::{
-    AppendError, LeaderEpoch, LeaderEpochs, LogError, LogRange, Offset, Opening, ProducerTable, Recovered,
-    StopKind, Synced, TimestampMs, TimestampSearch,
-    batch::{BatchHeader, CheckedBatch, ControlKind, RecordViews, control_record},
+    LeaderEpoch, LeaderEpochs, LogError, LogRange, Offset, Opening, ProducerTable, Recovered, StopKind,
+    Synced, TimestampMs, TimestampSearch, TopicId,
     disk::Disk,
     recovery::{self, Loaded},
-    segment::{Position, Segment},
+    segment::{Position, Segment, SegmentName},
 };
-
-/// What an append did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Appended {
-    /// The offset of the first record.
-    pub base_offset: Offset,
-    /// The offset of the last record.
-    pub last_offset: Offset,
-    /// The batch's time if the log set it; [`TimestampMs::NONE`] if the records carry their own.
-    pub log_append_time: TimestampMs,
-    /// Whether the batch went to a new segment.
-    pub rolled: bool,
-    /// The header as written; [`CheckedBatch::body`] follows it.
-    pub header: BatchHeader,
-}
 
 /// How many bytes lie between two offsets, as far as memory tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,8 +38,10 @@ pub struct ByteRange {
 #[derive(Debug)]
 pub struct Log {
     disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    config: LogConfig,
+    dir: Arc<Path>,
+    config: Arc<LogConfig>,
+    /// What is still to be made before the first append.
+    unborn: Option<Box<Unborn>>,
     /// Oldest first, never empty; the last is appended to.
     segments: Vec<Segment>,
     start_offset: Offset,
@@ -65,27 +51,29 @@ pub struct Log {
     synced: Synced,
     recovery_point: Offset,
     /// Rises with every name made in the directory, and with every change of the epochs.
-    names_version: u64,
-    epochs_version: u64,
+    names_version: u32,
+    epochs_version: u32,
 }
 
 impl Log {
-    /// Makes the log of a new partition: a directory and one empty file, nothing synced.
-    ///
-    /// # Errors
-    /// What the disk says, also that the log is there already.
+    /// The log of a new partition. Nothing is made on the disk before the first append, which makes the directory,
+    /// `partition.metadata` if a topic id is given, and the first segment's file.
+    #[must_use]
     pub fn create(
         disk: Arc<dyn Disk>,
         dir: &Path,
-        config: LogConfig,
+        config: impl Into<Arc<LogConfig>>,
+        topic_id: Option<TopicId>,
         now: TimestampMs,
-    ) -> Result<Self, LogError> {
-        disk.create_dir(dir).map_err(LogError::io("create", dir))?;
-        let first = Segment::create(&*disk, dir, Offset::ZERO, now)?;
-        Ok(Self::over(disk, dir, config, vec![first]))
+    ) -> Self {
+        let dir = Arc::from(dir);
+        let first = Segment::over(None, SegmentName::new(&dir, Offset::ZERO), now);
+        let mut log = Self::over(disk, dir, config.into(), vec![first]);
+        (log.unborn, log.names_version) = (Some(Box::new(Unborn { topic_id })), 0);
+        log
     }
 
-    /// Opens the log in a directory; an empty directory is an empty log.
+    /// Opens the log in a directory; an empty directory, or none, is an empty log.
     ///
     /// # Errors
     /// What the disk says. Damage is no error after an unclean stop: the log ends before it; and
@@ -93,13 +81,17 @@ impl Log {
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
-        config: LogConfig,
+        config: impl Into<Arc<LogConfig>>,
         opening: Opening,
         now: TimestampMs,
     ) -> Result<(Self, Recovered), LogError> {
+        let (dir, config) = (Arc::from(dir), config.into());
         let Loaded { segments, start_offset, recovery_point, epochs, producers, recovered } =
-            recovery::load(&*disk, dir, &config, opening, now)?;
+            recovery::load(&*disk, &dir, &config, opening, now)?;
         let mut log = Self::over(disk, dir, config, segments);
+        if !log.active().has_file() {
+            (log.unborn, log.names_version) = (Some(Box::new(Unborn { topic_id: opening.topic_id })), 0);
+        }
         (log.epochs, log.producers) = (epochs, producers);
         (log.start_offset, log.recovery_point) = (start_offset, recovery_point);
         log.synced.upto = recovery_point.max(start_offset);
@@ -110,12 +102,13 @@ impl Log {
         Ok((log, recovered))
     }
 
-    fn over(disk: Arc<dyn Disk>, dir: &Path, config: LogConfig, segments: Vec<Segment>) -> Self {
-        let start_offset = segments[0].base_offset;
+    fn over(disk: Arc<dyn Disk>, dir: Arc<Path>, config: Arc<LogConfig>, segments: Vec<Segment>) -> Self {
+        let start_offset = segments[0].base_offset();
         Self {
             disk,
-            dir: dir.to_owned(),
+            dir,
             config,
+            unborn: None,
             segments,
             start_offset,
             epochs: LeaderEpochs::default(),
@@ -147,8 +140,8 @@ impl Log {
     }
 
     /// Sets other settings; they hold from the next append on.
-    pub fn set_config(&mut self, config: LogConfig) {
-        self.config = config;
+    pub fn set_config(&mut self, config: impl Into<Arc<LogConfig>>) {
+        self.config = config.into();
     }
 
     /// The first offset that may be read.
@@ -212,69 +205,6 @@ impl Log {
         self.producers.expire_before(time);
     }
 
-    /// Appends a batch at the log's end, in one write. `now` is the wall clock.
-    ///
-    /// # Errors
-    /// A batch that cannot be appended is refused and leaves the log as it was. A failed write poisons the log: nothing
-    /// of the batch is visible, and whether it is there shows when the log is opened again.
-    pub fn append(
-        &mut self,
-        batch: &CheckedBatch,
-        leader_epoch: LeaderEpoch,
-        now: TimestampMs,
-    ) -> Result<Appended, AppendError> {
-        if let Some(why) = &self.poisoned {
-            return Err(AppendError::Poisoned(Arc::clone(why)));
-        }
-        let (size_bytes, limit_bytes) = (batch.size_bytes(), self.config.segment_bytes);
-        if size_bytes > limit_bytes {
-            return Err(AppendError::LargerThanSegment { size_bytes, limit_bytes });
-        }
-        let header = batch.stamped(self.end_offset(), leader_epoch, now);
-        if header.check_offsets().is_err() {
-            return Err(AppendError::OffsetsExhausted { end_offset: self.end_offset() });
-        }
-        let rolled = self.write(&header, batch.body(), now).map_err(|error| {
-            self.poison(&error.to_string());
-            AppendError::Failed(error)
-        })?;
-        if leader_epoch.is_some() {
-            self.assign_epoch(leader_epoch, header.base_offset);
-        }
-        self.producers.note(&header, control_of(batch));
-        let log_append_time =
-            if batch.takes_append_time() { header.max_timestamp } else { TimestampMs::NONE };
-        Ok(Appended {
-            base_offset: header.base_offset,
-            last_offset: header.last_offset(),
-            log_append_time,
-            rolled,
-            header,
-        })
-    }
-
-    /// Rolls if need be and writes; tells whether it rolled.
-    fn write(&mut self, header: &BatchHeader, body: &[u8], now: TimestampMs) -> Result<bool, LogError> {
-        let rolls = self.active().is_full_for(header, header.last_offset(), &self.config, now);
-        if rolls {
-            self.roll(now)?;
-        }
-        let first = self.active().size_bytes == 0;
-        let active = self.segments.last_mut().expect("a log has a segment");
-        active.append(&*self.disk, header, body, &self.config)?;
-        self.names_version += u64::from(first);
-        Ok(rolls)
-    }
-
-    fn roll(&mut self, now: TimestampMs) -> Result<(), LogError> {
-        let next = Segment::create(&*self.disk, &self.dir, self.end_offset(), now)?;
-        let active = self.segments.last_mut().expect("a log has a segment");
-        active.seal(&*self.disk)?;
-        self.segments.push(next);
-        self.names_version += 1;
-        Ok(())
-    }
-
     fn active(&self) -> &Segment {
         self.segments.last().expect("a log has a segment")
     }
@@ -315,7 +245,10 @@ impl Log {
         let Some(stretch) = self.stretch(from, bound) else { return Ok(0) };
         let resolve = |position: Position, at: usize, offset: Offset| {
             let segment = &self.segments[at];
-            position.resolve(&*segment.log, &segment.path, offset)
+            if segment.size_bytes == 0 {
+                return Ok(0);
+            }
+            position.resolve(&**segment.file(), &segment.name, offset)
         };
         let start = resolve(stretch.start, stretch.first, from)?;
         let end = resolve(stretch.end, stretch.last, bound)?;
@@ -357,15 +290,6 @@ struct Stretch {
     start: Position,
     end: Position,
     before_end: u64,
-}
-
-fn control_of(batch: &CheckedBatch) -> Option<ControlKind> {
-    if !batch.header().attributes.is_control() {
-        return None;
-    }
-    let mut records = RecordViews::new(batch.body(), batch.header().record_count).ok()?;
-    let record = records.next()?.ok()?;
-    control_record(record.key, record.value)
 }
 
 #[cfg(test)]

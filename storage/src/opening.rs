@@ -1,6 +1,6 @@
 //! What a log is told when it is opened, and what it tells.
 
-use crate::Offset;
+use crate::{Offset, TopicId};
 
 /// How the log was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +21,15 @@ pub struct Opening {
     /// Below it everything is durable, as [checkpointed](crate::checkpoint::RECOVERY_POINTS); 0 when unknown. Asked for
     /// after an unclean stop only.
     pub recovery_point: Offset,
+    /// What `partition.metadata` is to say where there is no log yet.
+    pub topic_id: Option<TopicId>,
 }
 
 impl Opening {
     /// A log of which nothing else is remembered.
     #[must_use]
     pub const fn after(stop: StopKind) -> Self {
-        Self { stop, start_offset: Offset::ZERO, recovery_point: Offset::ZERO }
+        Self { stop, start_offset: Offset::ZERO, recovery_point: Offset::ZERO, topic_id: None }
     }
 }
 

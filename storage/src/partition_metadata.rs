@@ -1,6 +1,6 @@
 //! `partition.metadata`: the id of the topic a directory belongs to, in Kafka's form.
 
-use std::{io::IoSlice, path::Path};
+use std::path::Path;
 
 use crate::{LogError, TopicId, disk::Disk};
 
@@ -13,29 +13,18 @@ pub const FILE_NAME: &str = "partition.metadata";
 /// What the disk says.
 pub fn write(disk: &dyn Disk, dir: &Path, topic_id: TopicId) -> Result<(), LogError> {
     let path = dir.join(FILE_NAME);
-    disk.write_atomic(&path, format!("version: 0\ntopic_id: {topic_id}").as_bytes())
-        .map_err(LogError::io("write", path))
+    disk.write_atomic(&path, contents(topic_id).as_bytes()).map_err(LogError::io("write", path))
 }
 
-/// Writes the file into a directory that was just made, where a crash loses both or leaves what can be made again: no
-/// sync, so that a topic of thousands of partitions is made in a moment.
-///
-/// # Errors
-/// What the disk says.
-pub fn begin(disk: &dyn Disk, dir: &Path, topic_id: TopicId) -> Result<(), LogError> {
+/// Writes the file into a directory that was just made, where a crash loses both or leaves what can be made again:
+/// unsynced, as everything is until a sync of the log.
+pub(crate) fn put(disk: &dyn Disk, dir: &Path, topic_id: TopicId) -> Result<(), LogError> {
     let path = dir.join(FILE_NAME);
-    let contents = format!("version: 0\ntopic_id: {topic_id}");
-    let written = disk.create(&path).and_then(|file| file.write_at(0, &[IoSlice::new(contents.as_bytes())]));
-    written.map_err(LogError::io("write", path))
+    disk.put(&path, contents(topic_id).as_bytes()).map_err(LogError::io("write", path))
 }
 
-/// Makes what [`begin`] wrote durable.
-///
-/// # Errors
-/// What the disk says.
-pub fn sync(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
-    let path = dir.join(FILE_NAME);
-    disk.open(&path).and_then(|file| file.sync()).map_err(LogError::io("sync", path))
+fn contents(topic_id: TopicId) -> String {
+    format!("version: 0\ntopic_id: {topic_id}")
 }
 
 /// Reads the file of the partition's directory; `None` if there is none.

@@ -3,8 +3,6 @@
 //! For each producer id its epoch and its last five batches, as many as a client has in flight. The table only stores:
 //! whether a batch is next, a duplicate, or out of order is the broker's verdict, before the append.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use crate::{
     Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs,
     batch::{BatchHeader, ControlKind},
@@ -51,7 +49,8 @@ pub struct ProducerEntry {
     pub last_timestamp: TimestampMs,
     /// Where its open transaction begins.
     pub current_txn_first_offset: Option<Offset>,
-    batches: VecDeque<ProducerBatch>,
+    /// Oldest first. Grows by need: most producers of most partitions send a batch or two.
+    batches: Vec<ProducerBatch>,
 }
 
 impl ProducerEntry {
@@ -61,7 +60,7 @@ impl ProducerEntry {
             coordinator_epoch: -1,
             last_timestamp: TimestampMs::NONE,
             current_txn_first_offset: None,
-            batches: VecDeque::new(),
+            batches: Vec::new(),
         }
     }
 
@@ -73,7 +72,7 @@ impl ProducerEntry {
     /// The sequence of its last record; [`Sequence::NONE`] if no batch of this epoch is known.
     #[must_use]
     pub fn last_sequence(&self) -> Sequence {
-        self.batches.back().map_or(Sequence::NONE, |batch| batch.last_sequence)
+        self.batches.last().map_or(Sequence::NONE, |batch| batch.last_sequence)
     }
 
     /// The remembered batch with exactly these sequences.
@@ -91,10 +90,12 @@ impl ProducerEntry {
 
     fn add(&mut self, header: &BatchHeader) {
         self.adopt(header.producer_epoch);
-        if self.batches.len() == BATCHES_REMEMBERED {
-            self.batches.pop_front();
+        match self.batches.len() {
+            BATCHES_REMEMBERED => drop(self.batches.remove(0)),
+            0 => self.batches.reserve_exact(1),
+            known => self.batches.reserve_exact(BATCHES_REMEMBERED - known),
         }
-        self.batches.push_back(ProducerBatch {
+        self.batches.push(ProducerBatch {
             last_sequence: header.last_sequence(),
             last_offset: header.last_offset(),
             offset_delta: header.last_offset_delta,
@@ -117,19 +118,20 @@ impl ProducerEntry {
 /// The producers of a log, by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProducerTable {
-    entries: BTreeMap<ProducerId, ProducerEntry>,
+    /// By id. Ids are given out in rising order, so new ones nearly always go to the end.
+    entries: Vec<(ProducerId, Box<ProducerEntry>)>,
 }
 
 impl ProducerTable {
     /// What is known of a producer.
     #[must_use]
     pub fn get(&self, id: ProducerId) -> Option<&ProducerEntry> {
-        self.entries.get(&id)
+        self.find(id).ok().map(|at| &*self.entries[at].1)
     }
 
     /// All producers, by id.
     pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &ProducerEntry)> {
-        self.entries.iter().map(|(id, entry)| (*id, entry))
+        self.entries.iter().map(|(id, entry)| (*id, &**entry))
     }
 
     /// How many there are.
@@ -149,25 +151,38 @@ impl ProducerTable {
         if !header.has_producer() {
             return;
         }
-        let new = || ProducerEntry::new(header.producer_epoch);
         match control {
             Some(ControlKind::Abort { coordinator_epoch } | ControlKind::Commit { coordinator_epoch }) => {
-                self.entries
-                    .entry(header.producer_id)
-                    .or_insert_with(new)
-                    .end_transaction(header, coordinator_epoch);
+                self.entry(header).end_transaction(header, coordinator_epoch);
             }
             Some(ControlKind::Other(_)) => {}
             None if header.attributes.is_control() => {}
-            None => self.entries.entry(header.producer_id).or_insert_with(new).add(header),
+            None => self.entry(header).add(header),
         }
+    }
+
+    fn find(&self, id: ProducerId) -> Result<usize, usize> {
+        self.entries.binary_search_by_key(&id, |(id, _)| *id)
+    }
+
+    /// The entry of the batch's producer, new if need be.
+    fn entry(&mut self, header: &BatchHeader) -> &mut ProducerEntry {
+        let at = self.find(header.producer_id).unwrap_or_else(|at| {
+            if self.entries.is_empty() {
+                self.entries.reserve_exact(1);
+            }
+            self.entries
+                .insert(at, (header.producer_id, Box::new(ProducerEntry::new(header.producer_epoch))));
+            at
+        });
+        &mut self.entries[at].1
     }
 
     /// Forgets the producers that have written nothing since `time` and have no transaction open
     /// (`producer.id.expiration.ms`).
     pub(crate) fn expire_before(&mut self, time: TimestampMs) {
         self.entries
-            .retain(|_, entry| entry.current_txn_first_offset.is_some() || entry.last_timestamp >= time);
+            .retain(|(_, entry)| entry.current_txn_first_offset.is_some() || entry.last_timestamp >= time);
     }
 }
 

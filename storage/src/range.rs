@@ -1,6 +1,6 @@
 //! What a fetch reads, decided from memory and carried out elsewhere.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use crate::{
     LogError, Offset,
     disk::File,
     scan::{Access, Scan},
-    segment::{Position, Segment},
+    segment::{Position, Segment, SegmentName},
 };
 
 /// A stretch of one segment, from the batch that contains an offset up to a bound. Made by [`Log::range`] without a look
@@ -25,7 +25,7 @@ pub struct LogRange {
 #[derive(Debug, Clone)]
 struct Source {
     file: Arc<dyn File>,
-    path: Arc<Path>,
+    name: SegmentName,
     from: Offset,
     start: Position,
     bound: Offset,
@@ -45,8 +45,8 @@ impl LogRange {
         at_least_one: bool,
     ) -> Self {
         let source = Source {
-            file: Arc::clone(&segment.log),
-            path: Arc::clone(&segment.path),
+            file: Arc::clone(segment.file()),
+            name: segment.name.clone(),
             from,
             start: segment.position_of(from),
             bound,
@@ -86,13 +86,16 @@ impl LogRange {
 
 impl Source {
     fn read(&self) -> Result<Bytes, LogError> {
-        let start = self.start.resolve(&*self.file, &self.path, self.from)?;
-        let end = self.end.resolve(&*self.file, &self.path, self.bound)?;
+        let start = self.start.resolve(&*self.file, &self.name, self.from)?;
+        let end = self.end.resolve(&*self.file, &self.name, self.bound)?;
         let Ok(available) = usize::try_from(end.saturating_sub(start)) else { return Ok(Bytes::new()) };
         let mut len = available.min(self.max_bytes);
         if len < available {
-            let mut scan = Scan::new(&*self.file, &self.path, Access::Slice, start, end);
-            let first = scan.next()?.map_or(0, |found| found.header.size_bytes());
+            let mut scan = Scan::new(&*self.file, Access::Slice, start, end);
+            let first = scan
+                .next()
+                .map_err(|error| self.name.scan_failed(error))?
+                .map_or(0, |found| found.header.size_bytes());
             if len < first {
                 len = if self.at_least_one { first } else { 0 };
             }
@@ -100,6 +103,6 @@ impl Source {
         if len == 0 {
             return Ok(Bytes::new());
         }
-        self.file.slice(start, len).map_err(LogError::io("read", &*self.path))
+        self.file.slice(start, len).map_err(|source| self.name.failed("read", source))
     }
 }

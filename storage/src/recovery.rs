@@ -5,11 +5,7 @@
 //! every batch's checksum is verified, the indexes are built anew, and the log ends before the first batch that is not
 //! whole: the rest of that segment is cut off and later segments go. Nothing is mapped meanwhile, so files may be cut.
 
-use std::{
-    io::{self, IoSlice},
-    path::Path,
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc};
 
 use crate::{
     LeaderEpoch, LeaderEpochs, LogConfig, LogError, Offset, Opening, ProducerTable, Recovered, StopKind,
@@ -20,8 +16,8 @@ use crate::{
     epochs,
     index::{OffsetIndex, TimeIndex},
     log::truncation,
-    scan::{Access, Found, Scan},
-    segment::{self, Segment},
+    scan::{Access, Found, Scan, ScanError},
+    segment::{self, COMPANIONS, Segment, SegmentName},
 };
 
 /// Names left by an operation that did not come to its end.
@@ -43,7 +39,7 @@ pub(crate) struct Loaded {
 
 pub(crate) fn load(
     disk: &dyn Disk,
-    dir: &Path,
+    dir: &Arc<Path>,
     config: &LogConfig,
     opening: Opening,
     now: TimestampMs,
@@ -52,8 +48,7 @@ pub(crate) fn load(
         return Ok(loaded);
     }
     // Not so clean after all: trust nothing.
-    let distrustful =
-        Opening { stop: StopKind::Unclean, recovery_point: Offset::ZERO, start_offset: opening.start_offset };
+    let distrustful = Opening { stop: StopKind::Unclean, recovery_point: Offset::ZERO, ..opening };
     let loaded = load_as(disk, dir, config, distrustful, now)?;
     let mut loaded = loaded.expect("only a clean stop can be belied");
     loaded.recovered.was_not_clean = true;
@@ -63,7 +58,7 @@ pub(crate) fn load(
 /// `None` if a clean stop was claimed and the files do not bear it out.
 fn load_as(
     disk: &dyn Disk,
-    dir: &Path,
+    dir: &Arc<Path>,
     config: &LogConfig,
     opening: Opening,
     now: TimestampMs,
@@ -103,7 +98,10 @@ fn load_as(
 }
 
 fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<Vec<DirEntry>, LogError> {
-    let mut names = disk.list(dir).map_err(LogError::io("list", dir))?;
+    let mut names = match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed.map_err(LogError::io("list", dir))?,
+    };
     names.retain(|entry| !entry.is_dir);
     for entry in &names {
         if is_leftover(&entry.name) {
@@ -163,17 +161,17 @@ impl Loader<'_> {
         self.stop == StopKind::Unclean && end < base && base > self.config.compacted_below
     }
 
-    fn segment(&mut self, dir: &Path, base: Offset) -> Result<Ending, LogError> {
-        let path = dir.join(segment::file_name(base, "log"));
-        let log = self.disk.open(&path).map_err(LogError::io("open", &path))?;
-        let mut segment = Segment::over(Arc::clone(&log), path, base, self.now);
+    fn segment(&mut self, dir: &Arc<Path>, base: Offset) -> Result<Ending, LogError> {
+        let name = SegmentName::new(dir, base);
+        let log = self.disk.open(&name.log_path()).map_err(|source| name.failed("open", source))?;
+        let mut segment = Segment::over(Some(Arc::clone(&log)), name, self.now);
         let damage = self.walk(&mut segment)?;
         let ending = match (&damage, self.stop) {
             (None, _) => Ending::Whole,
             (Some(_), StopKind::Clean) => return Ok(Ending::NotClean),
             (Some(_), StopKind::Unclean) => {
                 self.recovered.truncated_bytes += log.len() - segment.size_bytes;
-                self.cut(dir, &mut segment)?;
+                self.cut(&mut segment)?;
                 Ending::Damaged
             }
         };
@@ -184,43 +182,43 @@ impl Loader<'_> {
 
     /// Cuts a segment's file after the batches noted. Where readers of an earlier life of this log still hold it, they
     /// keep the old file.
-    fn cut(&self, dir: &Path, segment: &mut Segment) -> Result<(), LogError> {
-        match segment.log.set_len(segment.size_bytes) {
+    fn cut(&self, segment: &mut Segment) -> Result<(), LogError> {
+        match segment.file().set_len(segment.size_bytes) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                truncation::shorten(self.disk, dir, segment, segment.size_bytes)?;
-                let path = &*segment.path;
-                segment.log = self.disk.open(path).map_err(LogError::io("open", path))?;
+                truncation::shorten(self.disk, segment, segment.size_bytes)?;
+                let path = segment.name.log_path();
+                segment.replace_file(self.disk.open(&path).map_err(LogError::io("open", path))?);
                 Ok(())
             }
-            cut => cut.map_err(LogError::io("truncate", &*segment.path)),
+            cut => cut.map_err(|source| segment.name.failed("truncate", source)),
         }
     }
 
     /// Notes the batches of a file up to its end, or to the first that is damaged, and says how it is.
     fn walk(&mut self, segment: &mut Segment) -> Result<Option<BatchError>, LogError> {
-        let (log, path) = (Arc::clone(&segment.log), Arc::clone(&segment.path));
-        let mut scan = Scan::new(&*log, &path, Access::Copy, 0, log.len());
-        let due = self.segments.last().map_or(segment.base_offset, |last| last.next_offset);
-        if due > segment.base_offset {
-            let base_offset = segment.base_offset;
+        let log = Arc::clone(segment.file());
+        let mut scan = Scan::new(&*log, Access::Copy, 0, log.len());
+        let due = self.segments.last().map_or(segment.base_offset(), |last| last.next_offset);
+        if due > segment.base_offset() {
+            let base_offset = segment.base_offset();
             return Ok(Some(BatchError::OutOfOrder { base_offset, expected_offset: due }));
         }
         loop {
             let found = match scan.next() {
                 Ok(None) => return Ok(None),
                 Ok(Some(found)) => found,
-                Err(LogError::Corrupt { source, .. }) => return Ok(Some(source)),
-                Err(error) => return Err(error),
+                Err(ScanError::Damaged { source, .. }) => return Ok(Some(source)),
+                Err(error) => return Err(segment.name.scan_failed(error)),
             };
             let checked = in_order(&found.header, segment);
             let checked = match (checked, self.stop) {
-                (Ok(()), StopKind::Unclean) => check_crc(&*log, &path, &found)?,
+                (Ok(()), StopKind::Unclean) => check_crc(&*log, &segment.name, &found)?,
                 (checked, _) => checked,
             };
             if let Err(damage) = checked {
                 return Ok(Some(damage));
             }
-            let control = self.control(&scan, &found)?;
+            let control = control(&scan, &found).map_err(|error| segment.name.scan_failed(error))?;
             segment.note(&found.header, self.config);
             self.producers.note(&found.header, control);
             self.note_epoch(found.header.leader_epoch, found.header.base_offset);
@@ -239,20 +237,10 @@ impl Loader<'_> {
         self.epochs_contradicted |= self.epochs.epoch_of(offset) != Some(epoch);
     }
 
-    fn control(&self, scan: &Scan<'_>, found: &Found) -> Result<Option<ControlKind>, LogError> {
-        let header = &found.header;
-        if !header.attributes.is_control() || header.size_bytes() > CONTROL_BATCH_LIMIT_BYTES {
-            return Ok(None);
-        }
-        let bytes = scan.bring(found.position, header.size_bytes())?;
-        let first = RecordIter::new(bytes).ok().and_then(|mut records| records.next()?.ok());
-        Ok(first.and_then(|record| control_record(record.key.as_deref(), record.value.as_deref())))
-    }
-
     /// Takes the index files as they are after a clean stop, or writes them anew.
     fn indexes(&mut self, segment: &mut Segment) -> Result<(), LogError> {
-        if segment.size_bytes == 0 && segment.log.is_empty() {
-            for path in [segment.index_path(), segment.time_index_path()] {
+        if segment.size_bytes == 0 && segment.file().is_empty() {
+            for path in segment.name.companion_paths() {
                 remove_if_there(self.disk, &path)?;
             }
             return Ok(());
@@ -260,22 +248,25 @@ impl Loader<'_> {
         if self.stop == StopKind::Clean
             && let Some((offsets, times)) = self.read_indexes(segment)?
         {
-            (segment.offset_index, segment.time_index) = (offsets, times);
+            segment.adopt_indexes(offsets, times);
             return Ok(());
         }
         // As Kafka leaves a recovered segment: its largest timestamp is in the index.
         if let Some(latest) = segment.latest {
             segment.time_index.push_later(latest);
         }
-        self.replace(&segment.index_path(), &segment.offset_index.to_bytes_from(0))?;
-        self.replace(&segment.time_index_path(), &segment.time_index.to_bytes_from(0))?;
+        self.replace(&segment.name.path("index"), &segment.offset_index.to_bytes_from(0))?;
+        self.replace(&segment.name.path("timeindex"), &segment.time_index.to_bytes_from(0))?;
+        let (offsets, times) =
+            (std::mem::take(&mut segment.offset_index), std::mem::take(&mut segment.time_index));
+        segment.adopt_indexes(offsets, times);
         self.recovered.rebuilt_indexes += 1;
         Ok(())
     }
 
     fn read_indexes(&self, segment: &Segment) -> Result<Option<(OffsetIndex, TimeIndex)>, LogError> {
-        let Some(offsets) = read_if_there(self.disk, &segment.index_path())? else { return Ok(None) };
-        let Some(times) = read_if_there(self.disk, &segment.time_index_path())? else { return Ok(None) };
+        let Some(offsets) = read_if_there(self.disk, &segment.name.path("index"))? else { return Ok(None) };
+        let Some(times) = read_if_there(self.disk, &segment.name.path("timeindex"))? else { return Ok(None) };
         let (Some(offsets), Some(times)) =
             (OffsetIndex::parse(&offsets, segment.size_bytes), TimeIndex::parse(&times))
         else {
@@ -288,9 +279,7 @@ impl Loader<'_> {
     }
 
     fn replace(&self, path: &Path, contents: &[u8]) -> Result<(), LogError> {
-        remove_if_there(self.disk, path)?;
-        let file = self.disk.create(path).map_err(LogError::io("create", path))?;
-        file.write_at(0, &[IoSlice::new(contents)]).map_err(LogError::io("write", path))
+        self.disk.put(path, contents).map_err(LogError::io("write", path))
     }
 
     /// Removes a segment that comes after the log's end.
@@ -305,12 +294,12 @@ impl Loader<'_> {
 
     /// A log that ends before the offset it is to begin at has lost its files: what is left of it is no part of what
     /// was promised since.
-    fn begin_at(&mut self, dir: &Path, start_offset: Offset) -> Result<(), LogError> {
+    fn begin_at(&mut self, dir: &Arc<Path>, start_offset: Offset) -> Result<(), LogError> {
         if self.segments.last().is_none_or(|last| last.next_offset >= start_offset) {
             return Ok(());
         }
         for segment in std::mem::take(&mut self.segments).iter().rev() {
-            for path in segment.paths() {
+            for path in segment.name.paths() {
                 remove_if_there(self.disk, &path)?;
             }
             self.recovered.truncated_bytes += segment.size_bytes;
@@ -321,18 +310,20 @@ impl Loader<'_> {
         Ok(())
     }
 
-    fn finish(mut self, dir: &Path, opening: Opening) -> Result<Loaded, LogError> {
+    fn finish(mut self, dir: &Arc<Path>, opening: Opening) -> Result<Loaded, LogError> {
         if self.segments.is_empty() {
-            self.segments.push(Segment::create(self.disk, dir, opening.start_offset, self.now)?);
+            let name = SegmentName::new(dir, opening.start_offset);
+            self.segments.push(Segment::over(None, name, self.now));
         }
         let (active, sealed) = self.segments.split_last_mut().expect("a log has a segment");
         for segment in &mut *sealed {
-            segment.seal(self.disk)?;
+            segment.finish_indexes(self.disk)?;
+            segment.retire();
         }
         if self.epochs_contradicted {
             self.epochs = self.epochs_told;
         }
-        let start_offset = sealed.first().unwrap_or(active).base_offset.max(opening.start_offset);
+        let start_offset = sealed.first().unwrap_or(active).base_offset().max(opening.start_offset);
         self.epochs.truncate_from_start(start_offset);
         // Terms without records go, too, as in Kafka: nobody can have read anything of them.
         self.epochs.truncate_from_end(active.next_offset);
@@ -346,9 +337,8 @@ impl Loader<'_> {
 
     fn remove_orphan_indexes(&self, dir: &Path, names: &[DirEntry]) -> Result<(), LogError> {
         for entry in names {
-            let base =
-                ["index", "timeindex", "txnindex"].iter().find_map(|ext| segment::base_of(&entry.name, ext));
-            if base.is_some_and(|base| self.segments.iter().all(|segment| segment.base_offset != base)) {
+            let base = COMPANIONS.iter().find_map(|ext| segment::base_of(&entry.name, ext));
+            if base.is_some_and(|base| self.segments.iter().all(|segment| segment.base_offset() != base)) {
                 remove_if_there(self.disk, &dir.join(&entry.name))?;
             }
         }
@@ -376,14 +366,26 @@ fn in_order(header: &BatchHeader, segment: &Segment) -> Result<(), BatchError> {
     header.attributes.codec()?;
     header.check_offsets()?;
     let (base_offset, expected_offset) = (header.base_offset, segment.next_offset);
-    if base_offset < expected_offset || header.last_offset().since(segment.base_offset) > i64::from(i32::MAX)
+    if base_offset < expected_offset
+        || header.last_offset().since(segment.base_offset()) > i64::from(i32::MAX)
     {
         return Err(BatchError::OutOfOrder { base_offset, expected_offset });
     }
     Ok(())
 }
 
-fn check_crc(file: &dyn File, path: &Path, found: &Found) -> Result<Result<(), BatchError>, LogError> {
+/// What the batch says if it is a control batch.
+fn control(scan: &Scan<'_>, found: &Found) -> Result<Option<ControlKind>, ScanError> {
+    let header = &found.header;
+    if !header.attributes.is_control() || header.size_bytes() > CONTROL_BATCH_LIMIT_BYTES {
+        return Ok(None);
+    }
+    let bytes = scan.bring(found.position, header.size_bytes())?;
+    let first = RecordIter::new(bytes).ok().and_then(|mut records| records.next()?.ok());
+    Ok(first.and_then(|record| control_record(record.key.as_deref(), record.value.as_deref())))
+}
+
+fn check_crc(file: &dyn File, name: &SegmentName, found: &Found) -> Result<Result<(), BatchError>, LogError> {
     let end = found.position + found.header.size_bytes() as u64;
     let mut position = found.position + BatchHeader::CRC_COVERS_FROM as u64;
     let mut crc = Crc32c::new();
@@ -391,7 +393,7 @@ fn check_crc(file: &dyn File, path: &Path, found: &Found) -> Result<Result<(), B
     while position < end {
         let step = usize::try_from(end - position).unwrap_or(usize::MAX).min(CRC_STEP_BYTES);
         buffer.resize(step, 0);
-        file.read_exact_at(position, &mut buffer).map_err(LogError::io("read", path))?;
+        file.read_exact_at(position, &mut buffer).map_err(|source| name.failed("read", source))?;
         crc.update(&buffer);
         position += step as u64;
     }

@@ -1,11 +1,11 @@
 //! Walking the headers of the batches in a file.
 
-use std::path::Path;
+use std::io;
 
 use bytes::Bytes;
 
 use crate::{
-    LogError, Offset,
+    Offset,
     batch::{BatchError, BatchHeader},
     disk::File,
 };
@@ -36,10 +36,18 @@ pub(crate) struct Found {
     pub(crate) header: BatchHeader,
 }
 
+/// Why a walk ends before the end.
+#[derive(Debug)]
+pub(crate) enum ScanError {
+    /// The disk's.
+    Io(io::Error),
+    /// No whole batch begins there.
+    Damaged { position: u64, source: BatchError },
+}
+
 /// Walks the batches that lie whole between two positions of a file.
 pub(crate) struct Scan<'a> {
     file: &'a dyn File,
-    path: &'a Path,
     access: Access,
     position: u64,
     end: u64,
@@ -48,15 +56,12 @@ pub(crate) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub(crate) fn new(file: &'a dyn File, path: &'a Path, access: Access, position: u64, end: u64) -> Self {
-        Self { file, path, access, position, end, window_start: position, window: Bytes::new() }
+    pub(crate) fn new(file: &'a dyn File, access: Access, position: u64, end: u64) -> Self {
+        Self { file, access, position, end, window_start: position, window: Bytes::new() }
     }
 
     /// The next batch; `None` at the end.
-    ///
-    /// # Errors
-    /// The disk's; [`LogError::Corrupt`] if no whole batch begins there.
-    pub(crate) fn next(&mut self) -> Result<Option<Found>, LogError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Found>, ScanError> {
         if self.position == self.end {
             return Ok(None);
         }
@@ -75,13 +80,13 @@ impl<'a> Scan<'a> {
                 Ok(header)
             }
         });
-        let header = header.map_err(|source| self.corrupt(source))?;
+        let header = header.map_err(|source| ScanError::Damaged { position, source })?;
         self.position += header.size_bytes() as u64;
         Ok(Some(Found { position, header }))
     }
 
     /// The first batch that ends at or after `offset`, and so contains it or is the next; `None` at the end.
-    pub(crate) fn first_reaching(&mut self, offset: Offset) -> Result<Option<Found>, LogError> {
+    pub(crate) fn first_reaching(&mut self, offset: Offset) -> Result<Option<Found>, ScanError> {
         while let Some(found) = self.next()? {
             if found.header.last_offset() >= offset {
                 return Ok(Some(found));
@@ -90,11 +95,7 @@ impl<'a> Scan<'a> {
         Ok(None)
     }
 
-    pub(crate) fn corrupt(&self, source: BatchError) -> LogError {
-        LogError::Corrupt { path: self.path.to_owned(), position: self.position, source }
-    }
-
-    fn header_bytes(&mut self, left: usize) -> Result<Option<Bytes>, LogError> {
+    fn header_bytes(&mut self, left: usize) -> Result<Option<Bytes>, ScanError> {
         if left < BatchHeader::LEN {
             return Ok(None);
         }
@@ -110,7 +111,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Bytes of the file, in this scan's way.
-    pub(crate) fn bring(&self, position: u64, len: usize) -> Result<Bytes, LogError> {
+    pub(crate) fn bring(&self, position: u64, len: usize) -> Result<Bytes, ScanError> {
         let read = match self.access {
             Access::Slice => self.file.slice(position, len),
             Access::Copy => {
@@ -118,6 +119,6 @@ impl<'a> Scan<'a> {
                 self.file.read_exact_at(position, &mut bytes).map(|()| Bytes::from(bytes))
             }
         };
-        read.map_err(LogError::io("read", self.path))
+        read.map_err(ScanError::Io)
     }
 }

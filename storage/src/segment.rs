@@ -1,147 +1,121 @@
-//! A segment: one file of batches, the two indexes beside it, and what is known of it in memory.
+//! A segment: one file of batches, the indexes beside it, and what is known of it in memory.
 //!
 //! What always holds: the file's first `size_bytes` are whole batches in rising order of offset, all below
 //! `next_offset`; bytes past them are of an append that failed. `note` is the one place that learns of a batch, whether
-//! it was just written or found when the log was opened.
+//! it was just written or found when the log was opened. The indexes are complete in memory; their files may lag behind
+//! while the disk is full, and are made whole before the segment is left.
+
+mod name;
+mod place;
 
 use std::{
     collections::VecDeque,
-    io::IoSlice,
-    path::{Path, PathBuf},
+    io::{self, IoSlice},
+    path::Path,
     sync::Arc,
 };
 
+pub(crate) use self::{
+    name::{COMPANIONS, SegmentName, base_of, file_name},
+    place::{BatchPlace, Position},
+};
 use crate::{
     LogConfig, LogError, Offset, TimestampMs,
     batch::BatchHeader,
     disk::{Disk, File},
     index::{OFFSET_ENTRY_BYTES, OffsetEntry, OffsetIndex, TIME_ENTRY_BYTES, TimeEntry, TimeIndex},
-    scan::{Access, Scan},
 };
 
 /// How many of a segment's last batches are known by their exact position.
 const RECENT_LIMIT: usize = 64;
 
-/// Where a batch lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BatchPlace {
-    base_offset: Offset,
-    last_offset: Offset,
-    pub(crate) position: u64,
-}
-
-/// The bounds, from memory, of the position where the first batch begins that ends at or after some offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Position {
-    pub(crate) at_least: u64,
-    pub(crate) at_most: u64,
-}
-
-impl Position {
-    pub(crate) const fn exactly(position: u64) -> Self {
-        Self { at_least: position, at_most: position }
-    }
-
-    /// The position itself, by a look into the file if memory does not tell. `offset` is the one it was asked for.
-    pub(crate) fn resolve(self, file: &dyn File, path: &Path, offset: Offset) -> Result<u64, LogError> {
-        if self.at_least == self.at_most {
-            return Ok(self.at_least);
-        }
-        let mut scan = Scan::new(file, path, Access::Slice, self.at_least, self.at_most);
-        Ok(scan.first_reaching(offset)?.map_or(self.at_most, |found| found.position))
-    }
-}
-
-/// The index files of a segment that is appended to.
+/// The index files of a segment that is appended to, from their first entry on.
 #[derive(Debug)]
 struct IndexFiles {
     offset: Arc<dyn File>,
     time: Arc<dyn File>,
 }
 
+/// How many entries the index files hold; `None` while there are no files.
+type Written = Option<(usize, usize)>;
+
 #[derive(Debug)]
 pub(crate) struct Segment {
-    pub(crate) base_offset: Offset,
     /// One past the last offset; the base if empty.
     pub(crate) next_offset: Offset,
     pub(crate) size_bytes: u64,
-    pub(crate) path: Arc<Path>,
-    pub(crate) log: Arc<dyn File>,
+    pub(crate) name: SegmentName,
+    /// `None` until the first append of a log makes it.
+    log: Option<Arc<dyn File>>,
     pub(crate) offset_index: OffsetIndex,
     pub(crate) time_index: TimeIndex,
-    index_files: Option<IndexFiles>,
+    index_files: Option<Box<IndexFiles>>,
+    indexes_written: Written,
     /// The largest timestamp, and the last offset of the first batch that holds it.
     pub(crate) latest: Option<TimeEntry>,
     /// The first batch's maximum timestamp, if it has any: what `segment.ms` counts from.
-    first_timestamp: Option<TimestampMs>,
+    first_timestamp: TimestampMs,
     /// What `segment.ms` counts from otherwise.
     opened: TimestampMs,
     bytes_since_index_entry: u64,
     recent: VecDeque<BatchPlace>,
 }
 
-/// `<base, 20 digits>.<extension>`.
-pub(crate) fn file_name(base_offset: Offset, extension: &str) -> String {
-    format!("{:020}.{extension}", base_offset.get())
-}
-
-/// The base offset in the name of a `.log` file (or of one of its companions).
-pub(crate) fn base_of(name: &str, extension: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
-    if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    digits.parse().ok().map(Offset::new)
-}
-
 impl Segment {
-    /// A segment over a file whose batches are still to be noted.
-    pub(crate) fn over(log: Arc<dyn File>, path: PathBuf, base_offset: Offset, now: TimestampMs) -> Self {
+    /// A segment whose file, if any, holds batches still to be noted.
+    pub(crate) fn over(log: Option<Arc<dyn File>>, name: SegmentName, now: TimestampMs) -> Self {
         Self {
-            base_offset,
-            next_offset: base_offset,
+            next_offset: name.base_offset,
             size_bytes: 0,
-            path: Arc::from(path),
+            name,
             log,
             offset_index: OffsetIndex::default(),
             time_index: TimeIndex::default(),
             index_files: None,
+            indexes_written: None,
             latest: None,
-            first_timestamp: None,
+            first_timestamp: TimestampMs::NONE,
             opened: now,
             bytes_since_index_entry: 0,
             recent: VecDeque::new(),
         }
     }
 
-    /// A new segment: one empty file. Its index files come with the first append.
+    /// A new segment: one empty file. Its index files come with their first entry.
     pub(crate) fn create(
         disk: &dyn Disk,
-        dir: &Path,
+        dir: &Arc<Path>,
         base_offset: Offset,
         now: TimestampMs,
     ) -> Result<Self, LogError> {
-        let path = dir.join(file_name(base_offset, "log"));
-        let log = disk.create(&path).map_err(LogError::io("create", &path))?;
-        Ok(Self::over(log, path, base_offset, now))
+        let mut segment = Self::over(None, SegmentName::new(dir, base_offset), now);
+        segment.create_file(disk)?;
+        Ok(segment)
     }
 
-    pub(crate) fn index_path(&self) -> PathBuf {
-        self.path.with_extension("index")
+    /// Makes the file of a segment that has none yet.
+    pub(crate) fn create_file(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
+        let path = self.name.log_path();
+        self.log = Some(disk.create(&path).map_err(LogError::io("create", path))?);
+        Ok(())
     }
 
-    pub(crate) fn time_index_path(&self) -> PathBuf {
-        self.path.with_extension("timeindex")
+    pub(crate) fn base_offset(&self) -> Offset {
+        self.name.base_offset
     }
 
-    /// The files that stand beside the `.log`.
-    pub(crate) fn companion_paths(&self) -> [PathBuf; 2] {
-        [self.index_path(), self.time_index_path()]
+    pub(crate) fn has_file(&self) -> bool {
+        self.log.is_some()
     }
 
-    /// All files, the `.log` first.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = PathBuf> {
-        std::iter::once(self.path.to_path_buf()).chain(self.companion_paths())
+    /// The file of a segment that has one, as every segment with batches does.
+    pub(crate) fn file(&self) -> &Arc<dyn File> {
+        self.log.as_ref().expect("a segment with batches has its file")
+    }
+
+    /// Takes another file that holds the same batches.
+    pub(crate) fn replace_file(&mut self, log: Arc<dyn File>) {
+        self.log = Some(log);
     }
 
     /// The largest timestamp of its records; when it was opened if they have none.
@@ -150,19 +124,14 @@ impl Segment {
     }
 
     /// Whether a batch must go to a new segment (`LogSegment.shouldRoll`).
-    pub(crate) fn is_full_for(
-        &self,
-        header: &BatchHeader,
-        last_offset: Offset,
-        config: &LogConfig,
-        now: TimestampMs,
-    ) -> bool {
+    pub(crate) fn is_full_for(&self, header: &BatchHeader, config: &LogConfig, now: TimestampMs) -> bool {
         if self.size_bytes == 0 {
             return false;
         }
-        let age_ms = match self.first_timestamp {
-            Some(first) => header.max_timestamp.since(first),
-            None => now.since(self.opened),
+        let age_ms = if self.first_timestamp.is_some() {
+            header.max_timestamp.since(self.first_timestamp)
+        } else {
+            now.since(self.opened)
         };
         let segment_ms = config.segment_ms.saturating_sub(config.segment_jitter_ms);
         let room = (config.segment_bytes as u64).saturating_sub(header.size_bytes() as u64);
@@ -170,33 +139,29 @@ impl Segment {
             || age_ms > segment_ms
             || self.offset_index.len() >= config.segment_index_bytes / OFFSET_ENTRY_BYTES
             || self.time_index.len() + 1 >= config.segment_index_bytes / TIME_ENTRY_BYTES
-            || self.relative(last_offset).is_none()
+            || self.relative(header.last_offset()).is_none()
     }
 
     fn relative(&self, offset: Offset) -> Option<u32> {
-        let relative = i32::try_from(offset.since(self.base_offset)).ok()?;
+        let relative = i32::try_from(offset.since(self.base_offset())).ok()?;
         u32::try_from(relative).ok()
     }
 
-    /// Writes a batch behind the last one and takes note of it. An error leaves unknown bytes in the files, and the
-    /// segment as it was.
-    pub(crate) fn append(
-        &mut self,
-        disk: &dyn Disk,
-        header: &BatchHeader,
-        body: &[u8],
-        config: &LogConfig,
-    ) -> Result<(), LogError> {
-        if self.index_files.is_none() {
-            self.open_index_files(disk)?;
-        }
+    /// Writes a batch behind the last one, still to be noted. After an error nothing of it is in the file if the disk
+    /// was full, and unknown bytes otherwise.
+    pub(crate) fn write(&self, header: &BatchHeader, body: &[u8]) -> Result<(), LogError> {
         let head = header.to_bytes();
-        self.log
-            .write_at(self.size_bytes, &[IoSlice::new(&head), IoSlice::new(body)])
-            .map_err(LogError::io("write", &*self.path))?;
-        let (entries, times) = (self.offset_index.len(), self.time_index.len());
-        self.note(header, config);
-        self.write_new_entries(entries, times)
+        let wrote = self.file().write_at(self.size_bytes, &[IoSlice::new(&head), IoSlice::new(body)]);
+        wrote.map_err(|source| {
+            let refused = self.name.failed("write", source);
+            if !refused.is_full() {
+                return refused;
+            }
+            match self.file().cut_excess() {
+                Ok(()) => refused,
+                Err(source) => self.name.failed("truncate", io::Error::other(source)),
+            }
+        })
     }
 
     /// Learns of the batch at the end of the file.
@@ -206,7 +171,7 @@ impl Segment {
         // Checked by whoever appends, and by the scan when a log is opened.
         let relative_last_offset = self.relative(last_offset).unwrap_or(u32::MAX);
         if self.size_bytes == 0 && header.max_timestamp.is_some() {
-            self.first_timestamp = Some(header.max_timestamp);
+            self.first_timestamp = header.max_timestamp;
         }
         if header.max_timestamp > self.latest.map_or(TimestampMs::NONE, |latest| latest.timestamp) {
             self.latest = Some(TimeEntry { timestamp: header.max_timestamp, relative_last_offset });
@@ -222,74 +187,88 @@ impl Segment {
         self.bytes_since_index_entry += size_bytes;
         self.size_bytes += size_bytes;
         self.next_offset = last_offset.next();
+        self.remember(BatchPlace { base_offset: header.base_offset, last_offset, position });
+    }
+
+    fn remember(&mut self, place: BatchPlace) {
         if self.recent.len() == RECENT_LIMIT {
             self.recent.pop_front();
+        } else if self.recent.len() == self.recent.capacity() {
+            // From one on: most partitions of most clusters hold next to nothing.
+            self.recent.reserve_exact(self.recent.len().max(1));
         }
-        self.recent.push_back(BatchPlace { base_offset: header.base_offset, last_offset, position });
+        self.recent.push_back(place);
     }
 
-    fn open_index_files(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
-        let open = |path: PathBuf| {
-            let file = match disk.open(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => disk.create(&path),
-                opened => opened,
-            };
-            file.map_err(LogError::io("open", path))
-        };
-        let (offset, time) = (open(self.index_path())?, open(self.time_index_path())?);
-        self.index_files = Some(IndexFiles { offset, time });
-        Ok(())
+    /// Takes these indexes, which are those in the files.
+    pub(crate) fn adopt_indexes(&mut self, offset_index: OffsetIndex, time_index: TimeIndex) {
+        self.indexes_written = Some((offset_index.len(), time_index.len()));
+        (self.offset_index, self.time_index) = (offset_index, time_index);
     }
 
-    fn write_new_entries(&self, entries: usize, times: usize) -> Result<(), LogError> {
-        let Some(files) = &self.index_files else { return Ok(()) };
-        if self.offset_index.len() > entries {
-            let (at, bytes) = (entries * OFFSET_ENTRY_BYTES, self.offset_index.to_bytes_from(entries));
-            let wrote = files.offset.write_at(at as u64, &[IoSlice::new(&bytes)]);
-            wrote.map_err(LogError::io("write", self.index_path()))?;
-        }
-        if self.time_index.len() > times {
-            let (at, bytes) = (times * TIME_ENTRY_BYTES, self.time_index.to_bytes_from(times));
-            let wrote = files.time.write_at(at as u64, &[IoSlice::new(&bytes)]);
-            wrote.map_err(LogError::io("write", self.time_index_path()))?;
-        }
-        Ok(())
+    /// Whether the index files lack entries: the latest, or some for which the disk had no room.
+    fn indexes_lag(&self) -> bool {
+        let (offset, time) = self.indexes_written.unwrap_or_default();
+        offset < self.offset_index.len() || time < self.time_index.len()
     }
 
-    /// Adds the largest timestamp to the time index, as a segment has it when it is left (rolled, closed, recovered).
-    pub(crate) fn finish_time_index(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
-        let times = self.time_index.len();
-        let Some(latest) = self.latest else { return Ok(()) };
-        if !self.time_index.push_later(latest) {
-            return Ok(());
-        }
+    /// Brings the index files up to what memory has. Tells whether files were made.
+    pub(crate) fn write_indexes(&mut self, disk: &dyn Disk) -> Result<bool, LogError> {
+        if self.indexes_lag() { self.complete_indexes(disk) } else { Ok(false) }
+    }
+
+    /// The same; the files are made also if they are empty.
+    fn complete_indexes(&mut self, disk: &dyn Disk) -> Result<bool, LogError> {
+        let makes = self.indexes_written.is_none();
         if self.index_files.is_none() {
-            self.open_index_files(disk)?;
+            let (offset, time) = (self.open_index(disk, "index")?, self.open_index(disk, "timeindex")?);
+            self.index_files = Some(Box::new(IndexFiles { offset, time }));
         }
-        self.write_new_entries(self.offset_index.len(), times)
+        let Some(files) = &self.index_files else { return Ok(false) };
+        let (offset, time) = self.indexes_written.get_or_insert_default();
+        if *offset < self.offset_index.len() {
+            let bytes = self.offset_index.to_bytes_from(*offset);
+            let wrote = files.offset.write_at((*offset * OFFSET_ENTRY_BYTES) as u64, &[IoSlice::new(&bytes)]);
+            wrote.map_err(|source| self.name.failed_at("index", "write", source))?;
+            *offset = self.offset_index.len();
+        }
+        if *time < self.time_index.len() {
+            let bytes = self.time_index.to_bytes_from(*time);
+            let wrote = files.time.write_at((*time * TIME_ENTRY_BYTES) as u64, &[IoSlice::new(&bytes)]);
+            wrote.map_err(|source| self.name.failed_at("timeindex", "write", source))?;
+            *time = self.time_index.len();
+        }
+        Ok(makes)
+    }
+
+    fn open_index(&self, disk: &dyn Disk, extension: &str) -> Result<Arc<dyn File>, LogError> {
+        let path = self.name.path(extension);
+        let file = match disk.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(&path),
+            opened => opened,
+        };
+        file.map_err(LogError::io("open", path))
+    }
+
+    /// Writes the index files as a segment has them when it is left (rolled, closed, recovered): with its largest
+    /// timestamp, and there even if empty. Tells whether files were made. May be done again.
+    pub(crate) fn finish_indexes(&mut self, disk: &dyn Disk) -> Result<bool, LogError> {
+        if self.size_bytes == 0 {
+            return Ok(false);
+        }
+        let grew = self.latest.is_some_and(|latest| self.time_index.push_later(latest));
+        if grew || self.indexes_lag() || self.indexes_written.is_none() {
+            return self.complete_indexes(disk);
+        }
+        Ok(false)
     }
 
     /// No batch will follow: what only appends need goes.
-    pub(crate) fn seal(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
-        self.finish_time_index(disk)?;
+    pub(crate) fn retire(&mut self) {
         self.index_files = None;
         self.recent = VecDeque::new();
         self.offset_index.shrink();
         self.time_index.shrink();
-        Ok(())
-    }
-
-    /// Makes log and indexes durable.
-    pub(crate) fn sync_all(&self, disk: &dyn Disk) -> Result<(), LogError> {
-        self.log.sync().map_err(LogError::io("sync", &*self.path))?;
-        for path in [self.index_path(), self.time_index_path()] {
-            match disk.open(&path) {
-                Ok(file) => file.sync().map_err(LogError::io("sync", path))?,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(LogError::io("open", path)(error)),
-            }
-        }
-        Ok(())
     }
 
     /// Where the first batch begins that ends at or after `offset`, as far as memory knows.
@@ -297,7 +276,7 @@ impl Segment {
         if offset >= self.next_offset {
             return Position::exactly(self.size_bytes);
         }
-        if offset <= self.base_offset {
+        if offset <= self.base_offset() {
             return Position::exactly(0);
         }
         let mut at_most = self.size_bytes;
@@ -319,6 +298,6 @@ impl Segment {
 
     /// The offset a time entry speaks of.
     pub(crate) fn offset_of(&self, entry: TimeEntry) -> Offset {
-        Offset::new(self.base_offset.get().saturating_add(i64::from(entry.relative_last_offset)))
+        Offset::new(self.base_offset().get().saturating_add(i64::from(entry.relative_last_offset)))
     }
 }

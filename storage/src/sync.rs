@@ -1,15 +1,12 @@
 //! Making a log durable, outside whatever guards it.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{
     LogError, Offset,
     disk::{Disk, File},
     epochs,
+    segment::SegmentName,
 };
 
 /// What has to reach the medium for a part of the log to be durable. Taken from a log by
@@ -20,13 +17,15 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct SyncHandle {
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) files: Vec<(Arc<dyn File>, Arc<Path>)>,
+    pub(crate) files: Vec<(Arc<dyn File>, SegmentName)>,
     /// Files nobody holds open. One that is gone, or was never made, needs no sync.
     pub(crate) closed_files: Vec<PathBuf>,
     /// Directories whose names changed.
     pub(crate) dirs: Vec<PathBuf>,
     /// The epochs' checkpoint, if it changed: where it goes and what it says.
     pub(crate) epochs: Option<(PathBuf, String)>,
+    /// The log is closed with this: what is not written now is lost.
+    pub(crate) is_last: bool,
     pub(crate) synced: Synced,
 }
 
@@ -36,8 +35,8 @@ pub struct Synced {
     pub(crate) upto: Offset,
     /// Below it everything is durable, indexes and all; `None` if the sync was not about that.
     pub(crate) recovery_point: Option<Offset>,
-    pub(crate) names_version: u64,
-    pub(crate) epochs_version: u64,
+    pub(crate) names_version: u32,
+    pub(crate) epochs_version: u32,
     /// How often the log had been cut when the sync was prepared: what it says of offsets holds for that log only.
     pub(crate) cuts: u32,
 }
@@ -68,8 +67,8 @@ impl SyncHandle {
     /// # Errors
     /// The first failure; the log is then to be poisoned.
     pub fn sync(&self) -> Result<Synced, LogError> {
-        for (file, path) in &self.files {
-            file.sync().map_err(LogError::io("sync", &**path))?;
+        for (file, name) in &self.files {
+            file.sync().map_err(|source| name.failed("sync", source))?;
         }
         for path in &self.closed_files {
             match self.disk.open(path) {
@@ -78,13 +77,22 @@ impl SyncHandle {
                 Err(error) => return Err(LogError::io("open", path)(error)),
             }
         }
-        if let Some((dir, text)) = &self.epochs {
-            let path = dir.join(epochs::CHECKPOINT_NAME);
-            self.disk.write_atomic(&path, text.as_bytes()).map_err(LogError::io("write", path))?;
-        }
         for dir in &self.dirs {
             self.disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
         }
-        Ok(self.synced)
+        self.write_epochs()
+    }
+
+    fn write_epochs(&self) -> Result<Synced, LogError> {
+        let Some((dir, text)) = &self.epochs else { return Ok(self.synced) };
+        let path = dir.join(epochs::CHECKPOINT_NAME);
+        match self.disk.write_atomic(&path, text.as_bytes()).map_err(LogError::io("write", path)) {
+            Ok(()) => Ok(self.synced),
+            // The batches tell the epochs, too, where they are checked: above the recovery point, which waits.
+            Err(error) if error.is_full() && !self.is_last => {
+                Ok(Synced { recovery_point: None, epochs_version: 0, ..self.synced })
+            }
+            Err(error) => Err(error),
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Finding records by time (ListOffsets).
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     LeaderEpoch, LogError, Offset, TimestampMs,
     batch::{RecordError, RecordIter},
     disk::File,
     scan::{Access, Found, Scan},
-    segment::Segment,
+    segment::{Segment, SegmentName},
 };
 
 /// A record found by its time.
@@ -43,7 +43,7 @@ enum Wanted {
 #[derive(Debug, Clone)]
 struct Stretch {
     file: Arc<dyn File>,
-    path: Arc<Path>,
+    name: SegmentName,
     position: u64,
     end: u64,
 }
@@ -52,8 +52,8 @@ impl Stretch {
     /// The batches of the segment that may reach `offset`.
     fn from(segment: &Segment, offset: Offset) -> Self {
         Self {
-            file: Arc::clone(&segment.log),
-            path: Arc::clone(&segment.path),
+            file: Arc::clone(segment.file()),
+            name: segment.name.clone(),
             position: segment.position_of(offset).at_least,
             end: segment.size_bytes,
         }
@@ -72,7 +72,7 @@ impl TimestampSearch {
             segments.filter(|segment| segment.latest.is_some_and(|latest| latest.timestamp >= timestamp));
         let stretches = late.map(|segment| {
             let before =
-                segment.time_index.before(timestamp).map_or(segment.base_offset, |e| segment.offset_of(e));
+                segment.time_index.before(timestamp).map_or(segment.base_offset(), |e| segment.offset_of(e));
             Stretch::from(segment, before.max(start))
         });
         Self { stretches: stretches.collect(), wanted: Wanted::AtLeast(timestamp), start, bound }
@@ -98,16 +98,15 @@ impl TimestampSearch {
     /// The disk's; [`LogError::Corrupt`] if the file is damaged, [`LogError::Malformed`] if the records of a batch are.
     pub fn run(&self) -> Result<Option<FoundTimestamp>, LogError> {
         for stretch in &self.stretches {
-            let mut scan =
-                Scan::new(&*stretch.file, &stretch.path, Access::Slice, stretch.position, stretch.end);
-            while let Some(batch) = scan.next()? {
+            let mut scan = Scan::new(&*stretch.file, Access::Slice, stretch.position, stretch.end);
+            while let Some(batch) = scan.next().map_err(|error| stretch.name.scan_failed(error))? {
                 if batch.header.base_offset >= self.bound {
                     return Ok(None);
                 }
                 if !self.may_hold(&batch) {
                     continue;
                 }
-                if let Some(found) = self.within(&scan, &batch, &stretch.path)? {
+                if let Some(found) = self.within(&scan, &batch, &stretch.name)? {
                     return Ok(Some(found).filter(|found| found.offset < self.bound));
                 }
             }
@@ -128,13 +127,14 @@ impl TimestampSearch {
         &self,
         scan: &Scan<'_>,
         batch: &Found,
-        path: &Path,
+        name: &SegmentName,
     ) -> Result<Option<FoundTimestamp>, LogError> {
         let malformed = |error: RecordError| LogError::Malformed {
-            path: path.to_owned(),
+            path: name.log_path(),
             what: format!("batch at byte {}: {error}", batch.position),
         };
-        let bytes = scan.bring(batch.position, batch.header.size_bytes())?;
+        let bytes = scan.bring(batch.position, batch.header.size_bytes());
+        let bytes = bytes.map_err(|error| name.scan_failed(error))?;
         for record in RecordIter::new(bytes).map_err(malformed)? {
             let record = record.map_err(malformed)?;
             let matches = match self.wanted {

@@ -11,9 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use highwater_storage::batch::{BatchBuilder, CheckedBatch, RecordIter};
 use highwater_storage::disk::Disk;
-use highwater_storage::{
-    LeaderEpoch, Log, LogConfig, LogError, Offset, Opening, StopKind, partition_metadata,
-};
+use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, Opening, StopKind};
 
 use super::durability::Syncs;
 use super::partitions::Found;
@@ -144,7 +142,7 @@ impl Node {
         for partition in partitions {
             // One log that cannot be closed does not keep the others open; but then the stop was not clean.
             let closed = match partition {
-                Ok(replica) => close_partition(self.disk.as_ref(), replica.log),
+                Ok(replica) => replica.log.close_clean(),
                 Err(refusal) => Err(LogError::Poisoned(refusal.to_string().into())),
             };
             outcome = outcome.and(closed);
@@ -175,11 +173,6 @@ impl Node {
     }
 }
 
-fn close_partition(disk: &dyn Disk, log: Log) -> Result<(), LogError> {
-    partition_metadata::sync(disk, log.dir())?;
-    log.close_clean()
-}
-
 fn open_cluster_log(disk: &Arc<dyn Disk>, folder: &Path, stop: StopKind, now: Now) -> Result<Log, LogError> {
     let path = folder.join(CLUSTER_FOLDER);
     let listed =
@@ -189,7 +182,7 @@ fn open_cluster_log(disk: &Arc<dyn Disk>, folder: &Path, stop: StopKind, now: No
     if listed.iter().any(|entry| entry.name == CLUSTER_FOLDER) {
         Log::open(disk, &path, config, Opening::after(stop), now.wall).map(|(log, _)| log)
     } else {
-        Log::create(disk, &path, config, now.wall)
+        Ok(Log::create(disk, &path, config, None, now.wall))
     }
 }
 

@@ -112,9 +112,7 @@ impl Node {
                 Err(error) => return Err(error),
             }
         }
-        let log = Log::create(Arc::clone(&self.disk), &path, config.log.clone(), now.wall)?;
-        partition_metadata::begin(self.disk.as_ref(), &path, id)?;
-        Ok(log)
+        Ok(Log::create(Arc::clone(&self.disk), &path, config.log.clone(), Some(id), now.wall))
     }
 
     fn open_log(&self, path: &Path, config: &TopicConfig, stop: StopKind, now: Now) -> Result<Log, LogError> {
@@ -149,12 +147,19 @@ impl Node {
     }
 
     /// Takes a deleted topic's partition out of the way at once, so that a topic of the same name may come; gives the
-    /// folder to remove.
-    pub(super) fn move_out(&self, topic: &TopicName, slot: usize, id: TopicId) -> io::Result<PathBuf> {
+    /// folder to remove, if there ever was one.
+    pub(super) fn move_out(
+        &self,
+        topic: &TopicName,
+        slot: usize,
+        id: TopicId,
+    ) -> io::Result<Option<PathBuf>> {
         let name = partition_folder(topic, slot);
         let to = self.folder.join(renamed(&name, id, DELETED_SUFFIX));
-        self.disk.rename(&self.folder.join(name), &to)?;
-        Ok(to)
+        match self.disk.rename(&self.folder.join(name), &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            renamed => renamed.map(|()| Some(to)),
+        }
     }
 }
 

@@ -129,7 +129,8 @@ impl Node {
         drop(topic);
         for slot in 0..partitions {
             match self.move_out(&name, slot, id) {
-                Ok(folder) => {
+                Ok(None) => {}
+                Ok(Some(folder)) => {
                     let disk = Arc::clone(&self.disk);
                     effects.push(Effect::Disk(DiskWork::RemoveFolder { disk, folder }));
                 }

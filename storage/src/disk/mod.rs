@@ -69,6 +69,18 @@ pub trait Disk: fmt::Debug + Send + Sync {
         Ok(bytes)
     }
 
+    /// Makes a small file, or another in its place. Nothing is synced: a crash may leave a part of it.
+    fn put(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+        let file = match self.create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.remove_file(path)?;
+                self.create(path)?
+            }
+            created => created?,
+        };
+        file.write_at(0, &[IoSlice::new(contents)])
+    }
+
     /// Replaces a small file as a whole and for good: temporary file, sync, rename, sync of the directory. Whoever
     /// reads the path sees the old contents or the new, whatever happens.
     fn write_atomic(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
@@ -98,7 +110,7 @@ pub trait File: fmt::Debug + Send + Sync {
     /// `len` bytes from `position` on, without a copy where the disk can. `UnexpectedEof` if the file ends before. The
     /// bytes stay as they are when the file is removed, but must not be overwritten or cut while they are held.
     fn slice(&self, position: u64, len: usize) -> io::Result<Bytes>;
-    /// The length as written so far, from memory.
+    /// The length as written so far by writes that succeeded, from memory.
     fn len(&self) -> u64;
     /// Whether nothing has been written.
     fn is_empty(&self) -> bool {
@@ -107,6 +119,9 @@ pub trait File: fmt::Debug + Send + Sync {
     /// Cuts the file, or extends it with zeros. `ResourceBusy` while anyone in the process may have mapped it: write
     /// another file then and let it take the name.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Cuts off what a failed write left past [`len`](Self::len). Nobody was ever given these bytes, so this is allowed
+    /// while the file is mapped.
+    fn cut_excess(&self) -> io::Result<()>;
     /// Makes the bytes written so far durable.
     fn sync(&self) -> io::Result<()>;
 }

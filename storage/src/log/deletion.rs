@@ -11,7 +11,7 @@ impl Log {
     /// Gives the log up for deletion. Ranges handed out stay readable.
     #[must_use]
     pub fn into_deletion(self) -> LogDeletion {
-        LogDeletion { disk: self.disk, dir: self.dir }
+        LogDeletion { disk: self.disk, dir: self.dir.to_path_buf(), is_there: self.unborn.is_none() }
     }
 }
 
@@ -20,6 +20,8 @@ impl Log {
 pub struct LogDeletion {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    /// Whether the log was ever appended to.
+    is_there: bool,
 }
 
 impl LogDeletion {
@@ -35,7 +37,9 @@ impl LogDeletion {
     /// # Errors
     /// What the disk says.
     pub fn rename(&mut self, to: &Path) -> Result<(), LogError> {
-        self.disk.rename(&self.dir, to).map_err(LogError::io("rename", &self.dir))?;
+        if self.is_there {
+            self.disk.rename(&self.dir, to).map_err(LogError::io("rename", &self.dir))?;
+        }
         to.clone_into(&mut self.dir);
         Ok(())
     }
@@ -45,6 +49,9 @@ impl LogDeletion {
     /// # Errors
     /// What the disk says.
     pub fn run(self) -> Result<(), LogError> {
+        if !self.is_there {
+            return Ok(());
+        }
         self.disk.remove_dir_all(&self.dir).map_err(LogError::io("remove", &self.dir))
     }
 }

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Log, LogError, Offset, SyncHandle, Synced, epochs, segment::Segment};
+use crate::{Log, LogError, Offset, SyncHandle, Synced, partition_metadata};
 
 impl Log {
     /// What it takes to make every record written so far durable: what an acknowledgement waits for.
@@ -25,35 +25,38 @@ impl Log {
     pub fn flush_handle(&self) -> SyncHandle {
         let sealed = self.segments.len() - 1;
         let unflushed = self.segments[..sealed].iter().filter(|s| s.next_offset > self.recovery_point);
-        let closed_files = unflushed.flat_map(Segment::companion_paths).collect();
-        self.handle_for(sealed, closed_files, Some(self.active().base_offset))
+        let closed_files = unflushed.flat_map(|segment| segment.name.companion_paths()).collect();
+        self.handle_for(sealed, closed_files, Some(self.active().base_offset()))
     }
 
     /// A handle about the first `count` segments.
     fn handle_for(
         &self,
         count: usize,
-        closed_files: Vec<PathBuf>,
+        mut closed_files: Vec<PathBuf>,
         recovery_point: Option<Offset>,
     ) -> SyncHandle {
         let unsynced =
             self.segments[..count].iter().filter(|s| s.next_offset > self.synced.upto && s.size_bytes > 0);
-        let files = unsynced.map(|segment| (Arc::clone(&segment.log), Arc::clone(&segment.path)));
+        let files = unsynced.map(|segment| (Arc::clone(segment.file()), segment.name.clone()));
         let mut dirs = Vec::new();
         if self.names_version > self.synced.names_version {
-            dirs.push(self.dir.clone());
+            dirs.push(self.dir.to_path_buf());
             if self.synced.names_version == 0 {
+                closed_files.push(self.dir.join(partition_metadata::FILE_NAME));
                 dirs.extend(self.dir.parent().map(Path::to_owned));
             }
         }
-        let epochs_changed =
-            self.epochs_version > self.synced.epochs_version && !self.epochs.entries().is_empty();
+        let epochs_changed = self.epochs_version > self.synced.epochs_version
+            && !self.epochs.entries().is_empty()
+            && self.unborn.is_none();
         SyncHandle {
             disk: Arc::clone(&self.disk),
             files: files.collect(),
             closed_files,
             dirs,
-            epochs: epochs_changed.then(|| (self.dir.clone(), self.epochs.to_checkpoint())),
+            is_last: false,
+            epochs: epochs_changed.then(|| (self.dir.to_path_buf(), self.epochs.to_checkpoint())),
             synced: Synced {
                 upto: self.segments[..count].last().map_or(self.start_offset, |last| last.next_offset),
                 recovery_point,
@@ -117,23 +120,22 @@ impl Log {
         self.poisoned.as_ref().map_or(Ok(()), |why| Err(LogError::Poisoned(Arc::clone(why))))
     }
 
-    /// Leaves the log so that it may be opened as [`StopKind::Clean`](crate::StopKind::Clean): time indexes finished, batches, indexes and
-    /// epochs durable.
+    /// Leaves the log so that it may be opened as [`StopKind::Clean`](crate::StopKind::Clean): indexes finished,
+    /// everything durable. The recovery point is then the log's end.
     ///
     /// # Errors
-    /// What the disk says, or that the log is poisoned; it is then to be opened as [`StopKind::Unclean`](crate::StopKind::Unclean).
+    /// What the disk says, or that the log is poisoned; it is then to be opened as
+    /// [`StopKind::Unclean`](crate::StopKind::Unclean).
     pub fn close_clean(mut self) -> Result<(), LogError> {
         self.refuse_if_poisoned()?;
-        let disk = Arc::clone(&self.disk);
-        self.segments.last_mut().expect("a log has a segment").seal(&*disk)?;
-        for segment in self.segments.iter().filter(|s| s.next_offset > self.synced.upto) {
-            segment.sync_all(&*disk)?;
+        if self.unborn.is_some() {
+            return Ok(());
         }
-        if !self.epochs.entries().is_empty() {
-            let path = self.dir.join(epochs::CHECKPOINT_NAME);
-            disk.write_atomic(&path, self.epochs.to_checkpoint().as_bytes())
-                .map_err(LogError::io("write", path))?;
-        }
-        disk.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))
+        let active = self.segments.last_mut().expect("a log has a segment");
+        self.names_version += u32::from(active.finish_indexes(&*self.disk)?);
+        let unflushed = self.segments.iter().filter(|s| s.next_offset > self.recovery_point);
+        let companions = unflushed.flat_map(|segment| segment.name.companion_paths()).collect();
+        let handle = self.handle_for(self.segments.len(), companions, None);
+        SyncHandle { is_last: true, ..handle }.sync().map(drop)
     }
 }

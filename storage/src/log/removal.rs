@@ -114,10 +114,10 @@ impl Log {
     }
 
     fn facts(&self) -> impl Iterator<Item = SegmentFacts> {
-        let next_bases = self.segments[1..].iter().map(|segment| segment.base_offset);
+        let next_bases = self.segments[1..].iter().map(Segment::base_offset);
         let ends = next_bases.chain([self.end_offset()]);
         self.segments.iter().zip(ends).map(|(segment, end_offset)| SegmentFacts {
-            base_offset: segment.base_offset,
+            base_offset: segment.base_offset(),
             end_offset,
             size_bytes: segment.size_bytes,
             latest: segment.latest_timestamp(),
@@ -137,7 +137,7 @@ impl Log {
         if count == self.segments.len() {
             self.roll(now)?;
         }
-        self.raise_start(self.segments[count].base_offset);
+        self.raise_start(self.segments[count].base_offset());
         let mut removed = Removed {
             disk: Arc::clone(&self.disk),
             files: Vec::new(),
@@ -162,7 +162,7 @@ impl Log {
 }
 
 fn rename_away(disk: &dyn Disk, segment: &Segment, files: &mut Vec<PathBuf>) -> Result<(), LogError> {
-    for path in segment.paths() {
+    for path in segment.name.paths() {
         let to = renamed(&path);
         match disk.rename(&path, &to) {
             Ok(()) => files.push(to),

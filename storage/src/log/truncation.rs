@@ -4,13 +4,13 @@
 //! one's name when it is durable. Later segments go first, the newest before the others, so that a crash in between
 //! leaves a prefix. What is known in memory is then read from the files again.
 
-use std::{io, path::Path};
+use std::io;
 
 use crate::{
     Log, LogError, Offset, Opening, StopKind, TimestampMs,
     disk::Disk,
     recovery::{self, Loaded, remove_if_there},
-    segment::Segment,
+    segment::{Segment, SegmentName},
 };
 
 /// Bytes copied at a time.
@@ -30,7 +30,7 @@ impl Log {
             }
             return Ok(());
         }
-        let truncated = if offset < self.segments[0].base_offset {
+        let truncated = if offset < self.segments[0].base_offset() {
             self.restart_files(offset, now)
         } else {
             self.truncate_files(offset, now)
@@ -48,11 +48,16 @@ impl Log {
     }
 
     fn restart_files(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
-        for segment in self.segments.iter().rev() {
-            remove_segment(&*self.disk, segment)?;
-        }
-        // Before the new file is there, a crash leaves an empty log, which begins at 0.
-        self.segments = vec![Segment::create(&*self.disk, &self.dir, offset, now)?];
+        let first = if self.unborn.is_some() {
+            Segment::over(None, SegmentName::new(&self.dir, offset), now)
+        } else {
+            for segment in self.segments.iter().rev() {
+                remove_segment(&*self.disk, segment)?;
+            }
+            // Before the new file is there, a crash leaves an empty log, which begins at 0.
+            Segment::create(&*self.disk, &self.dir, offset, now)?
+        };
+        self.segments = vec![first];
         self.producers = crate::ProducerTable::default();
         self.cut_to(offset);
         self.start_offset = offset;
@@ -66,8 +71,8 @@ impl Log {
             remove_segment(&*self.disk, segment)?;
         }
         let cut = &self.segments[at];
-        let keep_bytes = cut.position_of(offset).resolve(&*cut.log, &cut.path, offset)?;
-        shorten(&*self.disk, &self.dir, cut, keep_bytes)?;
+        let keep_bytes = cut.position_of(offset).resolve(&**cut.file(), &cut.name, offset)?;
+        shorten(&*self.disk, cut, keep_bytes)?;
         let loaded =
             recovery::load(&*self.disk, &self.dir, &self.config, Opening::after(StopKind::Clean), now)?;
         let Loaded { segments, producers, .. } = loaded;
@@ -81,7 +86,7 @@ impl Log {
         self.synced.upto = self.synced.upto.min(end_offset);
         self.synced.cuts += 1;
         self.recovery_point = self.recovery_point.min(end_offset);
-        self.names_version += 1;
+        self.names_version += u32::from(self.unborn.is_none());
         if self.epochs.truncate_from_end(end_offset) {
             self.epochs_version += 1;
         }
@@ -89,32 +94,30 @@ impl Log {
 }
 
 /// Puts a file with only the first bytes in the place of a segment's, without indexes.
-pub(crate) fn shorten(
-    disk: &dyn Disk,
-    dir: &Path,
-    segment: &Segment,
-    keep_bytes: u64,
-) -> Result<(), LogError> {
-    for path in [segment.index_path(), segment.time_index_path()] {
+pub(crate) fn shorten(disk: &dyn Disk, segment: &Segment, keep_bytes: u64) -> Result<(), LogError> {
+    for path in segment.name.companion_paths() {
         remove_if_there(disk, &path)?;
     }
-    let swap = segment.path.with_extension("log.swap");
+    // Not `.swap`: those are whole, and taken for the segment's when the log is opened.
+    let swap = segment.name.path("log.tmp");
     remove_if_there(disk, &swap)?;
     let file = disk.create(&swap).map_err(LogError::io("create", &swap))?;
     let mut position = 0;
     while position < keep_bytes {
         let step = usize::try_from(COPY_STEP_BYTES.min(keep_bytes - position)).unwrap_or(usize::MAX);
-        let bytes = segment.log.slice(position, step).map_err(LogError::io("read", &*segment.path))?;
+        let bytes = segment.file().slice(position, step);
+        let bytes = bytes.map_err(|source| segment.name.failed("read", source))?;
         file.write_at(position, &[io::IoSlice::new(&bytes)]).map_err(LogError::io("write", &swap))?;
         position += step as u64;
     }
     file.sync().map_err(LogError::io("sync", &swap))?;
-    disk.rename(&swap, &segment.path).map_err(LogError::io("rename", &swap))?;
+    disk.rename(&swap, &segment.name.log_path()).map_err(LogError::io("rename", &swap))?;
+    let dir = &*segment.name.dir;
     disk.sync_dir(dir).map_err(LogError::io("sync", dir))
 }
 
 fn remove_segment(disk: &dyn Disk, segment: &Segment) -> Result<(), LogError> {
-    for path in segment.paths() {
+    for path in segment.name.paths() {
         remove_if_there(disk, &path)?;
     }
     Ok(())

@@ -23,7 +23,7 @@ struct Partition {
 impl Partition {
     fn new() -> Self {
         let disk = Arc::new(MemoryDisk::new());
-        Self { log: Log::create(disk, Path::new("t-0"), LogConfig::default(), NOW).unwrap() }
+        Self { log: Log::create(disk, Path::new("t-0"), LogConfig::default(), None, NOW) }
     }
 
     fn send(&mut self, epoch: i16, first: i32, records: u32) -> Result<Verdict, Refusal> {

@@ -1,6 +1,7 @@
 //! A disk that fails on demand, and shows what a power cut leaves of another.
 //!
-//! What is fair: any call may fail once or from then on; a failing write may leave a prefix; at a power cut each
+//! What is fair: any call may fail once or from then on; a failing write may leave a prefix; the disk may have no more
+//! room; at a power cut each
 //! 512-byte sector written since the last sync of its file survives or not, on its own; a file's length is at least
 //! what was synced; of the names changed since their directory was synced a prefix, in the order of the changes,
 //! survives (file systems keep them in a journal).
@@ -13,7 +14,10 @@ use std::{
     fmt,
     io::{self, IoSlice},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -76,6 +80,8 @@ struct State {
     planned: BTreeMap<u64, FaultKind>,
     /// From this call on everything fails.
     dead_from: Option<u64>,
+    /// How many bytes more files may take, if that is limited.
+    room_bytes: Option<u64>,
     files: BTreeMap<u64, Arc<Tracked>>,
     next_file: u64,
     names: BTreeMap<PathBuf, Option<u64>>,
@@ -142,11 +148,18 @@ impl FaultDisk {
         self.state.lock().dead_from = Some(call);
     }
 
+    /// From now on files may grow by so many bytes in all; what is removed makes room again. A write that needs more
+    /// puts down what fits and returns `StorageFull`; without any room no file is made. `None`: no limit.
+    pub fn limit_room(&self, bytes: Option<u64>) {
+        self.state.lock().room_bytes = bytes;
+    }
+
     /// Takes back every fault not yet met.
     pub fn heal(&self) {
         let mut state = self.state.lock();
         state.planned.clear();
         state.dead_from = None;
+        state.room_bytes = None;
     }
 
     /// The sectors a power cut now might lose, in order of path.
@@ -225,7 +238,29 @@ impl FaultDisk {
 
     fn handle(&self, id: u64) -> io::Result<Arc<dyn File>> {
         let tracked = self.state.lock().files.get(&id).cloned().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Arc::new(FaultFile { disk: self.clone(), tracked }))
+        let len = AtomicU64::new(tracked.inner.len());
+        Ok(Arc::new(FaultFile { disk: self.clone(), tracked, len }))
+    }
+
+    /// How much of the growth there is room for; that much is taken.
+    fn take_room(&self, growth: u64) -> u64 {
+        let mut state = self.state.lock();
+        let Some(room) = &mut state.room_bytes else { return growth };
+        let taken = growth.min(*room);
+        *room -= taken;
+        taken
+    }
+
+    fn give_room(&self, bytes: u64) {
+        if let Some(room) = &mut self.state.lock().room_bytes {
+            *room += bytes;
+        }
+    }
+
+    fn len_of(&self, path: &Path) -> u64 {
+        let state = self.state.lock();
+        let id = state.names.get(path).copied().flatten();
+        id.and_then(|id| state.files.get(&id)).map_or(0, |tracked| tracked.inner.len())
     }
 }
 
@@ -253,6 +288,9 @@ impl Disk for FaultDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.checked()?;
+        if self.state.lock().room_bytes == Some(0) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "no room"));
+        }
         let inner = self.inner.create(path)?;
         let id = {
             let mut state = self.state.lock();
@@ -279,7 +317,9 @@ impl Disk for FaultDisk {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.checked()?;
+        let freed = self.len_of(path);
         self.inner.remove_file(path)?;
+        self.give_room(freed);
         self.change(NameChange::Remove { path: path.to_owned() });
         Ok(())
     }
@@ -323,6 +363,8 @@ impl Disk for FaultDisk {
 struct FaultFile {
     disk: FaultDisk,
     tracked: Arc<Tracked>,
+    /// As far as writes succeeded; a torn one leaves more in the file.
+    len: AtomicU64,
 }
 
 impl fmt::Debug for FaultFile {
@@ -336,20 +378,43 @@ impl FaultFile {
         self.tracked.remember(position, position + total_bytes(parts) as u64)?;
         self.tracked.inner.write_at(position, parts)
     }
+
+    /// Writes the first bytes only.
+    fn tear(&self, position: u64, parts: &[IoSlice<'_>], keep_bytes: usize) -> io::Result<()> {
+        let whole: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        self.write(position, &[IoSlice::new(&whole[..keep_bytes.min(whole.len())])])
+    }
+
+    fn cut(&self, len: u64) -> io::Result<()> {
+        let now = self.tracked.inner.len();
+        self.tracked.remember(len.min(now), len.max(now))?;
+        self.tracked.inner.set_len(len)?;
+        self.disk.give_room(now.saturating_sub(len));
+        let mut since = self.tracked.since_sync.lock();
+        since.cut |= len < since.synced_len;
+        Ok(())
+    }
 }
 
 impl File for FaultFile {
     fn write_at(&self, position: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        match self.disk.call() {
-            Ok(()) => self.write(position, parts),
-            Err(kind) => {
-                if let FaultKind::TornWrite { keep_bytes } = kind {
-                    let whole: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-                    self.write(position, &[IoSlice::new(&whole[..keep_bytes.min(whole.len())])])?;
-                }
-                Err(kind.into_error())
+        if let Err(kind) = self.disk.call() {
+            if let FaultKind::TornWrite { keep_bytes } = kind {
+                self.tear(position, parts, keep_bytes)?;
             }
+            return Err(kind.into_error());
         }
+        let total = total_bytes(parts);
+        let end = position + total as u64;
+        let growth = end.saturating_sub(self.tracked.inner.len());
+        let missing = growth - self.disk.take_room(growth);
+        if missing > 0 {
+            self.tear(position, parts, total - usize::try_from(missing).unwrap_or(total))?;
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "no room"));
+        }
+        self.write(position, parts)?;
+        self.len.fetch_max(end, Ordering::SeqCst);
+        Ok(())
     }
 
     fn read_exact_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {
@@ -364,17 +429,19 @@ impl File for FaultFile {
     }
 
     fn len(&self) -> u64 {
-        self.tracked.inner.len()
+        self.len.load(Ordering::SeqCst)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk.checked()?;
-        let now = self.len();
-        self.tracked.remember(len.min(now), len.max(now))?;
-        self.tracked.inner.set_len(len)?;
-        let mut since = self.tracked.since_sync.lock();
-        since.cut |= len < since.synced_len;
+        self.cut(len)?;
+        self.len.store(len, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn cut_excess(&self) -> io::Result<()> {
+        self.disk.checked()?;
+        self.cut(self.len())
     }
 
     fn sync(&self) -> io::Result<()> {

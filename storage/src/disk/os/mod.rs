@@ -70,6 +70,21 @@ impl Disk for OsDisk {
         self.file(fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?)
     }
 
+    /// Without a look at what it becomes: nobody maps a small file.
+    fn put(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+        use io::Write as _;
+        let mut create = fs::OpenOptions::new();
+        create.write(true).create_new(true);
+        let mut file = match create.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(path)?;
+                create.open(path)?
+            }
+            created => created?,
+        };
+        file.write_all(contents)
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(dir)? {
@@ -254,6 +269,13 @@ impl File for OsFile {
         self.hold.if_only(|| self.file.set_len(len))?;
         self.len.store(len, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn cut_excess(&self) -> io::Result<()> {
+        // Under the lock no slice is made; all that were lie below `len`, and so do the pages they are on: the one that
+        // `len` falls into keeps its bytes up to there.
+        let _slot = self.map.lock();
+        self.file.set_len(self.len())
     }
 
     fn sync(&self) -> io::Result<()> {

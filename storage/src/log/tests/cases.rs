@@ -4,14 +4,14 @@ use std::{io::IoSlice, sync::Arc};
 
 use super::*;
 use crate::{
-    AppendError, EpochEntry,
+    AppendError, EpochEntry, TopicId,
     batch::{BatchRules, HeaderView, RecordIter, TimestampType},
     disk::MemoryDisk,
 };
 
 fn fresh(config: &LogConfig) -> (Arc<dyn Disk>, Log) {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-    let log = Log::create(Arc::clone(&disk), dir(), config.clone(), NOW).unwrap();
+    let log = Log::create(Arc::clone(&disk), dir(), config.clone(), None, NOW);
     (disk, log)
 }
 
@@ -20,15 +20,43 @@ fn names(disk: &dyn Disk) -> Vec<String> {
 }
 
 #[test]
-fn a_new_log_is_one_empty_file_and_its_indexes_come_with_the_first_batch() {
-    let (disk, mut log) = fresh(&small());
-    assert_eq!(names(&*disk), ["00000000000000000000.log"]);
+fn a_new_log_makes_nothing_before_its_first_append_and_little_then() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let id = TopicId::new([7; 16]);
+    let mut log = Log::create(Arc::clone(&disk), dir(), small(), Some(id), NOW);
+    log.assign_epoch(EPOCH, Offset::ZERO);
+    assert!(log.sync_handle().is_idle() && log.flush_handle().is_idle());
+    log.flush().unwrap();
+    assert!(disk.list(dir()).is_err());
     append(&mut log, &batch(10), EPOCH);
-    assert_eq!(
-        names(&*disk),
-        ["00000000000000000000.index", "00000000000000000000.log", "00000000000000000000.timeindex"]
+    assert_eq!(names(&*disk), ["00000000000000000000.log", "partition.metadata"]);
+    assert_eq!(crate::partition_metadata::read(&*disk, dir()).unwrap(), Some(id));
+    append(&mut log, &batch(300), EPOCH);
+    append(&mut log, &batch(10), EPOCH);
+    assert!(names(&*disk).contains(&"00000000000000000000.timeindex".to_owned()), "with its first entry");
+
+    let mut again = Log::create(Arc::clone(&disk), dir(), small(), None, NOW);
+    assert!(
+        matches!(again.append(&batch(1), EPOCH, NOW), Err(AppendError::Failed(_))),
+        "there is one already"
     );
-    assert!(Log::create(Arc::clone(&disk), dir(), small(), NOW).is_err(), "there is one already");
+}
+
+#[test]
+fn a_log_that_was_never_appended_to_closes_and_goes_without_a_trace() {
+    let (disk, log) = fresh(&small());
+    log.close_clean().unwrap();
+    let (_, log) = fresh(&small());
+    let mut deletion = log.into_deletion();
+    deletion.rename(std::path::Path::new("orders-0.0-delete")).unwrap();
+    deletion.run().unwrap();
+    let (mut log, _) = open(&disk, &small(), StopKind::Unclean);
+    log.restart_at(Offset::new(7), NOW).unwrap();
+    assert!(disk.list(dir()).is_err());
+    append(&mut log, &batch(10), EPOCH);
+    assert_eq!(names(&*disk), ["00000000000000000007.log"]);
+    let (log, _) = open(&disk, &small(), StopKind::Unclean);
+    assert_eq!((log.start_offset(), log.end_offset()), (Offset::new(7), Offset::new(8)));
 }
 
 #[test]
@@ -134,7 +162,12 @@ fn ranges_stay_readable_when_the_log_is_deleted() {
     let range = log.range(Offset::ZERO, log.end_offset(), 1000, true);
     let mut deletion = log.into_deletion();
     deletion.rename(std::path::Path::new("orders-0.0-delete")).unwrap();
-    assert!(Log::create(Arc::clone(&disk), dir(), small(), NOW).is_ok(), "the name is free at once");
+    let mut another = Log::create(Arc::clone(&disk), dir(), small(), None, NOW);
+    assert_eq!(
+        append(&mut another, &batch(10), EPOCH).header.base_offset,
+        Offset::ZERO,
+        "the name is free at once"
+    );
     deletion.run().unwrap();
     assert_eq!(range.read().unwrap(), stored.bytes);
 }
@@ -163,7 +196,7 @@ fn readers_of_an_earlier_life_keep_their_bytes_when_the_log_is_cut() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("orders-0");
     let disk: Arc<dyn Disk> = Arc::new(crate::disk::OsDisk::new());
-    let mut log = Log::create(Arc::clone(&disk), &at, LogConfig::default(), NOW).unwrap();
+    let mut log = Log::create(Arc::clone(&disk), &at, LogConfig::default(), None, NOW);
     let mut next =
         |n: i32| append(&mut log, &batch_of(&[NOW.get()], 1000, Codec::None, Some((n.into(), 0, 0))), EPOCH);
     let stored: Vec<Stored> = (0..40).map(&mut next).collect();
@@ -258,15 +291,17 @@ fn a_malformed_epoch_checkpoint_is_set_aside() {
 
 #[test]
 fn leftovers_and_orphans_are_removed() {
-    let (disk, log) = fresh(&small());
+    let (disk, mut log) = fresh(&small());
+    append(&mut log, &batch(10), EPOCH);
     log.close_clean().unwrap();
+    let before = names(&*disk);
     for name in
         ["leader-epoch-checkpoint.tmp", "00000000000000000000.log.deleted", "00000000000000000009.index"]
     {
         disk.create(&dir().join(name)).unwrap();
     }
     open(&disk, &small(), StopKind::Clean);
-    assert_eq!(names(&*disk), ["00000000000000000000.log"]);
+    assert_eq!(names(&*disk), before);
 }
 
 #[test]
@@ -298,7 +333,6 @@ fn offsets_in_a_gap_lead_to_the_next_batch() {
 #[test]
 fn a_sync_handle_covers_what_was_there_when_it_was_taken() {
     let (_, mut log) = fresh(&small());
-    assert!(!log.sync_handle().is_idle(), "the names of a new log");
     append(&mut log, &batch(10), EPOCH);
     let handle = log.sync_handle();
     append(&mut log, &batch(10), EPOCH);

@@ -70,7 +70,7 @@ fn append(log: &mut Log, batch: &CheckedBatch, epoch: LeaderEpoch) -> Stored {
     let bytes = Bytes::from([&appended.header.to_bytes()[..], &batch.body()[..]].concat());
     let active = log.active();
     let position = usize::try_from(active.size_bytes).unwrap() - bytes.len();
-    Stored { header: appended.header, bytes, segment: active.base_offset, position }
+    Stored { header: appended.header, bytes, segment: active.base_offset(), position }
 }
 
 /// Everything in the log, read as a follower would.
@@ -94,7 +94,7 @@ fn read_all(log: &Log) -> Vec<Bytes> {
 
 /// What DumpLogSegments asks of index files: entries rise, each names a batch, each timestamp is the largest so far.
 fn check_index_files(disk: &dyn Disk, batches: &[Stored]) {
-    for entry in disk.list(dir()).unwrap() {
+    for entry in disk.list(dir()).unwrap_or_default() {
         if let Some(base) = base_of(&entry.name, "index") {
             let bytes = disk.read(&dir().join(&entry.name)).unwrap();
             assert_eq!(bytes.len() % 8, 0);

@@ -125,7 +125,7 @@ fn run(disk: &Arc<dyn Disk>, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let config = small();
     let mut model = Model::default();
     let mut sequences = [[0i32; 2]; 3];
-    let mut log = Log::create(Arc::clone(disk), dir(), config.clone(), NOW).unwrap();
+    let mut log = Log::create(Arc::clone(disk), dir(), config.clone(), None, NOW);
     for step in steps {
         match step {
             Step::Append { ago_ms, value_bytes, codec, producer, next_term } => {
@@ -272,7 +272,7 @@ proptest! {
     #[test]
     fn a_damaged_log_opens_to_whole_batches(sizes in vec(0usize..300, 1..30), file in any::<Index>(), at in any::<Index>(), bytes in vec(any::<u8>(), 1..20), cut in any::<bool>(), stop in prop::sample::select(&[StopKind::Clean, StopKind::Unclean][..])) {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-        let mut log = Log::create(Arc::clone(&disk), dir(), small(), NOW).unwrap();
+        let mut log = Log::create(Arc::clone(&disk), dir(), small(), None, NOW);
         let stored: Vec<Stored> = sizes.iter().map(|size| append(&mut log, &batch(*size), EPOCH)).collect();
         log.close_clean().unwrap();
         let names = disk.list(dir()).unwrap();

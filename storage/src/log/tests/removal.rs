@@ -13,7 +13,7 @@ const NOTHING: Retention = Retention { bytes: Some(0), ms: None };
 /// Twelve batches of one record, four to a segment.
 fn three_segments() -> (Arc<dyn Disk>, Log, Vec<Stored>) {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-    let mut log = Log::create(Arc::clone(&disk), dir(), small(), NOW).unwrap();
+    let mut log = Log::create(Arc::clone(&disk), dir(), small(), None, NOW);
     let stored = (0..12).map(|_| append(&mut log, &batch(400), EPOCH)).collect();
     assert_eq!(log.segment_count(), 3);
     (disk, log, stored)
@@ -118,7 +118,7 @@ fn an_expiry_that_fails_leaves_a_log_without_a_hole() {
     for step in 0.. {
         let disk = FaultDisk::in_memory();
         let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let mut log = Log::create(Arc::clone(&as_disk), dir(), config.clone(), NOW).unwrap();
+        let mut log = Log::create(Arc::clone(&as_disk), dir(), config.clone(), None, NOW);
         let stored: Vec<Stored> = (0..15).map(|_| append(&mut log, &batch(400), EPOCH)).collect();
         log.flush().unwrap();
         disk.fail_at(disk.calls() + step, FaultKind::Error(std::io::ErrorKind::Other));

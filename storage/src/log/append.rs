@@ -1,0 +1,123 @@
+//! Putting batches at the log's end.
+//!
+//! Order is everything: the batch's bytes first, then what memory knows of it, then the index files. A disk without room
+//! refuses before memory has learnt anything; what a failed write left of the batch is cut off, a roll that could not
+//! make its files is undone, and index entries that found no room are written with the next ones. Any other failure
+//! poisons the log.
+
+use std::sync::Arc;
+
+use super::Log;
+use crate::{
+    AppendError, LeaderEpoch, LogError, Offset, TimestampMs,
+    batch::{BatchHeader, CheckedBatch, ControlKind, RecordViews, control_record},
+    segment::Segment,
+};
+
+/// What an append did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of the first record.
+    pub base_offset: Offset,
+    /// The offset of the last record.
+    pub last_offset: Offset,
+    /// The batch's time if the log set it; [`TimestampMs::NONE`] if the records carry their own.
+    pub log_append_time: TimestampMs,
+    /// Whether the batch is the first of a new segment: those before it may be flushed.
+    pub rolled: bool,
+    /// The header as written; [`CheckedBatch::body`] follows it.
+    pub header: BatchHeader,
+}
+
+impl Log {
+    /// Appends a batch at the log's end, in one write. `now` is the wall clock.
+    ///
+    /// # Errors
+    /// A batch that cannot be appended, also for want of room, is refused and leaves the log as it was. A failed write
+    /// poisons the log: nothing of the batch is visible, and whether it is there shows when the log is opened again.
+    pub fn append(
+        &mut self,
+        batch: &CheckedBatch,
+        leader_epoch: LeaderEpoch,
+        now: TimestampMs,
+    ) -> Result<Appended, AppendError> {
+        if let Some(why) = &self.poisoned {
+            return Err(AppendError::Poisoned(Arc::clone(why)));
+        }
+        let (size_bytes, limit_bytes) = (batch.size_bytes(), self.config.segment_bytes);
+        if size_bytes > limit_bytes {
+            return Err(AppendError::LargerThanSegment { size_bytes, limit_bytes });
+        }
+        let header = batch.stamped(self.end_offset(), leader_epoch, now);
+        if header.check_offsets().is_err() {
+            return Err(AppendError::OffsetsExhausted { end_offset: self.end_offset() });
+        }
+        let rolled = match self.write(&header, batch.body(), now) {
+            Ok(rolled) => rolled,
+            Err(error) if error.is_full() => return Err(AppendError::Full(error)),
+            Err(error) => {
+                self.poison(&error.to_string());
+                return Err(AppendError::Failed(error));
+            }
+        };
+        self.note(&header, batch, leader_epoch);
+        let log_append_time =
+            if batch.takes_append_time() { header.max_timestamp } else { TimestampMs::NONE };
+        Ok(Appended {
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            log_append_time,
+            rolled,
+            header,
+        })
+    }
+
+    /// Makes files and rolls if need be, and writes; tells whether it began a segment other than the log's first.
+    fn write(&mut self, header: &BatchHeader, body: &[u8], now: TimestampMs) -> Result<bool, LogError> {
+        self.be_born()?;
+        if self.active().is_full_for(header, &self.config, now) {
+            self.roll(now)?;
+        }
+        let active = self.active();
+        active.write(header, body)?;
+        Ok(active.size_bytes == 0 && self.segments.len() > 1)
+    }
+
+    /// Learns of the batch that was just written.
+    fn note(&mut self, header: &BatchHeader, batch: &CheckedBatch, leader_epoch: LeaderEpoch) {
+        let active = self.segments.last_mut().expect("a log has a segment");
+        active.note(header, &self.config);
+        if leader_epoch.is_some() {
+            self.assign_epoch(leader_epoch, header.base_offset);
+        }
+        self.producers.note(header, control_of(batch));
+        let active = self.segments.last_mut().expect("a log has a segment");
+        match active.write_indexes(&*self.disk) {
+            Ok(made) => self.names_version += u32::from(made),
+            Err(error) if error.is_full() => {}
+            // The batch is in the log, whole: the next one is refused.
+            Err(error) => self.poison(&error.to_string()),
+        }
+    }
+
+    /// Goes on in a new segment. Whatever fails, the log stays as it was.
+    pub(super) fn roll(&mut self, now: TimestampMs) -> Result<(), LogError> {
+        let active = self.segments.last_mut().expect("a log has a segment");
+        active.finish_indexes(&*self.disk)?;
+        let next = Segment::create(&*self.disk, &self.dir, self.end_offset(), now)?;
+        let active = self.segments.last_mut().expect("a log has a segment");
+        active.retire();
+        self.segments.push(next);
+        self.names_version += 1;
+        Ok(())
+    }
+}
+
+fn control_of(batch: &CheckedBatch) -> Option<ControlKind> {
+    if !batch.header().attributes.is_control() {
+        return None;
+    }
+    let mut records = RecordViews::new(batch.body(), batch.header().record_count).ok()?;
+    let record = records.next()?.ok()?;
+    control_record(record.key, record.value)
+}
