@@ -73,7 +73,8 @@ fn produce(node: &mut Node, topic: TopicId, batch: CheckedBatch) -> Vec<Effect> 
         is_transactional: false,
         batch: Ok(batch),
     };
-    let request = ProduceRequest { acks: -1, has_transactional_id: false, partitions: vec![part] };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 30_000, has_transactional_id: false, partitions: vec![part] };
     let mut effects = Vec::new();
     node.step(TIME, Event::Request(TICKET, Request::Produce(request)), &mut effects);
     let stored = matches!(&effects[..], [Effect::Reply(_, Reply::Produce(done))] if done[0].outcome.is_ok());
