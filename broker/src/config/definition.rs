@@ -17,6 +17,8 @@ pub enum Kind {
     },
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// A list of these words, none twice.
+    List(&'static [&'static str]),
 }
 
 /// One setting.
@@ -26,7 +28,7 @@ pub struct Definition {
     pub name: &'static str,
     /// Type and range.
     pub kind: Kind,
-    /// What holds when nobody sets it.
+    /// What holds when nobody sets it; empty for nothing.
     pub default: &'static str,
     /// The broker's setting that stands behind a topic's; none for a broker's own.
     pub broker_name: Option<&'static str>,
@@ -58,6 +60,16 @@ impl Definition {
                 Err(_) => refuse("Not a number of type LONG".into()),
             },
             Kind::Choice(words) if words.contains(&trimmed) => Ok(()),
+            Kind::List(words) => {
+                let given: Vec<_> = trimmed.split(',').map(str::trim).collect();
+                if (1..given.len()).any(|at| given[..at].contains(&given[at])) {
+                    return Err(format!("Configuration '{}' values must not be duplicated.", self.name));
+                }
+                match given.iter().all(|word| words.contains(word)) {
+                    true => Ok(()),
+                    false => refuse(format!("String must be one of: {}", words.join(", "))),
+                }
+            }
             Kind::Choice(words) => refuse(format!("String must be one of: {}", words.join(", "))),
         }
     }

@@ -12,6 +12,11 @@ pub use broker::BrokerConfig;
 pub use definition::{Definition, Kind};
 pub use topic::TopicConfig;
 
+/// A time that was said in milliseconds; a negative one is none.
+fn micros(ms: i64) -> u64 {
+    u64::try_from(ms).unwrap_or(0).saturating_mul(1_000)
+}
+
 /// Where an effective value comes from (`DescribeConfigsResponse.ConfigSource`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {

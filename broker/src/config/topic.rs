@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use highwater_storage::batch::{BatchRules, Codec, TimestampType};
-use highwater_storage::{LogConfig, Offset};
+use highwater_storage::{LogConfig, Offset, Retention};
 
 use super::definition::{Definition, Kind};
-use super::{BrokerConfig, Effective, Source};
+use super::{BrokerConfig, Effective, Source, micros};
 
 const TIMESTAMP_TYPES: &[&str] = &["CreateTime", "LogAppendTime"];
 const COMPRESSION_TYPES: &[&str] = &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
@@ -14,11 +14,25 @@ const COMPRESSION_TYPES: &[&str] = &["producer", "uncompressed", "gzip", "snappy
 /// What a topic can be told. Sorted by name, as answers list them.
 static DEFINITIONS: &[Definition] = &[
     Definition {
+        name: "cleanup.policy",
+        kind: Kind::List(&["delete"]),
+        default: "delete",
+        broker_name: Some("log.cleanup.policy"),
+        doc: "What becomes of old segments: they are deleted.",
+    },
+    Definition {
         name: "compression.type",
         kind: Kind::Choice(COMPRESSION_TYPES),
         default: "producer",
         broker_name: Some("compression.type"),
         doc: "The codec of stored batches; 'producer' keeps the one they came with.",
+    },
+    Definition {
+        name: "file.delete.delay.ms",
+        kind: Kind::Long { min: 0 },
+        default: "60000",
+        broker_name: Some("log.segment.delete.delay.ms"),
+        doc: "How long a removed segment's files stay, for those who still read them.",
     },
     Definition {
         name: "flush.messages",
@@ -77,6 +91,20 @@ static DEFINITIONS: &[Definition] = &[
         doc: "How many replicas must be in sync for acks=all; at most the replication factor counts, which is 1.",
     },
     Definition {
+        name: "retention.bytes",
+        kind: Kind::Long { min: i64::MIN },
+        default: "-1",
+        broker_name: Some("log.retention.bytes"),
+        doc: "How large a partition may become before its oldest segments go; -1 without limit.",
+    },
+    Definition {
+        name: "retention.ms",
+        kind: Kind::Long { min: -1 },
+        default: "604800000",
+        broker_name: Some("log.retention.ms"),
+        doc: "How old, by its records' times, a segment may become before it goes; -1 for ever.",
+    },
+    Definition {
         name: "segment.bytes",
         kind: Kind::Int { min: 1024 * 1024 },
         default: "1073741824",
@@ -99,14 +127,18 @@ static DEFINITIONS: &[Definition] = &[
     },
 ];
 
+/// The broker's settings that say the same in coarser units, finest first: topic setting, broker setting, milliseconds.
+const IN_COARSER_UNITS: &[(&str, &str, i64)] = &[
+    ("retention.ms", "log.retention.minutes", 60 * 1000),
+    ("retention.ms", "log.retention.hours", 60 * 60 * 1000),
+];
+
 /// Kafka's settings of what is not here yet: refused like any other name, but not as if they were misspelt.
 const OF_WHAT_IS_NOT_HERE: &[&str] = &[
-    "cleanup.policy",
     "compression.gzip.level",
     "compression.lz4.level",
     "compression.zstd.level",
     "delete.retention.ms",
-    "file.delete.delay.ms",
     "follower.replication.throttled.replicas",
     "leader.replication.throttled.replicas",
     "local.retention.bytes",
@@ -118,8 +150,6 @@ const OF_WHAT_IS_NOT_HERE: &[&str] = &[
     "remote.log.copy.disable",
     "remote.log.delete.on.disable",
     "remote.storage.enable",
-    "retention.bytes",
-    "retention.ms",
     "segment.jitter.ms",
     "unclean.leader.election.enable",
 ];
@@ -141,6 +171,10 @@ pub struct TopicConfig {
     pub flush_messages: i64,
     /// `flush.ms`; none for never.
     pub flush_ms: Option<i64>,
+    /// `retention.bytes`, `retention.ms`.
+    pub retention: Retention,
+    /// `file.delete.delay.ms`, in microseconds.
+    pub file_delete_delay_micros: u64,
     /// `segment.bytes`, `segment.ms`, `segment.index.bytes`, `index.interval.bytes`.
     pub log: LogConfig,
 }
@@ -185,6 +219,11 @@ impl TopicConfig {
             timestamp_before_max_ms: long("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: long("message.timestamp.after.max.ms"),
             flush_messages: if broker.is_durable() { 1 } else { long("flush.messages") },
+            retention: Retention {
+                bytes: u64::try_from(long("retention.bytes")).ok(),
+                ms: Some(long("retention.ms")).filter(|ms| *ms >= 0),
+            },
+            file_delete_delay_micros: micros(long("file.delete.delay.ms")),
             flush_ms: Some(long("flush.ms")).filter(|ms| *ms < i64::MAX),
             log,
         }
@@ -228,10 +267,24 @@ fn value_of(name: &str, overrides: &BTreeMap<String, String>, broker: &BrokerCon
     if let Some(value) = overrides.get(name) {
         return (value.clone(), Source::Topic);
     }
-    match definition.broker_name.and_then(|name| broker.given(name)) {
-        Some(value) => (value.to_owned(), Source::Broker),
+    match given_to_broker(definition, broker).into_iter().next() {
+        Some((_, value)) => (value, Source::Broker),
         None => (definition.default.to_owned(), Source::Default),
     }
+}
+
+/// What the broker was told of a topic's setting, also in coarser units: broker setting and value in the topic's unit, the
+/// one that counts first.
+fn given_to_broker(definition: &Definition, broker: &BrokerConfig) -> Vec<(&'static str, String)> {
+    let own = definition.broker_name.and_then(|name| Some((name, broker.given(name)?.to_owned())));
+    let coarser = IN_COARSER_UNITS.iter().filter(|(name, _, _)| *name == definition.name);
+    let in_ms = |unit_ms: i64, value: &str| {
+        let count = value.parse::<i64>().unwrap_or(-1);
+        if count < 0 { -1 } else { count.saturating_mul(unit_ms) }
+    };
+    let coarser = coarser
+        .filter_map(|(_, name, unit_ms)| Some((*name, in_ms(*unit_ms, broker.given(name)?).to_string())));
+    own.into_iter().chain(coarser).collect()
 }
 
 fn describe_one(
@@ -244,9 +297,8 @@ fn describe_one(
         synonyms.push((definition.name, value.clone(), Source::Topic));
     }
     if let Some(name) = definition.broker_name {
-        if let Some(value) = broker.given(name) {
-            synonyms.push((name, value.to_owned(), Source::Broker));
-        }
+        let given = given_to_broker(definition, broker).into_iter();
+        synonyms.extend(given.map(|(name, value)| (name, value, Source::Broker)));
         synonyms.push((name, definition.default.to_owned(), Source::Default));
     }
     let (value, source) = value_of(definition.name, overrides, broker);
@@ -295,8 +347,27 @@ mod tests {
     fn what_is_not_there_is_refused_by_name() {
         let unknown = TopicConfig::check("retention.days", "1").unwrap_err();
         assert_eq!(unknown, "Unknown topic config name: retention.days");
-        let later = TopicConfig::check("retention.ms", "1").unwrap_err();
-        assert_eq!(later, "Unknown topic config name: retention.ms (Kafka's, and not here yet)");
+        let later = TopicConfig::check("preallocate", "true").unwrap_err();
+        assert_eq!(later, "Unknown topic config name: preallocate (Kafka's, and not here yet)");
+        let policy = TopicConfig::check("cleanup.policy", "compact").unwrap_err();
+        assert_eq!(
+            policy,
+            "Invalid value compact for configuration cleanup.policy: String must be one of: delete"
+        );
         assert!(OF_WHAT_IS_NOT_HERE.iter().all(|name| find(name).is_none()));
+    }
+    #[test]
+    fn retention_is_said_in_hours_minutes_or_milliseconds_and_the_finest_counts() {
+        let retention_ms = |given: &[(&str, &str)]| {
+            let mut broker = BrokerConfig::default();
+            given.iter().for_each(|(name, value)| broker.set(name, value).unwrap());
+            TopicConfig::effective(&set(&[]), &broker).retention.ms
+        };
+        let (hours, minutes) = (("log.retention.hours", "2"), ("log.retention.minutes", "3"));
+        assert_eq!(retention_ms(&[]), Some(7 * 24 * 60 * 60 * 1000));
+        assert_eq!(retention_ms(&[hours]), Some(7_200_000));
+        assert_eq!(retention_ms(&[hours, minutes]), Some(180_000));
+        assert_eq!(retention_ms(&[hours, minutes, ("log.retention.ms", "5")]), Some(5));
+        assert_eq!(retention_ms(&[("log.retention.hours", "-1")]), None);
     }
 }

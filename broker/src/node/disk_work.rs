@@ -1,13 +1,16 @@
 //! Work that waits for the disk: decided in a step, done off the node's lock.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use highwater_storage::checkpoint::OffsetCheckpoint;
 use highwater_storage::disk::Disk;
-use highwater_storage::{SyncHandle, TopicId};
+use highwater_storage::{Removed, SyncHandle, TopicId};
 
-use super::Event;
+use super::{CheckpointKind, Event};
 use crate::ids::PartitionIndex;
+use crate::refusal::Refusal;
 
 /// Something to be done on the disk that takes its time. What comes of it, if the node is to know, is an event.
 #[derive(Debug)]
@@ -21,19 +24,50 @@ pub enum DiskWork {
         /// What to make durable.
         handle: Box<SyncHandle>,
     },
-    /// Remove the files of a log that is in nobody's way any more.
-    RemoveFolder {
+    /// Make durable what a log does not write to any more, so that recovery need not look at it.
+    Flush {
+        /// The topic of the partition.
+        topic: TopicId,
+        /// The partition.
+        partition: PartitionIndex,
+        /// What to make durable.
+        handle: Box<SyncHandle>,
+    },
+    /// Write one of the node's checkpoints.
+    Checkpoint {
+        /// Which.
+        kind: CheckpointKind,
+        /// The disk it goes to.
+        disk: Arc<dyn Disk>,
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        checkpoint: Box<OffsetCheckpoint>,
+    },
+    /// Write a small file that nobody waits for.
+    WriteFile {
+        /// The disk it goes to.
+        disk: Arc<dyn Disk>,
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        contents: String,
+    },
+    /// Unlink segments that are no part of their log any more.
+    RemoveSegments(Removed),
+    /// Remove the files of logs that are in nobody's way any more.
+    RemoveFolders {
         /// The disk they are on.
         disk: Arc<dyn Disk>,
-        /// The folder they are in.
-        folder: PathBuf,
+        /// The folders they are in.
+        folders: Vec<PathBuf>,
     },
 }
 
 impl DiskWork {
-    /// Whether somebody waits for it.
+    /// Whether somebody waits for it, or may. What is urgent is done one after the other, in order.
     pub fn is_urgent(&self) -> bool {
-        matches!(self, Self::Sync { .. })
+        matches!(self, Self::Sync { .. } | Self::Checkpoint { .. })
     }
 
     /// Does it, here and now.
@@ -42,12 +76,41 @@ impl DiskWork {
             Self::Sync { topic, partition, handle } => {
                 Some(Event::Synced { topic, partition, outcome: handle.sync() })
             }
-            Self::RemoveFolder { disk, folder } => {
-                if let Err(error) = disk.remove_dir_all(&folder) {
-                    tracing::error!(path = %folder.display(), %error, "a deleted partition stays on disk");
+            Self::Flush { topic, partition, handle } => {
+                Some(Event::Flushed { topic, partition, outcome: handle.sync() })
+            }
+            Self::Checkpoint { kind, disk, path, checkpoint } => {
+                Some(Event::Checkpointed { kind, outcome: checkpoint.write(disk.as_ref(), &path) })
+            }
+            Self::WriteFile { disk, path, contents } => {
+                if let Err(error) = disk.write_atomic(&path, contents.as_bytes()) {
+                    tracing::error!(path = %path.display(), %error, "a file could not be written");
+                }
+                None
+            }
+            Self::RemoveSegments(removed) => {
+                if let Err(error) = removed.run() {
+                    let refusal = Refusal::storage(&error);
+                    tracing::error!(%refusal, "old segments stay on disk until the next start");
+                }
+                None
+            }
+            Self::RemoveFolders { disk, folders } => {
+                for folder in folders {
+                    remove_folder(disk.as_ref(), &folder);
                 }
                 None
             }
         }
+    }
+}
+
+/// Removes what is left of a deleted partition. Whoever was at it before the last stop may be at it still.
+pub(super) fn remove_folder(disk: &dyn Disk, folder: &Path) {
+    match disk.remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(folder = %folder.display(), %error, "a deleted partition stays on disk");
+        }
+        _ => {}
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use highwater_storage::{LogError, Offset, Synced, TopicId};
 
-use super::{ConnectionId, DiskWork, Effect, Effects, Node, Reply, Ticket};
+use super::{CheckpointKind, ConnectionId, DiskWork, Effect, Effects, Node, Reply, Ticket};
 use crate::ids::{Monotonic, Now, PartitionIndex};
 use crate::partition::group_commit::GroupCommit;
 use crate::partition::leader::SyncEvery;
@@ -24,6 +24,8 @@ pub(super) struct Syncs {
     commit: GroupCommit,
     /// Partitions whose `flush.ms` runs, by the time at which it is over.
     due: BTreeSet<(Monotonic, Watched)>,
+    /// Partitions that rolled and whose closed segments are to be flushed.
+    rolled: BTreeSet<Watched>,
     /// Answers that wait for the cluster's log to be durable below an offset, in order.
     replies: VecDeque<(Offset, Ticket, Reply)>,
 }
@@ -71,6 +73,7 @@ impl Node {
                 self.syncs.commit.want(partition, None);
             }
         }
+        self.begin_flushes(effects);
         for partition in self.syncs.commit.begin(now.monotonic) {
             let (topic, index) = partition;
             let log = if partition == CLUSTER {
@@ -92,6 +95,46 @@ impl Node {
         }
     }
 
+    /// A partition began a new segment: those before it are flushed in the background.
+    pub(super) fn flush_closed_segments(&mut self, partition: Watched) {
+        self.syncs.rolled.insert(partition);
+    }
+
+    fn begin_flushes(&mut self, effects: &mut Effects) {
+        if self.syncs.rolled.is_empty() {
+            return;
+        }
+        let rolled = std::mem::take(&mut self.syncs.rolled);
+        let (free, busy) = rolled.into_iter().partition(|partition| self.syncs.commit.occupy(*partition));
+        self.syncs.rolled = busy;
+        let free: BTreeSet<Watched> = free;
+        for (topic, partition) in free {
+            match self.replica(topic, partition) {
+                Ok(replica) if replica.log.poisoned().is_none() => {
+                    let handle = Box::new(replica.log.flush_handle());
+                    effects.push(Effect::Disk(DiskWork::Flush { topic, partition, handle }));
+                }
+                _ => self.syncs.commit.vacate((topic, partition)),
+            }
+        }
+    }
+
+    /// A flush came to its end: what it made durable counts as synced, and recovery need not look at it.
+    pub(super) fn flushed(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        outcome: Result<Synced, LogError>,
+        effects: &mut Effects,
+    ) {
+        self.syncs.commit.vacate(partition);
+        let flushed = outcome.is_ok();
+        self.note_synced(now, partition, outcome, effects);
+        if flushed {
+            self.checkpoint_later(now, CheckpointKind::RecoveryPoints);
+        }
+    }
+
     /// A sync came to its end.
     pub(super) fn synced(
         &mut self,
@@ -101,13 +144,19 @@ impl Node {
         effects: &mut Effects,
     ) {
         self.syncs.commit.ended(now.monotonic, partition);
-        if let Err(error) = &outcome {
-            let refusal = Refusal::storage(error);
-            tracing::error!(topic = %partition.0, partition = %partition.1, %refusal, "a sync failed");
-        }
         if partition == CLUSTER {
             return self.cluster_synced(outcome, effects);
         }
+        self.note_synced(now, partition, outcome, effects);
+    }
+
+    fn note_synced(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        outcome: Result<Synced, LogError>,
+        effects: &mut Effects,
+    ) {
         let Ok((replica, config)) = self.replica_and_config(partition) else { return };
         let every = SyncEvery(config.flush_messages);
         let moved = match outcome {
@@ -116,7 +165,9 @@ impl Node {
                 replica.leader.synced(replica.log.synced_offset(), every)
             }
             Err(error) => {
-                replica.log.poison(&Refusal::storage(&error).to_string());
+                let (dir, refusal) = (replica.log.dir().display(), Refusal::storage(&error));
+                tracing::error!(log = %dir, %refusal, "a sync failed");
+                replica.log.poison(&refusal.to_string());
                 false
             }
         };
@@ -134,6 +185,7 @@ impl Node {
             }
             Err(error) => {
                 let refusal = Refusal::storage(&error);
+                tracing::error!(%refusal, "a sync of the cluster's log failed");
                 self.cluster_log.poison(&refusal.to_string());
                 Some(refusal)
             }
@@ -145,7 +197,7 @@ impl Node {
             }
             let Some((_, ticket, mut reply)) = self.syncs.replies.pop_front() else { break };
             if let Some(refusal) = &refusal {
-                refuse(&mut reply, refusal);
+                reply.refuse(refusal);
             }
             effects.push(Effect::Reply(ticket, reply));
         }
@@ -164,31 +216,5 @@ impl Node {
         }
         self.syncs.commit.want(CLUSTER, Some(ticket.connection));
         self.syncs.replies.push_back((needs, ticket, reply));
-    }
-}
-
-/// Turns an answer into a refusal: what it says may be lost.
-fn refuse(reply: &mut Reply, refusal: &Refusal) {
-    let refused = || refusal.clone();
-    match reply {
-        Reply::InitProducerId(outcome) => *outcome = Err(refused()),
-        Reply::CreateTopics(topics) => {
-            topics
-                .iter_mut()
-                .filter(|topic| topic.outcome.is_ok())
-                .for_each(|topic| topic.outcome = Err(refused()));
-        }
-        Reply::DeleteTopics(topics) => {
-            topics
-                .iter_mut()
-                .filter(|topic| topic.outcome.is_ok())
-                .for_each(|topic| topic.outcome = Err(refused()));
-        }
-        Reply::Metadata(reply) => {
-            for topic in reply.topics.iter_mut().filter(|topic| topic.refusal.is_none()) {
-                topic.refusal = Some(refused());
-            }
-        }
-        other => unreachable!("{other:?} does not wait for the cluster's log"),
     }
 }

@@ -65,12 +65,38 @@ pub enum Reply {
     CreateTopics(Vec<CreatedTopic>),
     /// To DeleteTopics.
     DeleteTopics(Vec<DeletedTopic>),
+    /// To DeleteRecords.
+    DeleteRecords(Vec<DeletedRecords>),
     /// To DescribeConfigs.
     DescribeConfigs(Vec<DescribedConfig>),
     /// To InitProducerId.
     InitProducerId(Result<(ProducerId, ProducerEpoch), Refusal>),
     /// To FindCoordinator: each key with its coordinator.
     FindCoordinator(Vec<(String, Result<NodeId, Refusal>)>),
+}
+
+impl Reply {
+    /// Turns an answer that waited for the disk into a refusal: what it says may be lost.
+    pub(super) fn refuse(&mut self, refusal: &Refusal) {
+        fn refuse_each<'a, T: 'a>(
+            outcomes: impl Iterator<Item = &'a mut Result<T, Refusal>>,
+            refusal: &Refusal,
+        ) {
+            outcomes.filter(|outcome| outcome.is_ok()).for_each(|outcome| *outcome = Err(refusal.clone()));
+        }
+        match self {
+            Self::InitProducerId(outcome) => *outcome = Err(refusal.clone()),
+            Self::CreateTopics(topics) => refuse_each(topics.iter_mut().map(|t| &mut t.outcome), refusal),
+            Self::DeleteTopics(topics) => refuse_each(topics.iter_mut().map(|t| &mut t.outcome), refusal),
+            Self::DeleteRecords(parts) => refuse_each(parts.iter_mut().map(|p| &mut p.outcome), refusal),
+            Self::Metadata(reply) => {
+                for topic in reply.topics.iter_mut().filter(|topic| topic.refusal.is_none()) {
+                    topic.refusal = Some(refusal.clone());
+                }
+            }
+            other => unreachable!("{other:?} does not wait for the disk"),
+        }
+    }
 }
 
 /// What became of one batch.
@@ -266,6 +292,17 @@ pub struct DeletedTopic {
     pub id: TopicId,
     /// Whether it is gone.
     pub outcome: Result<(), Refusal>,
+}
+
+/// What became of records to delete.
+#[derive(Debug)]
+pub struct DeletedRecords {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// Where it begins now, or why nothing was deleted.
+    pub outcome: Result<Offset, Refusal>,
 }
 
 /// The settings of one resource.

@@ -5,6 +5,7 @@ use highwater_storage::{
     LeaderEpoch, LogError, Offset, ProducerEpoch, ProducerId, Synced, TimestampMs, TopicId,
 };
 
+use super::CheckpointKind;
 use crate::ids::{PartitionIndex, TopicName};
 use crate::partition::leader::Isolation;
 use crate::refusal::Refusal;
@@ -37,6 +38,22 @@ pub enum Event {
         partition: PartitionIndex,
         /// What is durable now, or why not.
         outcome: Result<Synced, LogError>,
+    },
+    /// What became of a [`super::DiskWork::Flush`].
+    Flushed {
+        /// The topic of the partition.
+        topic: TopicId,
+        /// The partition.
+        partition: PartitionIndex,
+        /// What is durable now, or why not.
+        outcome: Result<Synced, LogError>,
+    },
+    /// What became of a [`super::DiskWork::Checkpoint`].
+    Checkpointed {
+        /// Which of the node's checkpoints.
+        kind: CheckpointKind,
+        /// Whether it is written.
+        outcome: Result<(), LogError>,
     },
     /// A connection is gone: nobody waits for its answers.
     Disconnected(ConnectionId),
@@ -74,6 +91,8 @@ pub enum Request {
     CreateTopics(CreateTopicsRequest),
     /// Delete topics.
     DeleteTopics(Vec<TopicToDelete>),
+    /// Let partitions begin later.
+    DeleteRecords(Vec<RecordsToDelete>),
     /// Tell settings.
     DescribeConfigs(Vec<ConfigResource>),
     /// A new producer id, or the next epoch of one.
@@ -257,6 +276,17 @@ pub struct TopicToDelete {
     pub name: Option<TopicName>,
     /// The id, or zero.
     pub id: TopicId,
+}
+
+/// Records to delete.
+#[derive(Debug, Clone)]
+pub struct RecordsToDelete {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The first offset that stays; -1 for the high watermark.
+    pub below: Offset,
 }
 
 /// What to tell the settings of.

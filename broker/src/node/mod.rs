@@ -5,18 +5,21 @@
 //! inside the step, through the [`Disk`]; everything else that touches the world is an effect. A step never waits.
 //! `step` does not know who calls it: a listener's task, a test, or the lab.
 
+mod checkpoints;
 mod configs;
 mod disk_work;
 mod durability;
 mod effect;
 mod event;
 mod fetch;
+mod format;
 mod metadata;
 mod offsets;
 mod open;
 mod partitions;
 mod produce;
 mod producer_ids;
+mod retention;
 mod sessions;
 mod topics;
 
@@ -27,17 +30,18 @@ use std::sync::Arc;
 use highwater_storage::disk::Disk;
 use highwater_storage::{Log, Offset, TopicId};
 
+pub use checkpoints::CheckpointKind;
 pub use disk_work::DiskWork;
 pub use effect::{
-    ClusterReply, CreatedTopic, DeletedTopic, DescribeTopicsReply, DescribedConfig, DescribedPartition,
-    DescribedTopic, Effect, EpochEnd, FetchReply, Fetched, FetchedPartition, FoundOffset, MetadataReply,
-    NewTopicFacts, OffsetAnswer, Produced, ProducedPartition, Reply,
+    ClusterReply, CreatedTopic, DeletedRecords, DeletedTopic, DescribeTopicsReply, DescribedConfig,
+    DescribedPartition, DescribedTopic, Effect, EpochEnd, FetchReply, Fetched, FetchedPartition, FoundOffset,
+    MetadataReply, NewTopicFacts, OffsetAnswer, Produced, ProducedPartition, Reply,
 };
 pub use event::{
     ConfigResource, ConnectionId, CoordinatorKey, CreateTopicsRequest, DescribeTopicsRequest, EpochEndQuery,
     Event, FetchPartition, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    NewTopic, OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest, Request, Ticket, TopicRef,
-    TopicToDelete,
+    NewTopic, OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest, RecordsToDelete, Request, Ticket,
+    TopicRef, TopicToDelete,
 };
 pub use open::{NodeOptions, OpenError};
 pub use produce::ProduceProgress;
@@ -90,6 +94,8 @@ pub struct Node {
     parked_fetches: Parked<fetch::ParkedFetch>,
     parked_produces: Parked<produce::ParkedProduce>,
     syncs: durability::Syncs,
+    checkpoints: checkpoints::Checkpoints,
+    expiry: retention::Expiry,
     next_expiration: Monotonic,
 }
 
@@ -102,12 +108,18 @@ impl Node {
             Event::Synced { topic, partition, outcome } => {
                 self.synced(now, (topic, partition), outcome, effects);
             }
+            Event::Flushed { topic, partition, outcome } => {
+                self.flushed(now, (topic, partition), outcome, effects);
+            }
+            Event::Checkpointed { kind, outcome } => self.checkpointed(now, kind, outcome, effects),
             Event::Disconnected(connection) => self.forget_connection(connection),
             Event::Tick => {}
         }
         self.release_due_fetches(now, effects);
         self.release_due_produces(now, effects);
+        self.expire(now, effects);
         self.begin_syncs(now, effects);
+        self.begin_checkpoints(now, effects);
         if now.monotonic >= self.next_expiration {
             self.expire_producers(now);
         }
@@ -119,6 +131,8 @@ impl Node {
             self.parked_fetches.next_deadline(),
             self.parked_produces.next_deadline(),
             self.syncs.next_deadline(),
+            self.checkpoints.next_deadline(),
+            Some(self.expiry.next_deadline()),
             Some(self.next_expiration),
         ];
         waits.into_iter().flatten().min()
@@ -152,6 +166,7 @@ impl Node {
             Request::DescribeCluster => Reply::DescribeCluster(self.describe_cluster()),
             Request::CreateTopics(request) => Reply::CreateTopics(self.create_topics(now, &request, effects)),
             Request::DeleteTopics(topics) => Reply::DeleteTopics(self.delete_topics(now, &topics, effects)),
+            Request::DeleteRecords(asked) => return self.delete_records(now, ticket, &asked, effects),
             Request::DescribeConfigs(resources) => Reply::DescribeConfigs(self.describe_configs(&resources)),
             Request::InitProducerId(request) => Reply::InitProducerId(self.init_producer_id(now, &request)),
             Request::FindCoordinator(keys) => Reply::FindCoordinator(self.find_coordinators(keys)),

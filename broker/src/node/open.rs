@@ -10,14 +10,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_storage::batch::{BatchBuilder, CheckedBatch, RecordIter};
+use highwater_storage::checkpoint::OffsetCheckpoint;
 use highwater_storage::disk::Disk;
 use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, Opening, StopKind};
 
+use super::checkpoints::{CheckpointKind, Checkpoints, Remembered};
 use super::durability::Syncs;
 use super::partitions::Found;
 use super::producer_ids::EXPIRATION_CHECK_MS;
+use super::retention::Expiry;
 use super::sessions::FetchSessions;
-use super::{Effects, Node};
+use super::{Effects, Node, format};
 use crate::cluster::metadata::ClusterMetadata;
 use crate::cluster::record::MetadataRecord;
 use crate::config::BrokerConfig;
@@ -71,6 +74,22 @@ pub enum OpenError {
         /// Why.
         source: LogError,
     },
+    /// A checkpoint without which deleted records would come back.
+    #[error("a checkpoint in {}", path.display())]
+    Checkpoint {
+        /// The folder it is in.
+        path: PathBuf,
+        /// Why.
+        source: LogError,
+    },
+    /// The folder is of a version that this program does not know.
+    #[error("the format of the data folder, {}: {message}", path.display())]
+    Format {
+        /// The file that says so.
+        path: PathBuf,
+        /// What it says, and what to do.
+        message: String,
+    },
     /// The cluster's log holds something that this program did not write.
     #[error("the cluster's log in {}: {message}", path.display())]
     ClusterRecord {
@@ -89,11 +108,16 @@ impl Node {
         for path in [&folder, &own] {
             disk.create_dir(path).map_err(|source| OpenError::Io { path: path.clone(), source })?;
         }
+        let listed = disk.list(&folder).map_err(|source| OpenError::Io { path: folder.clone(), source })?;
+        let holds_cluster = listed.iter().any(|entry| entry.name == CLUSTER_FOLDER);
+        format::check(&disk, &folder, holds_cluster, effects)?;
         let stop = take_marker(disk.as_ref(), &own)?;
         let cluster_folder = folder.join(CLUSTER_FOLDER);
         let failed = |source| OpenError::ClusterLog { path: cluster_folder.clone(), source };
-        let cluster_log = open_cluster_log(&disk, &folder, stop, now).map_err(failed)?;
+        let cluster_log =
+            open_cluster_log(&disk, &cluster_folder, holds_cluster.then_some(stop), now).map_err(failed)?;
         let (metadata, cluster_id) = replay(&cluster_log, &cluster_folder)?;
+        let first_check_micros = config.initial_task_delay_micros();
         let mut node = Self {
             id,
             nodes,
@@ -111,6 +135,8 @@ impl Node {
             parked_fetches: Parked::default(),
             parked_produces: Parked::default(),
             syncs: Syncs::default(),
+            checkpoints: Checkpoints::default(),
+            expiry: Expiry::new(now.monotonic.plus_micros(first_check_micros)),
             next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),
         };
         let mut records = vec![MetadataRecord::NodeStarted { node: id.0 }];
@@ -125,29 +151,46 @@ impl Node {
         if node.config.is_durable() {
             node.cluster_log.flush().map_err(failed)?;
         }
-        let mut found = Found::take_stock(node.disk.as_ref(), &node.folder, stop)
+        let remembered = Remembered::read(node.disk.as_ref(), &node.folder, stop)
+            .map_err(|source| OpenError::Checkpoint { path: node.folder.clone(), source })?;
+        let mut found = Found::take_stock(node.disk.as_ref(), &node.folder, remembered)
             .map_err(|source| OpenError::Io { path: node.folder.clone(), source })?;
         let topics: Vec<_> = node.metadata.by_name().map(|(id, topic)| (id, topic.clone())).collect();
         for (id, topic) in topics {
             node.open_topic(now, id, &topic, &mut found, effects);
         }
         node.set_strays_aside(found);
+        node.expiry.used_bytes = node.count_used_bytes();
         Ok(node)
     }
 
     /// Writes down that everything is written down. The node answers no more after this.
-    pub fn close(self) -> Result<(), LogError> {
-        let partitions = self.topics.into_values().flat_map(|topic| topic.partitions);
-        let mut outcome = self.cluster_log.close_clean();
-        for partition in partitions {
-            // One log that cannot be closed does not keep the others open; but then the stop was not clean.
-            let closed = match partition {
-                Ok(replica) => replica.log.close_clean(),
-                Err(refusal) => Err(LogError::Poisoned(refusal.to_string().into())),
-            };
-            outcome = outcome.and(closed);
+    pub fn close(mut self) -> Result<(), LogError> {
+        let starts = self.checkpoint(CheckpointKind::StartOffsets);
+        let mut points = OffsetCheckpoint::default();
+        let mut outcome = Ok(());
+        for (id, topic) in std::mem::take(&mut self.topics) {
+            let Some(name) = self.name_of(id) else { continue };
+            for (index, replica) in (0..).zip(topic.partitions) {
+                // One log that cannot be closed does not keep the others open; but then the stop was not clean.
+                let closed = match replica {
+                    Ok(replica) => {
+                        let (end, point) = (replica.log.end_offset(), replica.log.recovery_point());
+                        let closed = replica.log.close_clean();
+                        let point = if closed.is_ok() { end } else { point };
+                        if point > Offset::ZERO {
+                            points.insert(name.as_str(), index, point);
+                        }
+                        closed
+                    }
+                    Err(refusal) => Err(LogError::Poisoned(refusal.to_string().into())),
+                };
+                outcome = outcome.and(closed);
+            }
         }
-        outcome?;
+        points.write(self.disk.as_ref(), &self.checkpoint_path(CheckpointKind::RecoveryPoints))?;
+        starts.write(self.disk.as_ref(), &self.checkpoint_path(CheckpointKind::StartOffsets))?;
+        outcome.and(self.cluster_log.close_clean())?;
         for folder in [self.folder.as_path(), self.folder.parent().unwrap_or(Path::new(""))] {
             let failed = |source| LogError::Io { what: "sync", path: folder.into(), source };
             self.disk.sync_dir(folder).map_err(failed)?;
@@ -173,16 +216,18 @@ impl Node {
     }
 }
 
-fn open_cluster_log(disk: &Arc<dyn Disk>, folder: &Path, stop: StopKind, now: Now) -> Result<Log, LogError> {
-    let path = folder.join(CLUSTER_FOLDER);
-    let listed =
-        disk.list(folder).map_err(|source| LogError::Io { what: "list", path: folder.into(), source })?;
+/// Opens the cluster's log as it was left, or makes it.
+fn open_cluster_log(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    left: Option<StopKind>,
+    now: Now,
+) -> Result<Log, LogError> {
     let config = LogConfig { compacted_below: Offset::ZERO, ..LogConfig::default() };
     let disk = Arc::clone(disk);
-    if listed.iter().any(|entry| entry.name == CLUSTER_FOLDER) {
-        Log::open(disk, &path, config, Opening::after(stop), now.wall).map(|(log, _)| log)
-    } else {
-        Ok(Log::create(disk, &path, config, None, now.wall))
+    match left {
+        Some(stop) => Log::open(disk, path, config, Opening::after(stop), now.wall).map(|(log, _)| log),
+        None => Ok(Log::create(disk, path, config, None, now.wall)),
     }
 }
 

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use highwater_storage::disk::Disk;
-use highwater_storage::{Log, LogError, Opening, StopKind, TopicId, partition_metadata};
+use highwater_storage::{Log, LogError, Opening, TopicId, partition_metadata};
 
+use super::checkpoints::Remembered;
+use super::disk_work::remove_folder;
 use super::{Effect, Effects, LocalTopic, Node, Replica};
 use crate::cluster::metadata::{PartitionMetadata, TopicMetadata};
 use crate::config::TopicConfig;
@@ -28,26 +30,26 @@ const STRAY_SUFFIX: &str = "-stray";
 /// The partition folders that a node finds when it opens, and how they were left.
 pub(super) struct Found {
     names: BTreeSet<String>,
-    stop: StopKind,
+    remembered: Remembered,
 }
 
 impl Found {
     /// Nothing: for a topic that was just made.
     pub(super) fn nothing() -> Self {
-        Self { names: BTreeSet::new(), stop: StopKind::Clean }
+        Self { names: BTreeSet::new(), remembered: Remembered::nothing() }
     }
 
     /// Lists the folders, and removes those that a deletion did not get to before the last stop.
-    pub(super) fn take_stock(disk: &dyn Disk, own: &Path, stop: StopKind) -> io::Result<Self> {
+    pub(super) fn take_stock(disk: &dyn Disk, own: &Path, remembered: Remembered) -> io::Result<Self> {
         let mut names = BTreeSet::new();
         for entry in disk.list(own)?.into_iter().filter(|entry| entry.is_dir) {
             if entry.name.ends_with(DELETED_SUFFIX) {
-                remove(disk, &own.join(&entry.name));
+                remove_folder(disk, &own.join(&entry.name));
             } else if !entry.name.ends_with(STRAY_SUFFIX) {
                 names.insert(entry.name);
             }
         }
-        Ok(Self { names, stop })
+        Ok(Self { names, remembered })
     }
 }
 
@@ -66,7 +68,8 @@ impl Node {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (slot, partition) in topic.partitions.iter().enumerate() {
             let name = partition_folder(&topic.name, slot);
-            let log = self.open_or_create(&name, id, &config, found, now).map_err(|error| {
+            let opening = found.remembered.of(&topic.name, slot, id);
+            let log = self.open_or_create(&name, id, &config, found, opening, now).map_err(|error| {
                 let refusal = Refusal::storage(&error);
                 tracing::error!(partition = name, %refusal, "a partition cannot be opened");
                 refusal
@@ -96,16 +99,17 @@ impl Node {
         id: TopicId,
         config: &TopicConfig,
         found: &mut Found,
+        opening: Opening,
         now: Now,
     ) -> Result<Log, LogError> {
         let path = self.folder.join(name);
         if found.names.remove(name) {
             match partition_metadata::read(self.disk.as_ref(), &path) {
                 Ok(Some(other)) if other != id => self.set_aside(name)?,
-                Ok(Some(_)) => return self.open_log(&path, config, found.stop, now),
+                Ok(Some(_)) => return self.open_log(&path, config, opening, now),
                 // A crash came before the file was whole.
                 Ok(None) | Err(LogError::Malformed { .. }) => {
-                    let log = self.open_log(&path, config, found.stop, now)?;
+                    let log = self.open_log(&path, config, opening, now)?;
                     partition_metadata::write(self.disk.as_ref(), &path, id)?;
                     return Ok(log);
                 }
@@ -115,9 +119,15 @@ impl Node {
         Ok(Log::create(Arc::clone(&self.disk), &path, config.log.clone(), Some(id), now.wall))
     }
 
-    fn open_log(&self, path: &Path, config: &TopicConfig, stop: StopKind, now: Now) -> Result<Log, LogError> {
+    fn open_log(
+        &self,
+        path: &Path,
+        config: &TopicConfig,
+        opening: Opening,
+        now: Now,
+    ) -> Result<Log, LogError> {
         let (mut log, recovered) =
-            Log::open(Arc::clone(&self.disk), path, config.log.clone(), Opening::after(stop), now.wall)?;
+            Log::open(Arc::clone(&self.disk), path, config.log.clone(), opening, now.wall)?;
         if recovered.truncated_bytes > 0 {
             let bytes = recovered.truncated_bytes;
             tracing::warn!(path = %path.display(), bytes, "cut what an unclean stop left unfinished");
@@ -160,16 +170,6 @@ impl Node {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             renamed => renamed.map(|()| Some(to)),
         }
-    }
-}
-
-/// Removes what is left of a deleted partition. Whoever was at it before the last stop may be at it still.
-fn remove(disk: &dyn Disk, folder: &Path) {
-    match disk.remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(folder = %folder.display(), %error, "a deleted partition stays on disk");
-        }
-        _ => {}
     }
 }
 

@@ -212,6 +212,8 @@ impl Node {
                 return Err(refusal);
             }
         }
+        self.make_room(now, batch.size_bytes(), effects)?;
+        let (replica, _) = self.replica_and_config(partition)?;
         let epoch = replica.leader.epoch();
         let appended = replica.log.append(batch, epoch, now.wall).map_err(refuse_append)?;
         let end = replica.log.end_offset();
@@ -222,6 +224,9 @@ impl Node {
         let wants_sync = replica.leader.wants_sync(every);
         if committed {
             self.wake_fetches(now, partition, effects);
+        }
+        if appended.rolled {
+            self.flush_closed_segments(partition);
         }
         if wants_sync {
             self.want_sync(partition, who);

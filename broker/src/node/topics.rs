@@ -127,18 +127,16 @@ impl Node {
         let partitions = topic.partitions.len();
         // The logs are let go of before their folders move.
         drop(topic);
+        let mut folders = Vec::with_capacity(partitions);
         for slot in 0..partitions {
             match self.move_out(&name, slot, id) {
-                Ok(None) => {}
-                Ok(Some(folder)) => {
-                    let disk = Arc::clone(&self.disk);
-                    effects.push(Effect::Disk(DiskWork::RemoveFolder { disk, folder }));
-                }
+                Ok(folder) => folders.extend(folder),
                 Err(error) => {
                     tracing::error!(topic = %name, slot, %error, "a deleted partition stays on disk");
                 }
             }
         }
+        effects.push(Effect::Disk(DiskWork::RemoveFolders { disk: Arc::clone(&self.disk), folders }));
         effects.push(Effect::TopicClosed { id, name });
         self.wake_all(now, id, partitions, effects);
         Ok(())

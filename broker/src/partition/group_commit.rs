@@ -6,7 +6,8 @@
 //! sync serves many (PostgreSQL's `commit_delay`, but with a measure of its own). A producer that is alone never waits.
 //!
 //! Always: a wanted partition is in the turn that runs or in the next one, and there is a next one once the turn that
-//! runs has ended and its time has come.
+//! runs has ended and its time has come; but a partition that is flushed in the background waits for the end of that,
+//! so that never two syncs of one log are under way.
 
 use std::collections::BTreeSet;
 
@@ -24,6 +25,8 @@ pub(crate) struct GroupCommit {
     /// Who waits for the next turn.
     waiting: BTreeSet<ConnectionId>,
     turn: Option<Turn>,
+    /// Partitions that are flushed in the background.
+    occupied: BTreeSet<Watched>,
     /// Who was served by the last turn and has not come again, and until when they are waited for.
     expected: BTreeSet<ConnectionId>,
     patience: Monotonic,
@@ -53,8 +56,12 @@ impl GroupCommit {
         if self.turn.is_some() || self.wanted.is_empty() || waits {
             return BTreeSet::new();
         }
+        let left: BTreeSet<_> = self.wanted.difference(&self.occupied).copied().collect();
+        if left.is_empty() {
+            return left;
+        }
         self.expected.clear();
-        let left = std::mem::take(&mut self.wanted);
+        self.wanted.retain(|partition| self.occupied.contains(partition));
         let serves = std::mem::take(&mut self.waiting);
         self.turn = Some(Turn { began: now, left: left.clone(), serves });
         left
@@ -74,6 +81,17 @@ impl GroupCommit {
         self.expected =
             if alone { BTreeSet::new() } else { serves.difference(&self.waiting).copied().collect() };
         self.patience = now.plus_micros(took_micros.min(MAX_PATIENCE_MICROS));
+    }
+
+    /// Takes a partition for a flush in the background; false while its sync is under way, or a flush already.
+    pub(crate) fn occupy(&mut self, partition: Watched) -> bool {
+        let syncs = self.turn.as_ref().is_some_and(|turn| turn.left.contains(&partition));
+        !syncs && self.occupied.insert(partition)
+    }
+
+    /// The flush has come to its end.
+    pub(crate) fn vacate(&mut self, partition: Watched) {
+        self.occupied.remove(&partition);
     }
 
     /// A connection is gone, and not waited for.

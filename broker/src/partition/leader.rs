@@ -107,6 +107,12 @@ impl Leader {
         self.positions.log_end.since(self.synced) >= every.0
     }
 
+    /// The log begins later, nowhere past the high watermark.
+    pub(crate) fn began_at(&mut self, log_start: Offset) {
+        assert!(log_start <= self.positions.high_watermark, "only what is committed is removed");
+        self.positions.log_start = self.positions.log_start.max(log_start);
+    }
+
     fn commit(&mut self, every: SyncEvery) -> bool {
         let committed = if self.wants_sync(every) { self.synced } else { self.positions.log_end };
         let grows = committed > self.positions.high_watermark;

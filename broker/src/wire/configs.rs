@@ -64,7 +64,7 @@ fn setting(effective: Effective, resource: i8, options: Options) -> DescribeConf
     let synonyms = if options.synonyms { effective.synonyms } else { Vec::new() };
     DescribeConfigsResourceResult {
         name: Text::from_static(effective.name),
-        value: Some(Text::from(effective.value)),
+        value: (!effective.value.is_empty()).then(|| Text::from(effective.value)),
         // A broker's settings are those it was started with.
         read_only: resource != TOPIC,
         config_source: source_number(effective.source),
@@ -91,5 +91,6 @@ fn type_number(kind: Kind) -> i8 {
         Kind::Choice(_) => 2,
         Kind::Int { .. } => 3,
         Kind::Long { .. } => 5,
+        Kind::List(_) => 7,
     }
 }

@@ -9,6 +9,7 @@ mod addresses;
 mod api_versions;
 mod configs;
 mod coordinators;
+mod delete_records;
 mod fetch;
 mod metadata;
 mod offsets;
@@ -22,9 +23,9 @@ mod topics;
 use bytes::Bytes;
 use highwater_protocol::frame::{RequestStart, encode_response};
 use highwater_protocol::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
 };
 use highwater_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Message, RequestHeader, Response, Segments, VersionRange,
@@ -47,6 +48,7 @@ static APIS: &[(ApiKey, VersionRange)] = &[
     (ApiKey::ApiVersions, VersionRange::new(0, 4)),
     (ApiKey::CreateTopics, VersionRange::new(2, 7)),
     (ApiKey::DeleteTopics, VersionRange::new(1, 6)),
+    (ApiKey::DeleteRecords, VersionRange::new(0, 2)),
     (ApiKey::InitProducerId, VersionRange::new(0, 5)),
     (ApiKey::OffsetForLeaderEpoch, VersionRange::new(2, 4)),
     (ApiKey::DescribeConfigs, VersionRange::new(1, 4)),
@@ -181,6 +183,7 @@ fn decode_body(
         }
         ApiKey::CreateTopics => topics::create_request(read::<CreateTopicsRequest>(body, version)?),
         ApiKey::DeleteTopics => topics::delete_request(read::<DeleteTopicsRequest>(body, version)?),
+        ApiKey::DeleteRecords => delete_records::request(read::<DeleteRecordsRequest>(body, version)?),
         ApiKey::DescribeConfigs => configs::request(read::<DescribeConfigsRequest>(body, version)?, options),
         ApiKey::InitProducerId => producer_ids::request(read::<InitProducerIdRequest>(body, version)?),
         ApiKey::FindCoordinator => {
@@ -212,6 +215,7 @@ pub fn encode(call: &Call, reply: Reply, addresses: &Addresses) -> Result<Option
         }
         Reply::CreateTopics(reply) => frame(call, &topics::create_response(reply)),
         Reply::DeleteTopics(done) => frame(call, &topics::delete_response(done, version)),
+        Reply::DeleteRecords(done) => frame(call, &delete_records::response(done)),
         Reply::DescribeConfigs(done) => frame(call, &configs::response(done, call.options)),
         Reply::InitProducerId(outcome) => frame(call, &producer_ids::response(outcome)),
         Reply::FindCoordinator(found) => frame(call, &coordinators::response(found, version, addresses)),

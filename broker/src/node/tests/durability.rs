@@ -4,7 +4,7 @@ use highwater_storage::disk::Survivors;
 
 use super::*;
 
-fn config(settings: &[(&str, &str)]) -> BrokerConfig {
+pub(super) fn config(settings: &[(&str, &str)]) -> BrokerConfig {
     let mut config = BrokerConfig::default();
     settings.iter().for_each(|(name, value)| config.set(name, value).unwrap());
     config
@@ -15,7 +15,7 @@ fn durable() -> BrokerConfig {
 }
 
 /// Takes out the work that waits for the disk.
-fn work(effects: &mut Effects) -> Vec<DiskWork> {
+pub(super) fn work(effects: &mut Effects) -> Vec<DiskWork> {
     let (work, rest) = std::mem::take(effects).into_iter().partition(|e| matches!(e, Effect::Disk(_)));
     *effects = rest;
     let work: Vec<Effect> = work;
@@ -29,7 +29,7 @@ fn work(effects: &mut Effects) -> Vec<DiskWork> {
 
 impl World {
     /// Does the work, and what follows from it, to the end.
-    fn work_off(&mut self, mut work: Vec<DiskWork>) -> Effects {
+    pub(super) fn work_off(&mut self, mut work: Vec<DiskWork>) -> Effects {
         let mut all = Effects::new();
         while !work.is_empty() {
             for event in std::mem::take(&mut work).into_iter().filter_map(DiskWork::run) {

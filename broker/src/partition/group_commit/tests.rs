@@ -78,6 +78,20 @@ fn whoever_is_gone_is_not_waited_for() {
     assert_eq!(commit.begin(at(500)), parts(&[0]));
 }
 
+#[test]
+fn never_two_syncs_of_one_log_are_under_way() {
+    let mut commit = GroupCommit::default();
+    assert!(commit.occupy(part(0)) && !commit.occupy(part(0)));
+    commit.want(part(0), who(1));
+    assert_eq!(commit.begin(at(0)), parts(&[]));
+    commit.want(part(1), who(2));
+    assert_eq!(commit.begin(at(0)), parts(&[1]), "others need not wait");
+    assert!(!commit.occupy(part(1)));
+    commit.vacate(part(0));
+    commit.ended(at(5), part(1));
+    assert_eq!(commit.begin(at(10)), parts(&[0]));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Want(i32, Option<u64>),

@@ -9,6 +9,7 @@
 
 pub mod api_versions;
 pub mod create_topics;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
@@ -23,6 +24,7 @@ pub mod produce;
 
 pub use api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 pub use create_topics::{CreateTopicsRequest, CreateTopicsResponse};
+pub use delete_records::{DeleteRecordsRequest, DeleteRecordsResponse};
 pub use delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 pub use describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 pub use describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
@@ -60,6 +62,7 @@ macro_rules! for_each_api {
             ApiVersions ApiVersionsRequest ApiVersionsResponse;
             CreateTopics CreateTopicsRequest CreateTopicsResponse;
             DeleteTopics DeleteTopicsRequest DeleteTopicsResponse;
+            DeleteRecords DeleteRecordsRequest DeleteRecordsResponse;
             InitProducerId InitProducerIdRequest InitProducerIdResponse;
             OffsetForLeaderEpoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse;
             DescribeConfigs DescribeConfigsRequest DescribeConfigsResponse;

@@ -1,0 +1,234 @@
+//! What goes from the front of the logs: by time and size, because somebody asks for it, and to make room.
+//!
+//! A log begins later at once, its files are renamed in the step and unlinked later (`file.delete.delay.ms`). A reader
+//! that stood where nothing is any more is told so.
+
+use std::collections::BTreeMap;
+
+use highwater_storage::{Log, Offset, Removed, TimestampMs};
+
+use super::{
+    CheckpointKind, DeletedRecords, DiskWork, Effect, Effects, Node, RecordsToDelete, Reply, Ticket,
+};
+use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
+use crate::partition::parked::Watched;
+use crate::refusal::Refusal;
+
+/// How many segments one turn takes away before others get theirs.
+const TURN_SEGMENTS: usize = 64;
+/// How soon a pass goes on that gave way to others.
+const NEXT_TURN_MICROS: u64 = 100;
+
+/// When retention is looked at, and what waits to be unlinked.
+#[derive(Debug)]
+pub(super) struct Expiry {
+    next_check: Monotonic,
+    removals: BTreeMap<(Monotonic, u64), Removed>,
+    /// Tells apart removals that are due at the same time.
+    removed: u64,
+    /// What the partitions hold on disk, counted since the last look at all of them; kept where there is a limit.
+    pub(super) used_bytes: u64,
+}
+
+impl Expiry {
+    pub(super) fn new(first_check: Monotonic) -> Self {
+        Self { next_check: first_check, removals: BTreeMap::new(), removed: 0, used_bytes: 0 }
+    }
+
+    pub(super) fn next_deadline(&self) -> Monotonic {
+        self.removals.first_key_value().map_or(self.next_check, |((due, _), _)| self.next_check.min(*due))
+    }
+
+    fn remove_at(&mut self, due: Monotonic, removed: Removed) {
+        self.removed += 1;
+        self.removals.insert((due, self.removed), removed);
+    }
+}
+
+impl Node {
+    /// Unlinks what is due, and looks for what retention does not keep if it is time.
+    pub(super) fn expire(&mut self, now: Now, effects: &mut Effects) {
+        while let Some(entry) = self.expiry.removals.first_entry().filter(|e| e.key().0 <= now.monotonic) {
+            effects.push(Effect::Disk(DiskWork::RemoveSegments(entry.remove())));
+        }
+        if now.monotonic < self.expiry.next_check {
+            return;
+        }
+        let went = self.expire_logs(now, effects);
+        let micros = self.config.retention_check_micros();
+        let pause = if went < TURN_SEGMENTS { micros } else { NEXT_TURN_MICROS };
+        self.expiry.next_check = now.monotonic.plus_micros(pause);
+    }
+
+    /// Takes away what retention does not keep, at most about [`TURN_SEGMENTS`]; says how many.
+    fn expire_logs(&mut self, now: Now, effects: &mut Effects) -> usize {
+        let mut went = Vec::new();
+        let mut count = 0;
+        'all: for (id, topic) in &mut self.topics {
+            let config = &topic.config;
+            for (index, replica) in (0..).zip(&mut topic.partitions) {
+                let Ok(replica) = replica else { continue };
+                if replica.log.poisoned().is_some() {
+                    continue;
+                }
+                let high_watermark = replica.leader.positions().high_watermark;
+                match replica.log.expire(config.retention, high_watermark, now.wall) {
+                    Ok(None) => {}
+                    Ok(Some(removed)) => {
+                        count += removed.segments();
+                        went.push(((*id, PartitionIndex(index)), removed, config.file_delete_delay_micros));
+                        if count >= TURN_SEGMENTS {
+                            break 'all;
+                        }
+                    }
+                    Err(error) => {
+                        let (dir, refusal) = (replica.log.dir().display(), Refusal::storage(&error));
+                        tracing::error!(log = %dir, %refusal, "old segments cannot be removed");
+                    }
+                }
+            }
+        }
+        for (partition, removed, delay_micros) in went {
+            self.began_later(now, partition, effects);
+            self.say_removed(partition, &removed, "they are older, or more, than is kept");
+            self.expiry.used_bytes = self.expiry.used_bytes.saturating_sub(removed.bytes());
+            self.expiry.remove_at(now.monotonic.plus_micros(delay_micros), removed);
+        }
+        count
+    }
+
+    fn say_removed(&self, partition: Watched, removed: &Removed, why: &str) {
+        let topic = self.name_of(partition.0).map_or("", TopicName::as_str);
+        tracing::info!(
+            topic,
+            partition = %partition.1,
+            segments = removed.segments(),
+            bytes = removed.bytes(),
+            start_offset = %removed.start_offset(),
+            "removed the oldest segments: {why}"
+        );
+    }
+
+    /// A partition's log begins later now.
+    fn began_later(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
+        if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
+            replica.leader.began_at(replica.log.start_offset());
+            self.wake_fetches(now, partition, effects);
+        }
+    }
+
+    /// DeleteRecords, in Kafka's order of checks (semantics, section 5.4). What it did is checkpointed before it is told.
+    pub(super) fn delete_records(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        asked: &[RecordsToDelete],
+        effects: &mut Effects,
+    ) {
+        let mut rose = false;
+        let mut done = Vec::with_capacity(asked.len());
+        for asked in asked {
+            let outcome = self.delete_below(now, asked, &mut rose, effects);
+            let (topic, partition) = (asked.topic.clone(), asked.partition);
+            done.push(DeletedRecords { topic, partition, outcome });
+        }
+        let reply = Reply::DeleteRecords(done);
+        if rose {
+            self.checkpoint_and_answer(now, CheckpointKind::StartOffsets, ticket, reply);
+        } else {
+            effects.push(Effect::Reply(ticket, reply));
+        }
+    }
+
+    fn delete_below(
+        &mut self,
+        now: Now,
+        asked: &RecordsToDelete,
+        rose: &mut bool,
+        effects: &mut Effects,
+    ) -> Result<Offset, Refusal> {
+        let id = self.metadata.id_of(&asked.topic).ok_or(Refusal::UnknownTopicOrPartition)?;
+        self.metadata.partition(id, asked.partition).ok_or(Refusal::UnknownTopicOrPartition)?;
+        if asked.topic.is_internal() {
+            return Err(Refusal::InternalTopic);
+        }
+        let replica = self.replica_mut(id, asked.partition)?;
+        if let Some(why) = replica.log.poisoned() {
+            return Err(Refusal::Storage { message: why.to_owned() });
+        }
+        let high_watermark = replica.leader.positions().high_watermark;
+        let below = if asked.below == HIGH_WATERMARK { high_watermark } else { asked.below };
+        if below < Offset::ZERO || below > high_watermark {
+            return Err(Refusal::OffsetOutOfRange);
+        }
+        if replica.log.advance_start_offset(below, high_watermark) {
+            *rose = true;
+            self.began_later(now, (id, asked.partition), effects);
+        }
+        Ok(self.replica(id, asked.partition)?.log.start_offset())
+    }
+
+    /// Whether `bytes` more fit below `highwater.disk.max.bytes`; takes away the oldest segments of the node where they
+    /// do not.
+    pub(super) fn make_room(&mut self, now: Now, bytes: usize, effects: &mut Effects) -> Result<(), Refusal> {
+        let Some(limit) = self.config.disk_max_bytes() else { return Ok(()) };
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if self.expiry.used_bytes.saturating_add(bytes) > limit {
+            self.expiry.used_bytes = self.count_used_bytes();
+        }
+        while self.expiry.used_bytes.saturating_add(bytes) > limit {
+            let Some(partition) = self.oldest_partition() else {
+                let message = format!(
+                    "the limit of highwater.disk.max.bytes={limit} is reached, and there is no old segment to remove"
+                );
+                return Err(Refusal::Storage { message });
+            };
+            let Ok(replica) = self.replica_mut(partition.0, partition.1) else { break };
+            let high_watermark = replica.leader.positions().high_watermark;
+            let removed = replica.log.remove_oldest_segment(high_watermark, now.wall);
+            let removed = removed.map_err(|error| Refusal::storage(&error))?;
+            let Some(removed) = removed else { break };
+            self.began_later(now, partition, effects);
+            self.say_removed(partition, &removed, "highwater.disk.max.bytes is reached");
+            effects.push(Effect::Disk(DiskWork::RemoveSegments(removed)));
+            self.expiry.used_bytes = self.count_used_bytes();
+        }
+        self.expiry.used_bytes = self.expiry.used_bytes.saturating_add(bytes);
+        Ok(())
+    }
+
+    pub(super) fn count_used_bytes(&self) -> u64 {
+        self.logs().map(|(_, _, log)| log.size_bytes()).sum()
+    }
+
+    /// The partition that holds the oldest segment of all that may go.
+    fn oldest_partition(&self) -> Option<Watched> {
+        let mut oldest = None::<(TimestampMs, Watched)>;
+        for (id, topic) in &self.topics {
+            for (index, replica) in (0..).zip(&topic.partitions) {
+                let Ok(replica) = replica else { continue };
+                let facts = replica.log.oldest();
+                let may_go = facts.size_bytes > 0
+                    && facts.end_offset <= replica.leader.positions().high_watermark
+                    && replica.log.poisoned().is_none();
+                if may_go && oldest.is_none_or(|(latest, _)| facts.latest < latest) {
+                    oldest = Some((facts.latest, (*id, PartitionIndex(index))));
+                }
+            }
+        }
+        oldest.map(|(_, partition)| partition)
+    }
+
+    /// Every log there is, with its name.
+    pub(super) fn logs(&self) -> impl Iterator<Item = (&TopicName, PartitionIndex, &Log)> {
+        self.topics.iter().filter_map(|(id, topic)| Some((self.name_of(*id)?, topic))).flat_map(
+            |(name, topic)| {
+                let logs = (0..).map(PartitionIndex).zip(&topic.partitions);
+                logs.filter_map(move |(index, replica)| Some((name, index, &replica.as_ref().ok()?.log)))
+            },
+        )
+    }
+}
+
+/// What a request says for the high watermark (`DeleteRecordsRequest.HIGH_WATERMARK`).
+const HIGH_WATERMARK: Offset = Offset::new(-1);

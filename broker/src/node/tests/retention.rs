@@ -1,0 +1,253 @@
+//! What goes from the front of the logs, what is remembered of it, and what a folder says of itself.
+
+use super::durability::{config, work};
+use super::*;
+
+/// A topic `t` of small segments: every batch of [`large`] begins one.
+fn with_segments(settings: &[(&str, &str)]) -> (World, Arc<FaultDisk>) {
+    let disk = Arc::new(FaultDisk::in_memory());
+    let mut all = vec![("log.segment.bytes", "1048576"), ("log.initial.task.delay.ms", "0")];
+    all.extend(settings);
+    let mut world = World::configured(Arc::clone(&disk) as _, config(&all));
+    world.create("t");
+    (world, disk)
+}
+
+fn large(at_ms: i64) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    builder.append(TimestampMs::new(at_ms), None, Some(&[7; 600_000]), &[]).unwrap();
+    builder.build().unwrap()
+}
+
+const NOW_MS: i64 = 1_700_000_000_000;
+
+impl World {
+    fn tick(&mut self) -> Effects {
+        let mut effects = self.bring(Event::Tick);
+        let work = work(&mut effects);
+        effects.extend(self.work_off(work));
+        effects
+    }
+
+    fn delete(&mut self, partition: i32, below: i64) -> Effects {
+        let asked = RecordsToDelete {
+            topic: "t".into(),
+            partition: PartitionIndex(partition),
+            below: Offset::new(below),
+        };
+        self.ask(Request::DeleteRecords(vec![asked]))
+    }
+
+    fn bounds(&self, partition: i32) -> (i64, i64) {
+        let id = self.node.metadata.id_of(&"t".into()).unwrap();
+        let log = &self.node.replica(id, PartitionIndex(partition)).unwrap().log;
+        (log.start_offset().get(), log.end_offset().get())
+    }
+
+    fn files(&self, suffix: &str) -> usize {
+        let entries = self.disk.list(std::path::Path::new("data/node-0/t-0")).unwrap();
+        entries.iter().filter(|entry| entry.name.ends_with(suffix)).count()
+    }
+
+    /// As after a crash of the process.
+    fn crashed(self) -> Self {
+        self.restart()
+    }
+}
+
+fn deleted(effects: &Effects) -> Option<Result<Offset, Refusal>> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Reply(_, Reply::DeleteRecords(done)) => Some(done[0].outcome.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn old_segments_go_at_the_next_look_and_their_files_after_the_delay() {
+    let (mut world, _) =
+        with_segments(&[("log.retention.ms", "1000"), ("log.segment.delete.delay.ms", "70")]);
+    for age_ms in [5_000, 4_000, 0] {
+        assert_eq!(produced(&world.produce(vec![(0, large(NOW_MS - age_ms))])).len(), 1);
+    }
+    world.wait_ms(300_000);
+    world.tick();
+    assert_eq!(world.bounds(0), (2, 3));
+    assert_eq!(world.files(".log.deleted"), 2);
+    assert_eq!(read(&world.fetch(0, 1, 0)).unwrap()[0], Err(Refusal::OffsetOutOfRange));
+    world.wait_ms(70);
+    world.tick();
+    assert_eq!((world.files(".deleted"), world.files(".log")), (0, 1));
+    // Everything old: the log rolls, and an empty segment stays.
+    world.now.wall = world.now.wall.saturating_add(10_000);
+    world.wait_ms(300_000);
+    world.tick();
+    assert_eq!(world.bounds(0), (3, 3));
+    assert_eq!(produced(&world.produce(vec![(0, large(NOW_MS))])), [Ok(3)]);
+}
+
+#[test]
+fn a_partition_that_is_too_large_loses_its_oldest_segments() {
+    let (mut world, _) = with_segments(&[("log.retention.bytes", "1000000")]);
+    for _ in 0..4 {
+        world.produce(vec![(0, large(NOW_MS))]);
+    }
+    world.wait_ms(300_000);
+    world.tick();
+    assert_eq!(world.bounds(0), (2, 4));
+    assert_eq!(world.bounds(1), (0, 0));
+}
+
+#[test]
+fn a_pass_over_many_segments_gives_way_to_others() {
+    let (mut world, _) = with_segments(&[("log.retention.ms", "1000")]);
+    let topics: Vec<_> = (0..70).map(|n| format!("many-{n}")).collect();
+    for name in &topics {
+        world.create(name);
+        let partitions = vec![ProducePartition {
+            topic: TopicRef::Name(name.as_str().into()),
+            partition: PartitionIndex(0),
+            checked_for: world.node.metadata.id_of(&name.as_str().into()),
+            is_transactional: false,
+            batch: CheckedBatch::check(&large(NOW_MS - 5_000), &BatchRules::default(), world.now.wall),
+        }];
+        let request = ProduceRequest { acks: 1, timeout_ms: 0, has_transactional_id: false, partitions };
+        produced(&world.ask(Request::Produce(request)));
+    }
+    let begun = |world: &World| world.node.logs().filter(|(_, _, log)| log.start_offset().get() == 1).count();
+    world.wait_ms(300_000);
+    world.tick();
+    assert_eq!(begun(&world), 64);
+    let next = world.node.next_deadline().unwrap();
+    assert!(next > world.now.monotonic && next < world.now.monotonic.plus_ms(1));
+    world.wait_ms(1);
+    world.tick();
+    assert_eq!(begun(&world), 70);
+}
+
+#[test]
+fn deleted_records_are_refused_in_kafkas_order_and_stay_deleted_after_a_crash() {
+    let (mut world, _) = with_segments(&[]);
+    for _ in 0..3 {
+        world.produce(vec![(0, large(NOW_MS))]);
+    }
+    for (partition, below, refusal) in [
+        (7, 0, Refusal::UnknownTopicOrPartition),
+        (-1, 0, Refusal::UnknownTopicOrPartition),
+        (0, -2, Refusal::OffsetOutOfRange),
+        (0, 4, Refusal::OffsetOutOfRange),
+    ] {
+        assert_eq!(deleted(&world.delete(partition, below)), Some(Err(refusal)), "{partition} {below}");
+    }
+    assert_eq!(deleted(&world.delete(0, 0)), Some(Ok(Offset::ZERO)), "nothing to do");
+    let mut effects = world.delete(0, 2);
+    let checkpoint = work(&mut effects);
+    assert_eq!((deleted(&effects), world.bounds(0)), (None, (2, 3)), "it is written down first");
+    assert_eq!(deleted(&world.work_off(checkpoint)), Some(Ok(Offset::new(2))));
+    assert_eq!(deleted(&world.delete(0, 1)), Some(Ok(Offset::new(2))), "it never falls");
+
+    let mut world = world.crashed();
+    assert_eq!(world.bounds(0), (2, 3));
+    let mut effects = world.delete(0, -1);
+    let checkpoint = work(&mut effects);
+    assert_eq!(deleted(&world.work_off(checkpoint)), Some(Ok(Offset::new(3))));
+    assert_eq!(world.crashed().bounds(0), (3, 3));
+}
+
+#[test]
+fn a_deletion_that_cannot_be_written_down_is_told_as_failed_and_written_later() {
+    let (mut world, disk) = with_segments(&[]);
+    world.produce(vec![(0, large(NOW_MS))]);
+    let mut effects = world.delete(0, 1);
+    let checkpoint = work(&mut effects);
+    disk.fail_at(disk.calls() + 1, FaultKind::Error(std::io::ErrorKind::StorageFull));
+    let failed = deleted(&world.work_off(checkpoint));
+    assert!(matches!(failed, Some(Err(Refusal::Storage { .. }))), "{failed:?}");
+    world.wait_ms(60_000);
+    world.tick();
+    assert_eq!(world.crashed().bounds(0), (1, 1));
+}
+
+#[test]
+fn what_is_flushed_after_a_roll_is_written_down_in_its_time() {
+    let (mut world, _) = with_segments(&[]);
+    let mut effects = world.produce(vec![(0, large(NOW_MS)), (1, large(NOW_MS))]);
+    assert!(work(&mut effects).is_empty());
+    let mut effects = world.produce(vec![(0, large(NOW_MS))]);
+    let flush = work(&mut effects);
+    assert!(matches!(flush[..], [DiskWork::Flush { .. }]), "{flush:?}");
+    world.work_off(flush);
+    let file = std::path::Path::new("data/node-0/recovery-point-offset-checkpoint");
+    assert!(world.disk.read(file).is_err());
+    world.wait_ms(60_000);
+    world.tick();
+    assert_eq!(world.disk.read(file).unwrap(), b"0\n1\nt 0 1\n");
+    // Nothing changes, nothing is written.
+    assert!(world.node.checkpoints.next_deadline().is_none());
+    let (disk, node) = (Arc::clone(&world.disk), world.node);
+    node.close().unwrap();
+    assert_eq!(disk.read(file).unwrap(), b"0\n2\nt 0 2\nt 1 1\n");
+}
+
+#[test]
+fn beyond_the_limit_the_oldest_segments_go_and_else_records_are_refused() {
+    let (mut world, _) = with_segments(&[("highwater.disk.max.bytes", "2000000")]);
+    let send = |world: &mut World, partition, age_ms| {
+        let mut effects = world.produce(vec![(partition, large(NOW_MS - age_ms))]);
+        let work = work(&mut effects);
+        world.work_off(work);
+        produced(&effects).remove(0)
+    };
+    assert_eq!(send(&mut world, 0, 1_000), Ok(0));
+    assert_eq!(send(&mut world, 1, 2_000), Ok(0));
+    assert_eq!(send(&mut world, 0, 0), Ok(1));
+    // The oldest record is partition 1's, in its only segment.
+    assert_eq!(send(&mut world, 0, 0), Ok(2));
+    assert_eq!((world.bounds(0), world.bounds(1)), ((0, 3), (1, 1)));
+    assert_eq!(send(&mut world, 1, 0), Ok(1));
+    assert_eq!((world.bounds(0), world.bounds(1)), ((1, 3), (1, 2)));
+    assert_eq!(world.files(".deleted"), 0, "room is made at once");
+
+    let (mut world, _) = with_segments(&[("highwater.disk.max.bytes", "500000")]);
+    let refused = send(&mut world, 0, 0);
+    assert!(
+        matches!(&refused, Err(Refusal::Storage { message }) if message.contains("highwater.disk.max.bytes")),
+        "{refused:?}"
+    );
+    assert_eq!(produced(&world.produce(vec![(0, batch(b"small"))])), [Ok(0)]);
+}
+
+#[test]
+fn a_folder_says_of_which_version_it_is() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let options = || NodeOptions {
+        id: NodeId(0),
+        nodes: vec![NodeId(0)],
+        config: Arc::new(BrokerConfig::default()),
+        disk: Arc::clone(&disk),
+        folder: "data".into(),
+        entropy: Entropy::from_seed(9),
+    };
+    let now = Now { monotonic: Monotonic::default(), wall: TimestampMs::new(NOW_MS) };
+    let start = || {
+        let mut effects = Effects::new();
+        let node = Node::open(options(), now, &mut effects)?;
+        work(&mut effects).into_iter().for_each(|work| drop(work.run()));
+        node.close().unwrap();
+        Ok::<_, OpenError>(())
+    };
+    let file = std::path::Path::new("data/highwater.format");
+    start().unwrap();
+    assert_eq!(disk.read(file).unwrap(), b"version: 1\n");
+    // What has a cluster and no version is from before there were versions.
+    disk.remove_file(file).unwrap();
+    start().unwrap();
+    assert_eq!(disk.read(file).unwrap(), b"version: 1\n");
+    for (text, words) in
+        [("version: 2\n", "newer Highwater"), ("version: one", "no version"), ("", "no version")]
+    {
+        disk.write_atomic(file, text.as_bytes()).unwrap();
+        let refused = start().unwrap_err().to_string();
+        assert!(refused.contains(words) && refused.contains("highwater.format"), "{refused}");
+        assert_eq!(disk.read(file).unwrap(), text.as_bytes(), "left as it was");
+    }
+}
