@@ -1,5 +1,7 @@
 //! A disk in memory: for embedded clusters without a folder, and under the fault disk.
 
+mod block;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -12,10 +14,16 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use self::block::Block;
 use super::{DirEntry, Disk, File, end_within, total_bytes, write_starts_within};
 
-/// Small writes gather in a piece until it holds this many bytes; a larger write becomes a piece of its own. A read
-/// within one closed piece is a reference, a read across pieces or of the open one is a copy.
+/// A file grows in pieces of the heap until it is this long, in blocks of its own memory from there on: a page that is
+/// used in part must not cost a short file more than it holds.
+const BLOCKS_FROM_BYTES: u64 = 2 << 20;
+/// A block is as long as the file before it, up to this.
+const MAX_BLOCK_BYTES: u64 = 64 << 20;
+/// In a short file small writes gather in a piece until it holds this many bytes; a larger write becomes a piece of its
+/// own. A read within one closed piece or one block is a reference, any other is a copy.
 const PIECE_BYTES: usize = 64 << 10;
 /// Writes from this size on are kept as a piece of their own.
 const OWN_PIECE_BYTES: usize = 16 << 10;
@@ -187,7 +195,38 @@ struct MemoryFile {
 struct Contents {
     /// Closed pieces, each with the position where it ends.
     closed: Vec<(u64, Bytes)>,
-    open: Vec<u8>,
+    open: Open,
+}
+
+/// The piece at the end, which grows.
+#[derive(Debug)]
+enum Open {
+    Heap(Vec<u8>),
+    Block(Block),
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self::Heap(Vec::new())
+    }
+}
+
+impl AsRef<[u8]> for Open {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Heap(bytes) => bytes,
+            Self::Block(block) => block.as_ref(),
+        }
+    }
+}
+
+impl Open {
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Heap(bytes) => Bytes::from(bytes),
+            Self::Block(block) => block.slice(0..block.len()),
+        }
+    }
 }
 
 impl Contents {
@@ -196,44 +235,85 @@ impl Contents {
     }
 
     fn len(&self) -> u64 {
-        self.closed_len() + self.open.len() as u64
+        self.closed_len() + self.open.as_ref().len() as u64
     }
 
     fn close_open(&mut self) {
-        if !self.open.is_empty() {
-            let end = self.len();
-            self.closed.push((end, Bytes::from(std::mem::take(&mut self.open))));
+        let end = self.len();
+        let piece = std::mem::take(&mut self.open).into_bytes();
+        if !piece.is_empty() {
+            self.closed.push((end, piece));
         }
     }
 
-    fn append(&mut self, parts: &[IoSlice<'_>]) {
+    /// Fails before it begins or not at all.
+    fn append(&mut self, parts: &[IoSlice<'_>]) -> io::Result<()> {
         let total = total_bytes(parts);
-        if total >= OWN_PIECE_BYTES || self.open.len() + total > PIECE_BYTES {
+        if self.len() < BLOCKS_FROM_BYTES {
+            self.append_to_heap(parts, total);
+            return Ok(());
+        }
+        let room = if let Open::Block(block) = &self.open { block.room() } else { 0 };
+        let mut next = if total > room { Some(self.next_block(total - room)?) } else { None };
+        for part in parts {
+            let mut rest: &[u8] = part;
+            loop {
+                if let Open::Block(block) = &mut self.open {
+                    rest = block.append(rest);
+                }
+                if rest.is_empty() {
+                    break;
+                }
+                self.close_open();
+                self.open = Open::Block(next.take().unwrap_or_else(|| unreachable!("there is room for all")));
+            }
+        }
+        Ok(())
+    }
+
+    fn next_block(&self, least_bytes: usize) -> io::Result<Block> {
+        let capacity = self.len().next_power_of_two().clamp(BLOCKS_FROM_BYTES, MAX_BLOCK_BYTES);
+        Block::with_capacity(usize::try_from(capacity).map_err(io::Error::other)?.max(least_bytes))
+    }
+
+    fn append_to_heap(&mut self, parts: &[IoSlice<'_>], total: usize) {
+        let own_piece = total >= OWN_PIECE_BYTES;
+        if own_piece || self.open.as_ref().len() + total > PIECE_BYTES {
             self.close_open();
         }
-        if total >= OWN_PIECE_BYTES {
-            self.open.reserve_exact(total);
+        let mut piece = match std::mem::take(&mut self.open) {
+            Open::Heap(piece) => piece,
+            Open::Block(_) => unreachable!("a file this short has no blocks"),
+        };
+        if own_piece {
+            piece.reserve_exact(total);
         }
         for part in parts {
-            self.open.extend_from_slice(part);
+            piece.extend_from_slice(part);
         }
-        if total >= OWN_PIECE_BYTES {
+        self.open = Open::Heap(piece);
+        if own_piece {
             self.close_open();
         }
     }
 
     /// Reopens everything from `position` on, so that it can be written over. Slices handed out keep the old bytes.
     fn cut(&mut self, position: u64) -> io::Result<()> {
-        while self.closed_len() > position || (self.closed_len() == position && !self.closed.is_empty()) {
+        if position < self.closed_len() {
+            self.open = Open::default();
+        }
+        while position < self.closed_len() {
             let Some((end, piece)) = self.closed.pop() else { break };
-            self.open = piece.to_vec();
             let start = end - piece.len() as u64;
-            if start <= position {
-                break;
+            if start < position {
+                let keep = usize::try_from(position - start).map_err(io::Error::other)?;
+                self.open = Open::Heap(piece[..keep].to_vec());
             }
         }
         let keep = usize::try_from(position - self.closed_len()).map_err(io::Error::other)?;
-        self.open.truncate(keep);
+        if keep < self.open.as_ref().len() {
+            self.open = Open::Heap(self.open.as_ref()[..keep].to_vec());
+        }
         Ok(())
     }
 
@@ -242,7 +322,7 @@ impl Contents {
         let end = end_within(position, len, self.len())?;
         let first = self.closed.partition_point(|(piece_end, _)| *piece_end <= position);
         let pieces = self.closed[first..].iter().map(|(piece_end, piece)| (*piece_end, &piece[..]));
-        for (piece_end, piece) in pieces.chain([(self.len(), &self.open[..])]) {
+        for (piece_end, piece) in pieces.chain([(self.len(), self.open.as_ref())]) {
             let start = piece_end - piece.len() as u64;
             if start >= end {
                 break;
@@ -267,8 +347,7 @@ impl File for MemoryFile {
         let len = contents.len();
         write_starts_within(position, len)?;
         if position == len {
-            contents.append(parts);
-            return Ok(());
+            return contents.append(parts);
         }
         let end = position + total_bytes(parts) as u64;
         let mut after = Vec::new();
@@ -277,9 +356,8 @@ impl File for MemoryFile {
             contents.visit(end, rest, |bytes| after.extend_from_slice(bytes))?;
         }
         contents.cut(position)?;
-        contents.append(parts);
-        contents.append(&[IoSlice::new(&after)]);
-        Ok(())
+        contents.append(parts)?;
+        contents.append(&[IoSlice::new(&after)])
     }
 
     fn read_exact_at(&self, position: u64, mut into: &mut [u8]) -> io::Result<()> {
@@ -302,6 +380,12 @@ impl File for MemoryFile {
             let from = usize::try_from(position - start).map_err(io::Error::other)?;
             return Ok(piece.slice(from..from + len));
         }
+        if let Open::Block(block) = &contents.open
+            && position >= contents.closed_len()
+        {
+            let from = usize::try_from(position - contents.closed_len()).map_err(io::Error::other)?;
+            return Ok(block.slice(from..from + len));
+        }
         let mut copy = Vec::with_capacity(len);
         contents.visit(position, len, |bytes| copy.extend_from_slice(bytes))?;
         Ok(Bytes::from(copy))
@@ -318,8 +402,7 @@ impl File for MemoryFile {
             contents.cut(len)
         } else {
             let zeros = vec![0; usize::try_from(len - now).map_err(io::Error::other)?];
-            contents.append(&[IoSlice::new(&zeros)]);
-            Ok(())
+            contents.append(&[IoSlice::new(&zeros)])
         }
     }
 
@@ -338,12 +421,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// How long the file is to begin with: nothing, about where blocks begin, or about where the first of them ends.
+    fn before() -> impl Strategy<Value = usize> {
+        let blocks_from = usize::try_from(BLOCKS_FROM_BYTES).unwrap();
+        let near = |at: usize| at - 90_000..at + 9_000;
+        prop_oneof![Just(0), near(blocks_from), near(2 * blocks_from)]
+    }
+
     proptest! {
         /// Any mix of appends, overwrites and cuts leaves what a plain vector would hold, in every way of reading.
         #[test]
-        fn a_file_is_a_vector(steps in proptest::collection::vec((any::<prop::sample::Index>(), 0usize..40_000, 0u8..8, any::<u8>()), 1..30)) {
+        fn a_file_is_a_vector(before in before(), steps in proptest::collection::vec((any::<prop::sample::Index>(), 0usize..40_000, 0u8..8, any::<u8>()), 1..30)) {
             let file = MemoryFile::default();
-            let mut model: Vec<u8> = Vec::new();
+            let mut model = vec![7; before];
+            file.write_at(0, &[IoSlice::new(&model)]).unwrap();
             for (place, size, kind, fill) in steps {
                 match kind {
                     0 => {
