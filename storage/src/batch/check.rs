@@ -277,10 +277,48 @@ fn uncompressed(codec: Codec, body: &Bytes, rules: &BatchRules) -> Result<Bytes,
     }
 }
 
+/// What one walk over the records finds: enough to tell whether any of them is refused.
 struct RecordFacts {
+    /// Of the records that have a time.
+    min_timestamp: Option<TimestampMs>,
     max_timestamp: TimestampMs,
     /// The offset deltas are 0, 1, 2, ...
     offsets_dense: bool,
+    keys_missing: bool,
+}
+
+impl RecordFacts {
+    fn of(views: RecordViews<'_>, header: &BatchHeader) -> Result<Self, BatchRefusal> {
+        let mut facts = Self {
+            min_timestamp: None,
+            max_timestamp: TimestampMs::NONE,
+            offsets_dense: true,
+            keys_missing: false,
+        };
+        for (batch_index, record) in (0..).zip(views) {
+            let record = record.map_err(BatchRefusal::MalformedRecords)?;
+            let timestamp = timestamp_of(header, &record);
+            if timestamp != TimestampMs::NONE {
+                facts.min_timestamp = Some(facts.min_timestamp.map_or(timestamp, |min| min.min(timestamp)));
+            }
+            facts.max_timestamp = facts.max_timestamp.max(timestamp);
+            facts.offsets_dense &= record.offset_delta == batch_index;
+            facts.keys_missing |= record.key.is_none();
+        }
+        Ok(facts)
+    }
+
+    /// Whether each record passes: the oldest and the youngest stand for those between.
+    fn pass(&self, header: &BatchHeader, rules: &BatchRules, now: TimestampMs) -> bool {
+        if header.attributes.timestamp_type() == TimestampType::LogAppend
+            || (rules.compacted && self.keys_missing)
+        {
+            return false;
+        }
+        let in_time =
+            |timestamp| rules.timestamp_type != TimestampType::Create || is_in_time(timestamp, rules, now);
+        self.min_timestamp.is_none_or(|min| in_time(min) && in_time(self.max_timestamp))
+    }
 }
 
 /// `LogValidator.validateRecord`, for each.
@@ -293,7 +331,10 @@ fn check_records(
 ) -> Result<RecordFacts, BatchRefusal> {
     let records = uncompressed(codec, body, rules)?;
     let views = RecordViews::new(&records, header.record_count).map_err(BatchRefusal::MalformedRecords)?;
-    let mut facts = RecordFacts { max_timestamp: TimestampMs::NONE, offsets_dense: true };
+    let facts = RecordFacts::of(views.clone(), header)?;
+    if facts.pass(header, rules, now) {
+        return Ok(facts);
+    }
     let mut errors = Vec::new();
     for (batch_index, record) in (0..).zip(views) {
         let record = record.map_err(BatchRefusal::MalformedRecords)?;
@@ -301,14 +342,17 @@ fn check_records(
         if let Some(reason) = refusal(header, codec, &record, timestamp, rules, now) {
             errors.push(RecordRefusal { batch_index, reason });
         }
-        facts.max_timestamp = facts.max_timestamp.max(timestamp);
-        facts.offsets_dense &= record.offset_delta == batch_index;
     }
     if errors.is_empty() {
         return Ok(facts);
     }
     let timestamp = errors.iter().any(|error| error.reason != RecordRefusalReason::KeyMissing);
     Err(BatchRefusal::InvalidRecords { errors, timestamp })
+}
+
+fn is_in_time(timestamp: TimestampMs, rules: &BatchRules, now: TimestampMs) -> bool {
+    let age_ms = now.since(timestamp);
+    age_ms <= rules.timestamp_before_max_ms && age_ms.saturating_neg() <= rules.timestamp_after_max_ms
 }
 
 fn timestamp_of(header: &BatchHeader, record: &RecordView<'_>) -> TimestampMs {
@@ -330,8 +374,7 @@ fn refusal(
         return Some(RecordRefusalReason::KeyMissing);
     }
     if rules.timestamp_type == TimestampType::Create && timestamp != TimestampMs::NONE {
-        let age_ms = now.since(timestamp);
-        if age_ms > rules.timestamp_before_max_ms || age_ms.saturating_neg() > rules.timestamp_after_max_ms {
+        if !is_in_time(timestamp, rules, now) {
             return Some(RecordRefusalReason::TimestampOutOfRange {
                 timestamp,
                 offset: i64::from(record.offset_delta),

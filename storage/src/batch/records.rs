@@ -91,6 +91,7 @@ impl<'a> Iterator for HeaderIter<'a> {
 }
 
 /// A length and that many bytes; `Some(None)` for length -1. Lengths below -1 count as -1, as Kafka reads them.
+#[inline]
 fn take_nullable<'a>(from: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let len = varint::take_i32(from)?;
     let Ok(len) = usize::try_from(len) else { return Some(None) };
@@ -100,6 +101,7 @@ fn take_nullable<'a>(from: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
 }
 
 /// Takes one record off the front.
+#[inline]
 fn take_record<'a>(from: &mut &'a [u8]) -> Result<RecordView<'a>, &'static str> {
     let len = varint::take_i32(from).ok_or("no length")?;
     let len = usize::try_from(len).map_err(|_| "negative length")?;

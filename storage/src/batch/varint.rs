@@ -1,23 +1,48 @@
 //! Zigzag varints (Protocol Buffers' sint32 and sint64), as records use them.
 
 /// Appends `value`.
-pub(crate) fn put(into: &mut impl Extend<u8>, value: i64) {
-    let mut rest = zigzag(value);
-    while rest >= 0x80 {
-        into.extend([low_bits(rest) | 0x80]);
-        rest >>= 7;
+#[inline]
+pub(crate) fn put(into: &mut Vec<u8>, value: i64) {
+    let bits = zigzag(value);
+    match bits {
+        // The usual case: lengths and deltas of one byte or two.
+        0..0x80 => into.push(low_bits(bits)),
+        0x80..0x4000 => into.extend_from_slice(&[low_bits(bits) | 0x80, low_bits(bits >> 7)]),
+        _ => put_long(into, bits),
     }
-    into.extend([low_bits(rest)]);
+}
+
+#[cold]
+fn put_long(into: &mut Vec<u8>, mut bits: u64) {
+    while bits >= 0x80 {
+        into.push(low_bits(bits) | 0x80);
+        bits >>= 7;
+    }
+    into.push(low_bits(bits));
 }
 
 /// How many bytes [`put`] takes for `value`.
+#[inline]
 pub(crate) fn len(value: i64) -> usize {
     let bits = 64 - (zigzag(value) | 1).leading_zeros();
     bits.div_ceil(7) as usize
 }
 
 /// Takes a 64-bit varint off the front; `None` if the bytes end in it or it is longer than 64 bits.
+#[inline]
 pub(crate) fn take_i64(from: &mut &[u8]) -> Option<i64> {
+    // The usual case, as in `put`.
+    let (bits, rest) = match *from {
+        [low @ 0..0x80, rest @ ..] => (u64::from(*low), rest),
+        [low, high @ 0..0x80, rest @ ..] => (u64::from(low & 0x7f) | u64::from(*high) << 7, rest),
+        _ => return take_long(from),
+    };
+    *from = rest;
+    Some(unzigzag(bits))
+}
+
+#[cold]
+fn take_long(from: &mut &[u8]) -> Option<i64> {
     let mut bits: u64 = 0;
     for (place, &byte) in from.iter().enumerate().take(10) {
         let seven = u64::from(byte & 0x7f);
@@ -34,13 +59,8 @@ pub(crate) fn take_i64(from: &mut &[u8]) -> Option<i64> {
 }
 
 /// Takes a 32-bit varint off the front.
+#[inline]
 pub(crate) fn take_i32(from: &mut &[u8]) -> Option<i32> {
-    // The usual case: lengths and deltas of one byte.
-    if let [byte @ 0..=0x7f, rest @ ..] = *from {
-        let value = i32::from(byte >> 1) ^ -i32::from(byte & 1);
-        *from = rest;
-        return Some(value);
-    }
     i32::try_from(take_i64(from)?).ok()
 }
 
