@@ -46,8 +46,8 @@ pub mod time;
 pub mod transport;
 
 pub use admin::{
-    ClusterDescription, ConfigEntry, ConfigResource, CreatedTopic, ListedOffset, NewTopic, OffsetSpec,
-    PartitionDescription, TopicDescription,
+    ClusterDescription, ConfigEntry, ConfigResource, CreatedTopic, DeleteBefore, ListedOffset, NewTopic,
+    OffsetSpec, PartitionDescription, TopicDescription,
 };
 pub use client::{Client, ClientBuilder, ClientConfig};
 pub use consumer::{

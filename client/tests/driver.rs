@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use highwater_client::transport::embedded::{Endpoint, InProcessLink, RequestSink, Target};
-use highwater_client::{Acks, Client, Error, Record, StartAt, TopicPartition};
+use highwater_client::{Acks, Client, DeleteBefore, Error, Offset, Record, StartAt, TopicPartition};
 use highwater_protocol::messages::api_versions::ApiVersion;
+use highwater_protocol::messages::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsTopic, DeleteRecordsTopicResult,
+};
 use highwater_protocol::messages::fetch::{FetchableTopicResponse, PartitionData};
 use highwater_protocol::messages::list_offsets::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use highwater_protocol::messages::metadata::{
@@ -20,8 +23,9 @@ use highwater_protocol::messages::metadata::{
 };
 use highwater_protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
 use highwater_protocol::messages::{
-    APIS, ApiVersionsResponse, DescribeClusterResponse, FetchRequest, FetchResponse, InitProducerIdResponse,
-    ListOffsetsRequest, ListOffsetsResponse, MetadataResponse, ProduceRequest, ProduceResponse,
+    APIS, ApiVersionsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DescribeClusterResponse,
+    FetchRequest, FetchResponse, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
+    MetadataResponse, ProduceRequest, ProduceResponse,
 };
 use highwater_protocol::{ApiKey, ErrorCode, Message, RequestHeader, Response, frame};
 use parking_lot::Mutex;
@@ -44,6 +48,8 @@ struct State {
     log: Vec<Bytes>,
     next_offset: i64,
     on_produce: VecDeque<OnProduce>,
+    /// How the next DeleteRecords requests are refused, if they are.
+    on_delete: VecDeque<ErrorCode>,
     held: Vec<(UnboundedSender<Bytes>, RequestHeader, ProduceRequest)>,
     produced: usize,
     /// Answers with a wrong correlation id.
@@ -121,6 +127,9 @@ impl Broker {
             ApiKey::Fetch => state.fetch(to, &header, &FetchRequest::decode(&mut body, version).unwrap()),
             ApiKey::ListOffsets => {
                 state.list_offsets(to, &header, &ListOffsetsRequest::decode(&mut body, version).unwrap());
+            }
+            ApiKey::DeleteRecords => {
+                state.delete_records(to, &header, DeleteRecordsRequest::decode(&mut body, version).unwrap());
             }
             ApiKey::DescribeCluster => {
                 state.calls.push(to.clone());
@@ -237,6 +246,26 @@ impl State {
         let name = request.topics[0].name.clone();
         let topics = vec![ListOffsetsTopicResponse { name, partitions: vec![partition] }];
         reply(to, header, &ListOffsetsResponse { topics, ..ListOffsetsResponse::default() });
+    }
+}
+
+impl State {
+    fn delete_records(
+        &mut self,
+        to: &UnboundedSender<Bytes>,
+        header: &RequestHeader,
+        request: DeleteRecordsRequest,
+    ) {
+        let [DeleteRecordsTopic { name, partitions }] = &request.topics[..] else { panic!("{request:?}") };
+        let [DeleteRecordsPartition { partition_index: 0, offset }] = partitions[..] else {
+            panic!("{request:?}")
+        };
+        let error_code = self.on_delete.pop_front().unwrap_or(ErrorCode::None);
+        let begins = if offset == -1 { self.next_offset } else { offset };
+        let low_watermark = if error_code.is_none() { begins } else { -1 };
+        let partition = DeleteRecordsPartitionResult { partition_index: 0, low_watermark, error_code };
+        let topics = vec![DeleteRecordsTopicResult { name: name.clone(), partitions: vec![partition] }];
+        reply(to, header, &DeleteRecordsResponse { throttle_time_ms: 0, topics });
     }
 }
 
@@ -439,6 +468,32 @@ fn a_dropped_producer_tells_those_who_still_wait() {
         drop(producer);
         assert!(matches!(on_its_way.await, Err(Error::Closed { possibly_stored: true })));
         assert!(matches!(not_sent.await, Err(Error::Closed { possibly_stored: false })));
+    });
+}
+
+#[test]
+fn records_are_deleted_by_the_leader_or_their_partition_says_why_not() {
+    run(async {
+        let (broker, client) = broker();
+        broker.state.lock().next_offset = 9;
+        let (known, unknown) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
+        // The first to be asked leads no more.
+        broker.state.lock().on_delete.push_back(ErrorCode::NotLeaderOrFollower);
+        let before = DeleteBefore::Offset(Offset::new(3));
+        let wanted = [(known.clone(), before), (unknown.clone(), DeleteBefore::HighWatermark)];
+        let done = client.delete_records(wanted).await.unwrap();
+        assert_eq!(done[&known].as_ref().unwrap().get(), 3);
+        assert!(
+            matches!(done[&unknown], Err(Error::NoSuchPartition { partition: 1, count: 1, .. })),
+            "{done:?}"
+        );
+
+        let all = [(known.clone(), DeleteBefore::HighWatermark)];
+        assert_eq!(client.delete_records(all.clone()).await.unwrap()[&known].as_ref().unwrap().get(), 9);
+        broker.state.lock().on_delete.push_back(ErrorCode::OffsetOutOfRange);
+        let refused = client.delete_records(all).await.unwrap().remove(&known).unwrap();
+        assert_eq!(refused.unwrap_err().code(), Some(ErrorCode::OffsetOutOfRange));
+        assert!(broker.state.lock().on_delete.is_empty());
     });
 }
 

@@ -1,11 +1,13 @@
 //! Calls about the cluster itself: topics, brokers, settings, offsets.
 //!
-//! Each call goes to any broker, which forwards what only the controller may do; offsets are asked from leaders.
-//! A call whose connection breaks before it was sent is made again on a new one; listing offsets also waits for
-//! leaders that are just being elected. Other refusals are the caller's to see, item by item.
+//! Each call goes to any broker, which forwards what only the controller may do; leaders are asked for offsets, and to
+//! delete records. A call whose connection breaks before it was sent is made again on a new one; what leaders are asked
+//! also waits for those that are just being elected. Other refusals are the caller's to see, item by item.
 
 mod contacts;
+mod leaders;
 mod offsets;
+mod records;
 mod topics;
 
 use std::time::Duration;
@@ -25,6 +27,7 @@ use highwater_storage::TopicId;
 
 pub(crate) use self::contacts::Contacts;
 pub use self::offsets::{ListedOffset, OffsetSpec};
+pub use self::records::DeleteBefore;
 use self::topics::described;
 pub use self::topics::{
     ClusterDescription, ConfigEntry, ConfigResource, CreatedTopic, NewTopic, PartitionDescription,

@@ -1,23 +1,21 @@
 //! Listing offsets: asked from leaders, waiting for those that are just being elected.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use highwater_protocol::ErrorCode;
 use highwater_protocol::messages::ListOffsetsRequest;
 use highwater_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
-use highwater_protocol::{ErrorCode, Text};
 use highwater_storage::{LeaderEpoch, Offset, TimestampMs};
 
 use super::as_ms;
+use super::leaders::Unanswered;
 use crate::client::Client;
 use crate::consumer::{EARLIEST, Isolation, LATEST, MAX_TIMESTAMP};
 use crate::error::{Error, Result};
-use crate::metadata::{BrokerAddress, ClusterImage, TopicPartition};
-use crate::producer::needs_metadata;
-use crate::retry::{Backoff, Jitter};
+use crate::metadata::{BrokerAddress, TopicPartition};
 
-/// Waits between attempts.
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), most: Duration::from_secs(1) };
+/// What a partition's error begins with.
+const WHAT: &str = "listing offsets";
 
 /// Which offset of a partition to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,22 +64,11 @@ impl Client {
     ) -> Result<BTreeMap<TopicPartition, Option<ListedOffset>>> {
         let mut open: BTreeMap<TopicPartition, OffsetSpec> = partitions.into_iter().collect();
         let mut listed = BTreeMap::new();
-        let timeout = self.inner.config.api_timeout;
-        let deadline = tokio::time::Instant::now() + timeout;
-        let mut jitter = Jitter::from_seed(self.inner.next_seed());
-        let mut failures = 0;
-        loop {
-            let last = match self.list_offsets_once(&mut open, isolation, &mut listed).await? {
-                None => return Ok(listed),
-                Some(last) => last,
-            };
-            failures += 1;
-            let next = tokio::time::Instant::now() + BACKOFF.wait(failures, &mut jitter);
-            if next > deadline {
-                return Err(Error::timed_out("listing offsets", timeout, Some(last.to_string().into())));
-            }
-            tokio::time::sleep_until(next).await;
+        let mut attempts = self.attempts();
+        while let Some(last) = self.list_offsets_once(&mut open, isolation, &mut listed).await? {
+            attempts.pause(WHAT, &last).await?;
         }
+        Ok(listed)
     }
 
     /// Moves what can be answered now from `open` to `listed`; says what the rest waits for.
@@ -91,38 +78,26 @@ impl Client {
         isolation: Isolation,
         listed: &mut BTreeMap<TopicPartition, Option<ListedOffset>>,
     ) -> Result<Option<Error>> {
-        let mut topics: Vec<Text> = open.keys().map(|at| at.topic.clone()).collect();
-        topics.dedup();
-        let mut image = ClusterImage::default();
-        let refused = image.update(self.metadata_of(Some(topics)).await?);
         let mut waits_for = None;
         let mut by_leader: BTreeMap<BrokerAddress, Vec<ListOffsetsTopic>> = BTreeMap::new();
-        for (at, spec) in open.iter() {
-            let partition = image.partition(&at.topic, at.partition);
-            if let (None, Some(topic)) = (partition, image.topics.get(&at.topic)) {
-                let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-                return Err(Error::NoSuchPartition {
-                    topic: (*at.topic).into(),
-                    partition: at.partition,
-                    count,
-                });
-            }
-            let Some(address) =
-                image.leader(&at.topic, at.partition).and_then(|node| image.brokers.get(&node))
-            else {
-                let code = refused.get(&at.topic).copied().unwrap_or(ErrorCode::LeaderNotAvailable);
-                waits_for = Some(retriable(&format!("listing offsets of {at}"), code)?);
-                continue;
+        for (at, leader) in self.leaders_of(WHAT, open.keys()).await? {
+            let leader = match leader {
+                Ok(leader) => leader,
+                Err(Unanswered::Ever(error)) => return Err(error),
+                Err(Unanswered::Yet(error)) => {
+                    waits_for = Some(error);
+                    continue;
+                }
             };
             let wanted = ListOffsetsPartition {
                 partition_index: at.partition,
-                current_leader_epoch: partition.map_or(-1, |image| image.leader_epoch),
-                timestamp: spec.on_the_wire(),
+                current_leader_epoch: leader.epoch,
+                timestamp: open[&at].on_the_wire(),
             };
-            let topics = by_leader.entry(address.clone()).or_default();
+            let topics = by_leader.entry(leader.address).or_default();
             match topics.last_mut().filter(|topic| topic.name == at.topic) {
                 Some(topic) => topic.partitions.push(wanted),
-                None => topics.push(ListOffsetsTopic { name: at.topic.clone(), partitions: vec![wanted] }),
+                None => topics.push(ListOffsetsTopic { name: at.topic, partitions: vec![wanted] }),
             }
         }
         for (address, topics) in by_leader {
@@ -155,8 +130,10 @@ impl Client {
                         open.remove(&at);
                         listed.insert(at, (partition.offset >= 0).then_some(found));
                     } else {
-                        let what = format!("listing offsets of {at}");
-                        waits_for = Some(retriable(&what, partition.error_code)?);
+                        match Unanswered::by(&format!("{WHAT} of {at}"), partition.error_code) {
+                            Unanswered::Yet(error) => waits_for = Some(error),
+                            Unanswered::Ever(error) => return Err(error),
+                        }
                     }
                 }
             }
@@ -197,18 +174,6 @@ impl Client {
     }
 }
 
-/// The refusal as something to wait out, or as the error it is.
-fn retriable(what: &str, code: ErrorCode) -> Result<Error> {
-    let error = Error::refused(what, code, None);
-    // A topic that is not there stays away, as far as someone who asks about it is concerned.
-    let passes = code.is_retriable() && code != ErrorCode::UnknownTopicOrPartition;
-    if passes || needs_metadata(code) && code != ErrorCode::UnknownTopicOrPartition {
-        Ok(error)
-    } else {
-        Err(error)
-    }
-}
-
 fn left_out() -> Error {
-    Error::refused("listing offsets", ErrorCode::UnknownServerError, Some("the answer leaves partitions out"))
+    Error::refused(WHAT, ErrorCode::UnknownServerError, Some("the answer leaves partitions out"))
 }
