@@ -63,7 +63,7 @@ impl OffsetIndex {
         for bytes in entries::<OFFSET_ENTRY_BYTES>(bytes)? {
             let entry =
                 OffsetEntry { relative_last_offset: field(&bytes[..4])?, position: field(&bytes[4..])? };
-            if entry.position == 0 && !index.entries.is_empty() {
+            if entry.position == 0 && entry.relative_last_offset == 0 {
                 return Some(index);
             }
             let rises = index.entries.last().is_none_or(|last| {
@@ -84,6 +84,10 @@ impl OffsetIndex {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    pub(crate) fn entries(&self) -> &[OffsetEntry] {
+        &self.entries
     }
 
     /// The entries from the `first`-th on, as they stand in the file.
@@ -113,6 +117,9 @@ impl TimeIndex {
     /// The index in a file's bytes; `None` if they are none.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut index = Self::default();
+        if bytes.len() > TIME_ENTRY_BYTES && bytes.iter().all(|&byte| byte == 0) {
+            return Some(index);
+        }
         for bytes in entries::<TIME_ENTRY_BYTES>(bytes)? {
             let timestamp = TimestampMs::new(i64::from_be_bytes(bytes[..8].try_into().ok()?));
             let entry = TimeEntry { timestamp, relative_last_offset: field(&bytes[8..])? };
@@ -146,6 +153,10 @@ impl TimeIndex {
     /// The entries from the `first`-th on, as they stand in the file.
     pub(crate) fn to_bytes_from(&self, first: usize) -> Vec<u8> {
         self.entries[first..].iter().flat_map(|entry| entry.to_bytes()).collect()
+    }
+
+    pub(crate) fn entries(&self) -> &[TimeEntry] {
+        &self.entries
     }
 
     pub(crate) fn last(&self) -> Option<TimeEntry> {

@@ -9,6 +9,7 @@
 //! - [`ProducerTable`] and [`LeaderEpochs`]: what the log remembers of its producers and leaders; both are rebuilt from
 //!   the batches.
 //! - [`checkpoint`]: what a node writes down of its partitions; [`Retention`]: what it keeps of them.
+//! - [`inspect`]: reading and judging the files without opening the log.
 //! - [`disk`]: every byte passes a [`Disk`](disk::Disk): the operating system's, memory, or one that fails on demand.
 //!
 //! Nothing here reads a clock, spawns a thread or waits: `now` is an argument and fsync is a [`SyncHandle`] which the
@@ -45,6 +46,7 @@ pub mod disk;
 mod epochs;
 mod error;
 mod index;
+pub mod inspect;
 mod log;
 mod number;
 mod opening;
@@ -55,9 +57,11 @@ mod recovery;
 mod retention;
 mod scan;
 mod segment;
+mod snapshot;
 mod sync;
 mod timestamps;
 mod topic_id;
+mod transactions;
 
 pub use checksum::crc32c;
 pub use epochs::{EpochEntry, LeaderEpochs};
@@ -68,6 +72,8 @@ pub use opening::{Opening, Recovered, StopKind};
 pub use producers::{ProducerBatch, ProducerEntry, ProducerTable};
 pub use range::LogRange;
 pub use retention::{Retention, SegmentFacts};
+pub use snapshot::SnapshotEntry;
 pub use sync::{SyncHandle, Synced};
 pub use timestamps::{FoundTimestamp, TimestampSearch};
 pub use topic_id::{ParseTopicIdError, TopicId};
+pub use transactions::AbortedTransaction;

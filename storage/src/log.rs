@@ -11,16 +11,18 @@ mod config;
 mod deletion;
 mod durability;
 mod removal;
+pub(crate) mod snapshots;
 pub(crate) mod truncation;
 
 use std::{path::Path, sync::Arc};
 
-use self::birth::Unborn;
 pub use self::{append::Appended, config::LogConfig, deletion::LogDeletion, removal::Removed};
+use self::{birth::Unborn, snapshots::SnapshotFile};
 use crate::{
-    LeaderEpoch, LeaderEpochs, LogError, LogRange, Offset, Opening, ProducerTable, Recovered, StopKind,
-    Synced, TimestampMs, TimestampSearch, TopicId,
+    LeaderEpoch, LeaderEpochs, LogError, LogRange, Offset, Opening, Recovered, StopKind, Synced, TimestampMs,
+    TimestampSearch, TopicId,
     disk::Disk,
+    producers::ProducerState,
     recovery::{self, Loaded},
     segment::{Position, Segment, SegmentName},
 };
@@ -46,7 +48,10 @@ pub struct Log {
     segments: Vec<Segment>,
     start_offset: Offset,
     epochs: LeaderEpochs,
-    producers: ProducerTable,
+    producers: ProducerState,
+    /// The snapshots on disk, oldest first, and whether the last one says what is known now.
+    snapshots: Vec<SnapshotFile>,
+    snapshot_is_current: bool,
     poisoned: Option<Arc<str>>,
     synced: Synced,
     recovery_point: Offset,
@@ -86,13 +91,14 @@ impl Log {
         now: TimestampMs,
     ) -> Result<(Self, Recovered), LogError> {
         let (dir, config) = (Arc::from(dir), config.into());
-        let Loaded { segments, start_offset, recovery_point, epochs, producers, recovered } =
-            recovery::load(&*disk, &dir, &config, opening, now)?;
+        let loaded = recovery::load(&*disk, &dir, &config, opening, now)?;
+        let Loaded { segments, start_offset, recovery_point, epochs, producers, snapshots, recovered } =
+            loaded;
         let mut log = Self::over(disk, dir, config, segments);
         if !log.active().has_file() {
             (log.unborn, log.names_version) = (Some(Box::new(Unborn { topic_id: opening.topic_id })), 0);
         }
-        (log.epochs, log.producers) = (epochs, producers);
+        (log.epochs, log.producers, log.snapshots) = (epochs, producers, snapshots);
         (log.start_offset, log.recovery_point) = (start_offset, recovery_point);
         log.synced.upto = recovery_point.max(start_offset);
         if opening.stop == StopKind::Clean && !recovered.was_not_clean {
@@ -112,7 +118,9 @@ impl Log {
             segments,
             start_offset,
             epochs: LeaderEpochs::default(),
-            producers: ProducerTable::default(),
+            producers: ProducerState::default(),
+            snapshots: Vec::new(),
+            snapshot_is_current: false,
             poisoned: None,
             synced: Synced {
                 upto: start_offset,
@@ -191,18 +199,6 @@ impl Log {
     #[must_use]
     pub fn end_offset_for(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
         self.epochs.end_offset_for(epoch, self.end_offset())
-    }
-
-    /// What the log remembers of its producers.
-    #[must_use]
-    pub fn producers(&self) -> &ProducerTable {
-        &self.producers
-    }
-
-    /// Forgets the producers that have written nothing since `time` and have no transaction open
-    /// (`producer.id.expiration.ms`).
-    pub fn expire_producers_before(&mut self, time: TimestampMs) {
-        self.producers.expire_before(time);
     }
 
     fn active(&self) -> &Segment {

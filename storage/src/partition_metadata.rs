@@ -38,19 +38,25 @@ pub fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<TopicId>, LogError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(LogError::io("read", path)(error)),
     };
-    let malformed = |what: &str| LogError::Malformed { path: path.clone(), what: what.to_owned() };
-    let text = std::str::from_utf8(&text).map_err(|_| malformed("not UTF-8"))?;
+    parse(&text).map(Some).map_err(|what| LogError::Malformed { path, what })
+}
+
+/// The id in the file's bytes; `Err` says what is wrong with them.
+pub(crate) fn parse(text: &[u8]) -> Result<TopicId, String> {
+    let text = std::str::from_utf8(text).map_err(|_| "not UTF-8")?;
     let mut lines = text.lines();
     let mut value_of = |name: &str| {
         let (key, value) = lines.next()?.split_once(':')?;
         (key.trim() == name).then(|| value.trim())
     };
     if value_of("version") != Some("0") {
-        return Err(malformed("no version 0"));
+        return Err("no version 0".to_owned());
     }
-    let id = value_of("topic_id").ok_or_else(|| malformed("no topic id"))?;
-    let id: TopicId = id.parse().map_err(|error: crate::ParseTopicIdError| malformed(&error.to_string()))?;
-    if id.is_zero() { Err(malformed("the reserved topic id")) } else { Ok(Some(id)) }
+    let id: TopicId = value_of("topic_id")
+        .ok_or("no topic id")?
+        .parse()
+        .map_err(|error: crate::ParseTopicIdError| error.to_string())?;
+    if id.is_zero() { Err("the reserved topic id".to_owned()) } else { Ok(id) }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 use crate::{
     Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs,
     batch::{BatchHeader, ControlKind},
+    snapshot::SnapshotEntry,
+    transactions::{AbortedTransaction, OpenTransactions, TransactionStep},
 };
 
 /// How many batches of a producer are remembered: the client's limit on `max.in.flight.requests.per.connection`.
@@ -88,30 +90,38 @@ impl ProducerEntry {
         }
     }
 
-    fn add(&mut self, header: &BatchHeader) {
+    /// Tells whether the batch begins a transaction.
+    fn add(&mut self, header: &BatchHeader) -> bool {
         self.adopt(header.producer_epoch);
-        match self.batches.len() {
-            BATCHES_REMEMBERED => drop(self.batches.remove(0)),
-            0 => self.batches.reserve_exact(1),
-            known => self.batches.reserve_exact(BATCHES_REMEMBERED - known),
-        }
-        self.batches.push(ProducerBatch {
+        self.push(ProducerBatch {
             last_sequence: header.last_sequence(),
             last_offset: header.last_offset(),
             offset_delta: header.last_offset_delta,
             timestamp: header.max_timestamp,
         });
         self.last_timestamp = header.max_timestamp;
-        if header.attributes.is_transactional() && self.current_txn_first_offset.is_none() {
+        let begins = header.attributes.is_transactional() && self.current_txn_first_offset.is_none();
+        if begins {
             self.current_txn_first_offset = Some(header.base_offset);
         }
+        begins
     }
 
-    fn end_transaction(&mut self, header: &BatchHeader, coordinator_epoch: i32) {
+    /// Gives where the transaction began; `None` if it had no records here.
+    fn end_transaction(&mut self, header: &BatchHeader, coordinator_epoch: i32) -> Option<Offset> {
         self.adopt(header.producer_epoch);
         self.coordinator_epoch = coordinator_epoch;
         self.last_timestamp = header.max_timestamp;
-        self.current_txn_first_offset = None;
+        self.current_txn_first_offset.take()
+    }
+
+    fn push(&mut self, batch: ProducerBatch) {
+        match self.batches.len() {
+            BATCHES_REMEMBERED => drop(self.batches.remove(0)),
+            0 => self.batches.reserve_exact(1),
+            known => self.batches.reserve_exact(BATCHES_REMEMBERED - known),
+        }
+        self.batches.push(batch);
     }
 }
 
@@ -146,18 +156,38 @@ impl ProducerTable {
         self.entries.is_empty()
     }
 
-    /// Takes note of a batch in the log; `control` is what it says if it is a control batch.
-    pub(crate) fn note(&mut self, header: &BatchHeader, control: Option<ControlKind>) {
+    /// Takes note of a batch in the log; `control` is what it says if it is a control batch. Tells what it did to its
+    /// producer's transaction.
+    pub(crate) fn note(
+        &mut self,
+        header: &BatchHeader,
+        control: Option<ControlKind>,
+    ) -> Option<TransactionStep> {
         if !header.has_producer() {
-            return;
+            return None;
         }
-        match control {
-            Some(ControlKind::Abort { coordinator_epoch } | ControlKind::Commit { coordinator_epoch }) => {
-                self.entry(header).end_transaction(header, coordinator_epoch);
-            }
-            Some(ControlKind::Other(_)) => {}
-            None if header.attributes.is_control() => {}
-            None => self.entry(header).add(header),
+        let (coordinator_epoch, aborted) = match control {
+            Some(ControlKind::Abort { coordinator_epoch }) => (coordinator_epoch, true),
+            Some(ControlKind::Commit { coordinator_epoch }) => (coordinator_epoch, false),
+            Some(ControlKind::Other(_)) => return None,
+            None if header.attributes.is_control() => return None,
+            None => return self.entry(header).add(header).then_some(TransactionStep::Began),
+        };
+        let first_offset = self.entry(header).end_transaction(header, coordinator_epoch)?;
+        Some(TransactionStep::Ended { first_offset, aborted })
+    }
+
+    /// Takes an entry of a snapshot; `batch` is what it says of one. Entries of a producer come oldest first, and the last
+    /// batch may come twice, the second time with the time of what followed it.
+    pub(crate) fn restore(&mut self, from: &SnapshotEntry, batch: Option<ProducerBatch>) {
+        let entry = self.entry_of(from.producer_id, from.epoch);
+        entry.adopt(from.epoch);
+        entry.coordinator_epoch = from.coordinator_epoch;
+        entry.last_timestamp = from.timestamp;
+        entry.current_txn_first_offset = from.current_txn_first_offset;
+        let known = entry.batches.last().map(|last| last.last_offset);
+        if let Some(batch) = batch.filter(|batch| known != Some(batch.last_offset)) {
+            entry.push(batch);
         }
     }
 
@@ -167,22 +197,51 @@ impl ProducerTable {
 
     /// The entry of the batch's producer, new if need be.
     fn entry(&mut self, header: &BatchHeader) -> &mut ProducerEntry {
-        let at = self.find(header.producer_id).unwrap_or_else(|at| {
+        self.entry_of(header.producer_id, header.producer_epoch)
+    }
+
+    fn entry_of(&mut self, id: ProducerId, epoch: ProducerEpoch) -> &mut ProducerEntry {
+        let at = self.find(id).unwrap_or_else(|at| {
             if self.entries.is_empty() {
                 self.entries.reserve_exact(1);
             }
-            self.entries
-                .insert(at, (header.producer_id, Box::new(ProducerEntry::new(header.producer_epoch))));
+            self.entries.insert(at, (id, Box::new(ProducerEntry::new(epoch))));
             at
         });
         &mut self.entries[at].1
     }
 
     /// Forgets the producers that have written nothing since `time` and have no transaction open
-    /// (`producer.id.expiration.ms`).
-    pub(crate) fn expire_before(&mut self, time: TimestampMs) {
+    /// (`producer.id.expiration.ms`). Tells whether there were any.
+    pub(crate) fn expire_before(&mut self, time: TimestampMs) -> bool {
+        let known = self.entries.len();
         self.entries
             .retain(|(_, entry)| entry.current_txn_first_offset.is_some() || entry.last_timestamp >= time);
+        self.entries.len() < known
+    }
+}
+
+/// Everything the log remembers of its producers, transactions included.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ProducerState {
+    pub(crate) table: ProducerTable,
+    pub(crate) transactions: OpenTransactions,
+}
+
+impl ProducerState {
+    pub(crate) fn of(table: ProducerTable) -> Self {
+        let transactions = OpenTransactions::of(&table);
+        Self { table, transactions }
+    }
+
+    /// Takes note of a batch in the log. Gives the index entry if it aborted a transaction.
+    pub(crate) fn note(
+        &mut self,
+        header: &BatchHeader,
+        control: Option<ControlKind>,
+    ) -> Option<AbortedTransaction> {
+        let step = self.table.note(header, control)?;
+        self.transactions.note(header, step)
     }
 }
 

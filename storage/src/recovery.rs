@@ -8,15 +8,17 @@
 use std::{io, path::Path, sync::Arc};
 
 use crate::{
-    LeaderEpoch, LeaderEpochs, LogConfig, LogError, Offset, Opening, ProducerTable, Recovered, StopKind,
-    TimestampMs,
+    LeaderEpoch, LeaderEpochs, LogConfig, LogError, Offset, Opening, Recovered, StopKind, TimestampMs,
     batch::{BatchError, BatchHeader, ControlKind, RecordIter, control_record},
-    checksum::Crc32c,
-    disk::{DirEntry, Disk, File},
+    disk::{DirEntry, Disk},
     epochs,
     index::{OffsetIndex, TimeIndex},
-    log::truncation,
-    scan::{Access, Found, Scan, ScanError},
+    log::{
+        snapshots::{self, SnapshotFile},
+        truncation,
+    },
+    producers::ProducerState,
+    scan::{Access, Found, Scan, ScanError, check_crc},
     segment::{self, COMPANIONS, Segment, SegmentName},
 };
 
@@ -24,8 +26,6 @@ use crate::{
 const LEFTOVERS: [&str; 4] = [".tmp", ".deleted", ".cleaned", ".swap"];
 /// Control batches are tiny; a larger one is no marker.
 const CONTROL_BATCH_LIMIT_BYTES: usize = 64 << 10;
-/// Bytes checksummed at a time.
-const CRC_STEP_BYTES: usize = 256 << 10;
 
 /// A log's files, read.
 pub(crate) struct Loaded {
@@ -33,7 +33,8 @@ pub(crate) struct Loaded {
     pub(crate) start_offset: Offset,
     pub(crate) recovery_point: Offset,
     pub(crate) epochs: LeaderEpochs,
-    pub(crate) producers: ProducerTable,
+    pub(crate) producers: ProducerState,
+    pub(crate) snapshots: Vec<SnapshotFile>,
     pub(crate) recovered: Recovered,
 }
 
@@ -75,7 +76,7 @@ fn load_as(
         epochs,
         epochs_told: LeaderEpochs::default(),
         epochs_contradicted: false,
-        producers: ProducerTable::default(),
+        producers: ProducerState::default(),
         recovered,
     };
     let bases = names.iter().filter_map(|entry| segment::base_of(&entry.name, "log"));
@@ -94,7 +95,7 @@ fn load_as(
     }
     loader.remove_orphan_indexes(dir, &names)?;
     loader.begin_at(dir, opening.start_offset)?;
-    loader.finish(dir, opening).map(Some)
+    loader.finish(dir, &names, opening).map(Some)
 }
 
 fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<Vec<DirEntry>, LogError> {
@@ -141,7 +142,7 @@ struct Loader<'a> {
     epochs_told: LeaderEpochs,
     /// The checkpoint says otherwise than the batches: it was not written since the log was truncated.
     epochs_contradicted: bool,
-    producers: ProducerTable,
+    producers: ProducerState,
     recovered: Recovered,
 }
 
@@ -212,7 +213,8 @@ impl Loader<'_> {
             };
             let checked = in_order(&found.header, segment);
             let checked = match (checked, self.stop) {
-                (Ok(()), StopKind::Unclean) => check_crc(&*log, &segment.name, &found)?,
+                (Ok(()), StopKind::Unclean) => check_crc(&*log, found.position, &found.header)
+                    .map_err(|source| segment.name.failed("read", source))?,
                 (checked, _) => checked,
             };
             if let Err(damage) = checked {
@@ -220,7 +222,7 @@ impl Loader<'_> {
             }
             let control = control(&scan, &found).map_err(|error| segment.name.scan_failed(error))?;
             segment.note(&found.header, self.config);
-            self.producers.note(&found.header, control);
+            segment.note_aborted(self.producers.note(&found.header, control));
             self.note_epoch(found.header.leader_epoch, found.header.base_offset);
         }
     }
@@ -245,6 +247,7 @@ impl Loader<'_> {
             }
             return Ok(());
         }
+        self.rebuild_aborted(segment)?;
         if self.stop == StopKind::Clean
             && let Some((offsets, times)) = self.read_indexes(segment)?
         {
@@ -261,6 +264,18 @@ impl Loader<'_> {
             (std::mem::take(&mut segment.offset_index), std::mem::take(&mut segment.time_index));
         segment.adopt_indexes(offsets, times);
         self.recovered.rebuilt_indexes += 1;
+        Ok(())
+    }
+
+    fn rebuild_aborted(&self, segment: &mut Segment) -> Result<(), LogError> {
+        let path = segment.name.path("txnindex");
+        let bytes: Vec<u8> = segment.aborted().iter().flat_map(|aborted| aborted.to_bytes()).collect();
+        match read_if_there(self.disk, &path)? {
+            Some(there) if there == bytes && !bytes.is_empty() => {}
+            _ if bytes.is_empty() => remove_if_there(self.disk, &path)?,
+            _ => self.replace(&path, &bytes)?,
+        }
+        segment.aborted_are_written();
         Ok(())
     }
 
@@ -305,12 +320,12 @@ impl Loader<'_> {
             self.recovered.truncated_bytes += segment.size_bytes;
             self.recovered.removed_segments += 1;
         }
-        self.producers = ProducerTable::default();
+        self.producers = ProducerState::default();
         self.segments.push(Segment::create(self.disk, dir, start_offset, self.now)?);
         Ok(())
     }
 
-    fn finish(mut self, dir: &Arc<Path>, opening: Opening) -> Result<Loaded, LogError> {
+    fn finish(mut self, dir: &Arc<Path>, names: &[DirEntry], opening: Opening) -> Result<Loaded, LogError> {
         if self.segments.is_empty() {
             let name = SegmentName::new(dir, opening.start_offset);
             self.segments.push(Segment::over(None, name, self.now));
@@ -331,8 +346,17 @@ impl Loader<'_> {
             StopKind::Clean => active.next_offset,
             StopKind::Unclean => opening.recovery_point.min(active.next_offset),
         };
+        let end_offset = active.next_offset;
+        let (stale, offsets): (Vec<_>, Vec<_>) = names
+            .iter()
+            .filter_map(|entry| segment::base_of(&entry.name, "snapshot"))
+            .partition(|offset| *offset > end_offset);
+        for offset in stale {
+            remove_if_there(self.disk, &dir.join(segment::file_name(offset, "snapshot")))?;
+        }
+        let snapshots = snapshots::find(self.disk, dir, offsets.into_iter())?;
         let Self { segments, epochs, producers, recovered, .. } = self;
-        Ok(Loaded { segments, start_offset, recovery_point, epochs, producers, recovered })
+        Ok(Loaded { segments, start_offset, recovery_point, epochs, producers, snapshots, recovered })
     }
 
     fn remove_orphan_indexes(&self, dir: &Path, names: &[DirEntry]) -> Result<(), LogError> {
@@ -383,20 +407,4 @@ fn control(scan: &Scan<'_>, found: &Found) -> Result<Option<ControlKind>, ScanEr
     let bytes = scan.bring(found.position, header.size_bytes())?;
     let first = RecordIter::new(bytes).ok().and_then(|mut records| records.next()?.ok());
     Ok(first.and_then(|record| control_record(record.key.as_deref(), record.value.as_deref())))
-}
-
-fn check_crc(file: &dyn File, name: &SegmentName, found: &Found) -> Result<Result<(), BatchError>, LogError> {
-    let end = found.position + found.header.size_bytes() as u64;
-    let mut position = found.position + BatchHeader::CRC_COVERS_FROM as u64;
-    let mut crc = Crc32c::new();
-    let mut buffer = Vec::new();
-    while position < end {
-        let step = usize::try_from(end - position).unwrap_or(usize::MAX).min(CRC_STEP_BYTES);
-        buffer.resize(step, 0);
-        file.read_exact_at(position, &mut buffer).map_err(|source| name.failed("read", source))?;
-        crc.update(&buffer);
-        position += step as u64;
-    }
-    let (stored, computed) = (found.header.crc, crc.finish());
-    Ok(if stored == computed { Ok(()) } else { Err(BatchError::Crc { stored, computed }) })
 }

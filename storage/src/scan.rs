@@ -7,8 +7,12 @@ use bytes::Bytes;
 use crate::{
     Offset,
     batch::{BatchError, BatchHeader},
+    checksum::Crc32c,
     disk::File,
 };
+
+/// Bytes checksummed at a time.
+const CRC_STEP_BYTES: usize = 256 << 10;
 
 /// How a scan brings bytes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub(crate) enum Access {
     Slice,
     /// By copy, so that the file may still be cut.
     Copy,
+    /// By copy, a header at a time.
+    Header,
 }
 
 impl Access {
@@ -25,6 +31,7 @@ impl Access {
         match self {
             Self::Slice => 8 << 10,
             Self::Copy => 64 << 10,
+            Self::Header => BatchHeader::LEN as u64,
         }
     }
 }
@@ -114,11 +121,32 @@ impl<'a> Scan<'a> {
     pub(crate) fn bring(&self, position: u64, len: usize) -> Result<Bytes, ScanError> {
         let read = match self.access {
             Access::Slice => self.file.slice(position, len),
-            Access::Copy => {
+            Access::Copy | Access::Header => {
                 let mut bytes = vec![0; len];
                 self.file.read_exact_at(position, &mut bytes).map(|()| Bytes::from(bytes))
             }
         };
         read.map_err(ScanError::Io)
     }
+}
+
+/// Whether the checksum of the batch at `position` matches; it lies whole within the file.
+pub(crate) fn check_crc(
+    file: &dyn File,
+    position: u64,
+    header: &BatchHeader,
+) -> io::Result<Result<(), BatchError>> {
+    let end = position + header.size_bytes() as u64;
+    let mut position = position + BatchHeader::CRC_COVERS_FROM as u64;
+    let mut crc = Crc32c::new();
+    let mut buffer = Vec::new();
+    while position < end {
+        let step = usize::try_from(end - position).unwrap_or(usize::MAX).min(CRC_STEP_BYTES);
+        buffer.resize(step, 0);
+        file.read_exact_at(position, &mut buffer)?;
+        crc.update(&buffer);
+        position += step as u64;
+    }
+    let (stored, computed) = (header.crc, crc.finish());
+    Ok(if stored == computed { Ok(()) } else { Err(BatchError::Crc { stored, computed }) })
 }

@@ -20,10 +20,11 @@ pub(crate) use self::{
     place::{BatchPlace, Position},
 };
 use crate::{
-    LogConfig, LogError, Offset, TimestampMs,
+    AbortedTransaction, LogConfig, LogError, Offset, TimestampMs,
     batch::BatchHeader,
     disk::{Disk, File},
     index::{OFFSET_ENTRY_BYTES, OffsetEntry, OffsetIndex, TIME_ENTRY_BYTES, TimeEntry, TimeIndex},
+    transactions::ABORTED_ENTRY_BYTES,
 };
 
 /// How many of a segment's last batches are known by their exact position.
@@ -51,6 +52,9 @@ pub(crate) struct Segment {
     pub(crate) time_index: TimeIndex,
     index_files: Option<Box<IndexFiles>>,
     indexes_written: Written,
+    /// The transactions whose abort marker is here, and how many of them the `.txnindex` has.
+    aborted: Vec<AbortedTransaction>,
+    aborted_written: usize,
     /// The largest timestamp, and the last offset of the first batch that holds it.
     pub(crate) latest: Option<TimeEntry>,
     /// The first batch's maximum timestamp, if it has any: what `segment.ms` counts from.
@@ -73,6 +77,8 @@ impl Segment {
             time_index: TimeIndex::default(),
             index_files: None,
             indexes_written: None,
+            aborted: Vec::new(),
+            aborted_written: 0,
             latest: None,
             first_timestamp: TimestampMs::NONE,
             opened: now,
@@ -206,6 +212,43 @@ impl Segment {
         (self.offset_index, self.time_index) = (offset_index, time_index);
     }
 
+    /// Learns that the marker just noted aborted a transaction.
+    pub(crate) fn note_aborted(&mut self, aborted: Option<AbortedTransaction>) {
+        self.aborted.extend(aborted);
+    }
+
+    pub(crate) fn aborted(&self) -> &[AbortedTransaction] {
+        &self.aborted
+    }
+
+    /// Takes note that the `.txnindex` has all that memory has.
+    pub(crate) fn aborted_are_written(&mut self) {
+        self.aborted_written = self.aborted.len();
+    }
+
+    /// The bytes of the index files, once they are up to memory.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        let offset = self.offset_index.len() * OFFSET_ENTRY_BYTES;
+        let time = self.time_index.len() * TIME_ENTRY_BYTES;
+        (offset + time + self.aborted.len() * ABORTED_ENTRY_BYTES) as u64
+    }
+
+    /// Writes the aborted transactions that the `.txnindex` lacks, which is made at the first. Tells whether it was.
+    fn write_aborted(&mut self, disk: &dyn Disk) -> Result<bool, LogError> {
+        let lacking = &self.aborted[self.aborted_written..];
+        if lacking.is_empty() {
+            return Ok(false);
+        }
+        let bytes: Vec<u8> = lacking.iter().flat_map(|aborted| aborted.to_bytes()).collect();
+        let at = (self.aborted_written * ABORTED_ENTRY_BYTES) as u64;
+        let file = self.open_index(disk, "txnindex")?;
+        let wrote = file.write_at(at, &[IoSlice::new(&bytes)]);
+        wrote.map_err(|source| self.name.failed_at("txnindex", "write", source))?;
+        let makes = self.aborted_written == 0;
+        self.aborted_written = self.aborted.len();
+        Ok(makes)
+    }
+
     /// Whether the index files lack entries: the latest, or some for which the disk had no room.
     fn indexes_lag(&self) -> bool {
         let (offset, time) = self.indexes_written.unwrap_or_default();
@@ -214,7 +257,8 @@ impl Segment {
 
     /// Brings the index files up to what memory has. Tells whether files were made.
     pub(crate) fn write_indexes(&mut self, disk: &dyn Disk) -> Result<bool, LogError> {
-        if self.indexes_lag() { self.complete_indexes(disk) } else { Ok(false) }
+        let made = self.write_aborted(disk)?;
+        Ok(made | (self.indexes_lag() && self.complete_indexes(disk)?))
     }
 
     /// The same; the files are made also if they are empty.
@@ -256,17 +300,17 @@ impl Segment {
         if self.size_bytes == 0 {
             return Ok(false);
         }
+        let made = self.write_aborted(disk)?;
         let grew = self.latest.is_some_and(|latest| self.time_index.push_later(latest));
-        if grew || self.indexes_lag() || self.indexes_written.is_none() {
-            return self.complete_indexes(disk);
-        }
-        Ok(false)
+        let lag = grew || self.indexes_lag() || self.indexes_written.is_none();
+        Ok(made | (lag && self.complete_indexes(disk)?))
     }
 
     /// No batch will follow: what only appends need goes.
     pub(crate) fn retire(&mut self) {
         self.index_files = None;
         self.recent = VecDeque::new();
+        self.aborted.shrink_to_fit();
         self.offset_index.shrink();
         self.time_index.shrink();
     }

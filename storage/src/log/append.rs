@@ -90,8 +90,12 @@ impl Log {
         if leader_epoch.is_some() {
             self.assign_epoch(leader_epoch, header.base_offset);
         }
-        self.producers.note(header, control_of(batch));
+        if header.has_producer() {
+            self.snapshot_is_current = false;
+        }
+        let aborted = self.producers.note(header, control_of(batch));
         let active = self.segments.last_mut().expect("a log has a segment");
+        active.note_aborted(aborted);
         match active.write_indexes(&*self.disk) {
             Ok(made) => self.names_version += u32::from(made),
             Err(error) if error.is_full() => {}
@@ -104,6 +108,7 @@ impl Log {
     pub(super) fn roll(&mut self, now: TimestampMs) -> Result<(), LogError> {
         let active = self.segments.last_mut().expect("a log has a segment");
         active.finish_indexes(&*self.disk)?;
+        self.take_snapshot()?;
         let next = Segment::create(&*self.disk, &self.dir, self.end_offset(), now)?;
         let active = self.segments.last_mut().expect("a log has a segment");
         active.retire();

@@ -25,8 +25,14 @@ impl Log {
     pub fn flush_handle(&self) -> SyncHandle {
         let sealed = self.segments.len() - 1;
         let unflushed = self.segments[..sealed].iter().filter(|s| s.next_offset > self.recovery_point);
-        let closed_files = unflushed.flat_map(|segment| segment.name.companion_paths()).collect();
+        let mut closed_files: Vec<_> = unflushed.flat_map(|segment| segment.name.companion_paths()).collect();
+        closed_files.extend(self.unflushed_snapshots());
         self.handle_for(sealed, closed_files, Some(self.active().base_offset()))
+    }
+
+    fn unflushed_snapshots(&self) -> impl Iterator<Item = PathBuf> {
+        let unflushed = self.snapshots.iter().filter(|file| file.offset > self.recovery_point);
+        unflushed.map(|file| self.snapshot_path(file.offset))
     }
 
     /// A handle about the first `count` segments.
@@ -133,9 +139,13 @@ impl Log {
         }
         let active = self.segments.last_mut().expect("a log has a segment");
         self.names_version += u32::from(active.finish_indexes(&*self.disk)?);
+        self.take_snapshot()?;
         let unflushed = self.segments.iter().filter(|s| s.next_offset > self.recovery_point);
-        let companions = unflushed.flat_map(|segment| segment.name.companion_paths()).collect();
-        let handle = self.handle_for(self.segments.len(), companions, None);
+        let mut closed_files: Vec<_> = unflushed.flat_map(|segment| segment.name.companion_paths()).collect();
+        closed_files.extend(self.unflushed_snapshots());
+        // Those at the recovery point may have been written anew.
+        closed_files.push(self.snapshot_path(self.end_offset()));
+        let handle = self.handle_for(self.segments.len(), closed_files, None);
         SyncHandle { is_last: true, ..handle }.sync().map(drop)
     }
 }

@@ -145,10 +145,15 @@ impl Log {
             bytes: 0,
             start_offset: self.start_offset,
         };
+        let disk = Arc::clone(&self.disk);
         for _ in 0..count {
-            rename_away(&*self.disk, &self.segments[0], &mut removed.files)?;
+            for path in self.segments[0].name.paths() {
+                rename_away(&*disk, path, &mut removed.files)?;
+            }
             removed.bytes += self.segments.remove(0).size_bytes;
         }
+        let first = self.segments[0].base_offset();
+        self.rename_snapshots_below(first, |path| rename_away(&*disk, path, &mut removed.files))?;
         self.names_version += 1;
         Ok(removed)
     }
@@ -161,14 +166,12 @@ impl Log {
     }
 }
 
-fn rename_away(disk: &dyn Disk, segment: &Segment, files: &mut Vec<PathBuf>) -> Result<(), LogError> {
-    for path in segment.name.paths() {
-        let to = renamed(&path);
-        match disk.rename(&path, &to) {
-            Ok(()) => files.push(to),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(LogError::io("rename", path)(error)),
-        }
+fn rename_away(disk: &dyn Disk, path: PathBuf, files: &mut Vec<PathBuf>) -> Result<(), LogError> {
+    let to = renamed(&path);
+    match disk.rename(&path, &to) {
+        Ok(()) => files.push(to),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(LogError::io("rename", path)(error)),
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::io;
 use crate::{
     Log, LogError, Offset, Opening, StopKind, TimestampMs,
     disk::Disk,
+    producers::ProducerState,
     recovery::{self, Loaded, remove_if_there},
     segment::{Segment, SegmentName},
 };
@@ -48,6 +49,7 @@ impl Log {
     }
 
     fn restart_files(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
+        self.remove_snapshots_above(Offset::new(-1))?;
         let first = if self.unborn.is_some() {
             Segment::over(None, SegmentName::new(&self.dir, offset), now)
         } else {
@@ -58,7 +60,8 @@ impl Log {
             Segment::create(&*self.disk, &self.dir, offset, now)?
         };
         self.segments = vec![first];
-        self.producers = crate::ProducerTable::default();
+        self.producers = ProducerState::default();
+        self.snapshot_is_current = false;
         self.cut_to(offset);
         self.start_offset = offset;
         self.epochs.truncate_from_start(offset);
@@ -67,6 +70,8 @@ impl Log {
 
     fn truncate_files(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
         let at = self.segment_of(offset);
+        // Before the segments: a snapshot is true of the log it was taken of only.
+        self.remove_snapshots_above(offset)?;
         for segment in self.segments[at + 1..].iter().rev() {
             remove_segment(&*self.disk, segment)?;
         }
@@ -75,8 +80,9 @@ impl Log {
         shorten(&*self.disk, cut, keep_bytes)?;
         let loaded =
             recovery::load(&*self.disk, &self.dir, &self.config, Opening::after(StopKind::Clean), now)?;
-        let Loaded { segments, producers, .. } = loaded;
-        (self.segments, self.producers) = (segments, producers);
+        let Loaded { segments, producers, snapshots, .. } = loaded;
+        (self.segments, self.producers, self.snapshots) = (segments, producers, snapshots);
+        self.snapshot_is_current = false;
         self.cut_to(self.end_offset());
         Ok(())
     }

@@ -40,6 +40,7 @@ const MAP_AHEAD_MOST_BYTES: u64 = 64 << 20;
 #[derive(Debug, Default)]
 pub struct OsDisk {
     maps: Arc<MapOrder>,
+    read_only: bool,
 }
 
 impl OsDisk {
@@ -47,6 +48,16 @@ impl OsDisk {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, to look at only: files are opened for reading, and every change is refused.
+    #[must_use]
+    pub fn read_only() -> Self {
+        Self { maps: Arc::default(), read_only: true }
+    }
+
+    fn may_change(&self) -> io::Result<()> {
+        if self.read_only { Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem)) } else { Ok(()) }
     }
 
     fn file(&self, file: fs::File) -> io::Result<Arc<dyn File>> {
@@ -63,16 +74,18 @@ impl OsDisk {
 
 impl Disk for OsDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        self.file(fs::OpenOptions::new().read(true).write(true).open(path)?)
+        self.file(fs::OpenOptions::new().read(true).write(!self.read_only).open(path)?)
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.may_change()?;
         self.file(fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?)
     }
 
     /// Without a look at what it becomes: nobody maps a small file.
     fn put(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
         use io::Write as _;
+        self.may_change()?;
         let mut create = fs::OpenOptions::new();
         create.write(true).create_new(true);
         let mut file = match create.open(path) {
@@ -98,18 +111,22 @@ impl Disk for OsDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.may_change()?;
         fs::rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.may_change()?;
         fs::remove_file(path)
     }
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.may_change()?;
         fs::remove_dir_all(dir)
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.may_change()?;
         // One call in the usual case, where the log directory is there.
         match fs::create_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
