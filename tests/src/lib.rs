@@ -5,6 +5,7 @@
 //! - [`batches`]: record batches to the byte, by a producer whose every number the test chooses.
 //! - [`requests`]: the requests tests send most.
 //! - [`world`]: a node without tokio, on a disk of the test's choice, with time as the test tells it.
+//! - [`fuzz`]: what must hold on any bytes.
 //! - [`program`]: the program as a process of its own, to be killed.
 //! - [`random`]: numbers from a seed.
 //!
@@ -17,6 +18,7 @@
 
 pub mod batches;
 pub mod connection;
+pub mod fuzz;
 pub mod program;
 pub mod random;
 pub mod requests;

@@ -18,7 +18,7 @@ mod generate;
 fn main() -> std::io::Result<()> {
     requests()?;
     batches()?;
-    segments()
+    folders()
 }
 
 fn write(target: &str, name: &str, content: &[u8]) -> std::io::Result<()> {
@@ -91,8 +91,24 @@ fn batches() -> std::io::Result<()> {
     Ok(())
 }
 
-/// A segment of three batches as they lie on the disk, whole and cut, behind either choice of the `open` target.
-fn segments() -> std::io::Result<()> {
+/// One deed of each kind to each file of a log that stopped either way, opened after either kind of stop; and folders
+/// made of nothing but what is put there.
+fn folders() -> std::io::Result<()> {
+    const MEND: u8 = 0x80;
+    for begin in 0..8_u8 {
+        for (start, recovery_point) in [(0, 0), (4, 0), (0, 9), (8, 12), (99, 99)] {
+            let name = format!("whole-{begin}-{start}-{recovery_point}");
+            write("open", &name, &[begin | 0x38, start, recovery_point])?;
+        }
+        for what in 0..7_u8 {
+            for which in (0..32_u8).step_by(3) {
+                let place = which.wrapping_mul(7);
+                let deed = [begin, 0, 0, what | if which % 2 == 0 { MEND } else { 0 }, which, place, 8];
+                let contents = [0, 0, 0, which, 0xff, 0, 0, 1];
+                write("open", &format!("deed-{begin}-{what}-{which}"), &[&deed[..], &contents].concat())?;
+            }
+        }
+    }
     let producer = ScriptedProducer { id: 5, epoch: 0 };
     let mut segment = Vec::new();
     for (offset, records) in
@@ -100,12 +116,16 @@ fn segments() -> std::io::Result<()> {
     {
         segment.extend(at_offset(records, offset));
     }
-    for choice in 0..16 {
-        for cut in [0, 8, 24] {
-            let whole = [&[choice, cut][..], &segment, &vec![0; usize::from(cut)]].concat();
-            write("open", &format!("whole-{choice}-{cut}"), &whole)?;
+    let length = u8::try_from(segment.len()).expect("three short batches");
+    for begin in [0, 4_u8] {
+        let put = |length: u8| [&[begin, 0, 0, 6, 0, 0, length][..], &segment[..usize::from(length)]].concat();
+        write("open", &format!("put-{begin}"), &put(length))?;
+        write("open", &format!("put-cut-{begin}"), &put(length - 5))?;
+        for name in 0..12_u8 {
+            let second = [6, name << 3 | name % 8, 0, 24];
+            let both = [&put(length)[..], &second, &[0; 24]].concat();
+            write("open", &format!("put-{begin}-{name}"), &both)?;
         }
-        write("open", &format!("cut-{choice}"), &[&[choice, 0][..], &segment[..segment.len() - 5]].concat())?;
     }
     Ok(())
 }

@@ -1,39 +1,6 @@
-//! A record batch from a client: what passes the checks must be readable to its last record.
-
 #![no_main]
+#![doc = "See `highwater_tests::fuzz::batch`."]
 
-use bytes::Bytes;
-use highwater_storage::batch::{BatchHeader, BatchRules, CheckedBatch, Codec, RecordIter};
-use highwater_storage::{TimestampMs, crc32c};
 use libfuzzer_sys::fuzz_target;
 
-/// Enough for any rule to be met, little enough that a bomb is seen.
-const LIMIT_BYTES: usize = 1 << 20;
-
-fuzz_target!(|data: &[u8]| {
-    let Some((&choice, batch)) = data.split_first() else { return };
-    let mut batch = batch.to_vec();
-    // Nine in ten batches would die of their checksum; half are given one that fits.
-    if choice & 1 == 1 && batch.len() > BatchHeader::CRC_COVERS_FROM {
-        let crc = crc32c(&batch[BatchHeader::CRC_COVERS_FROM..]).to_be_bytes();
-        batch[BatchHeader::CRC_COVERS_FROM - 4..BatchHeader::CRC_COVERS_FROM].copy_from_slice(&crc);
-    }
-    let batch = Bytes::from(batch);
-    let rules = BatchRules {
-        codec: (choice & 2 == 2).then_some(Codec::ALL[usize::from(choice >> 2) % Codec::ALL.len()]),
-        compacted: choice & 64 == 64,
-        decompressed_limit_bytes: LIMIT_BYTES,
-        ..BatchRules::default()
-    };
-    let _ = BatchHeader::parse(&batch);
-    if let Ok(records) = RecordIter::with_limit(batch.clone(), LIMIT_BYTES) {
-        records.take_while(Result::is_ok).count();
-    }
-    if let Ok(checked) = CheckedBatch::check(&batch, &rules, TimestampMs::new(1_700_000_000_000)) {
-        let stamped = [&checked.header().to_bytes()[..], checked.body()].concat();
-        let records =
-            RecordIter::with_limit(stamped.into(), LIMIT_BYTES).expect("a checked batch has records");
-        let count = records.map(|record| record.expect("a checked record")).count();
-        assert_eq!(i32::try_from(count), Ok(checked.header().record_count));
-    }
-});
+fuzz_target!(|data: &[u8]| highwater_tests::fuzz::batch(data));

@@ -9,6 +9,7 @@ mod exactly_once;
 mod faults;
 mod fetching;
 mod frames;
+mod fuzzing;
 mod kills;
 mod limits;
 mod memory;

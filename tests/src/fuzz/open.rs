@@ -1,0 +1,109 @@
+//! A partition's folder as something left it on the disk.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use highwater_storage::batch::{BatchBuilder, BatchHeader, CheckedBatch};
+use highwater_storage::disk::{Disk, MemoryDisk};
+use highwater_storage::{
+    LeaderEpoch, Log, LogError, Offset, Opening, Recovered, Retention, StopKind, TimestampMs,
+};
+
+use super::folder::{FOLDER, NOW, config, folder};
+
+/// After either kind of stop: the log opens or says why not, what it then holds can be read, it can be written to,
+/// searched and shortened, and when it is closed and opened again it is the same. The first three bytes choose what was
+/// there and how it stopped, the start offset and the recovery point; see [`folder`] for the others.
+pub fn open(data: &[u8]) {
+    let Some((&[choice, start_offset, recovery_point], deeds)) = data.split_first_chunk() else { return };
+    let disk: Arc<MemoryDisk> = Arc::new(folder(choice, deeds));
+    let opening = Opening {
+        stop: if choice & 4 == 4 { StopKind::Clean } else { StopKind::Unclean },
+        start_offset: Offset::new(start_offset.into()),
+        recovery_point: Offset::new(recovery_point.into()),
+    };
+    let Ok((mut log, recovered)) = reopen(&disk, opening) else { return };
+    assert!(log.start_offset() <= log.end_offset());
+    let is_all_checked =
+        recovered.was_not_clean || (opening.stop == StopKind::Unclean && recovery_point == 0);
+    read_all(&log, is_all_checked);
+    search(&log);
+    append(&mut log);
+    shorten(&mut log, choice);
+    read_all(&log, is_all_checked);
+    let (start_offset, end) = (log.start_offset(), log.end_offset());
+    if log.close_clean().is_err() {
+        return;
+    }
+    let after = Opening { start_offset, ..Opening::after(StopKind::Clean) };
+    let (log, recovered) = reopen(&disk, after).expect("a log that was open a moment ago");
+    assert!(!is_all_checked || !recovered.was_not_clean, "a clean stop that is not believed");
+    assert_eq!((log.start_offset(), log.end_offset()), (start_offset, end));
+    read_all(&log, is_all_checked);
+}
+
+fn reopen(disk: &Arc<MemoryDisk>, opening: Opening) -> Result<(Log, Recovered), LogError> {
+    let disk: Arc<dyn Disk> = disk.clone();
+    Log::open(disk, Path::new(FOLDER), config(), opening, NOW)
+}
+
+/// Reads everything there is; what was not checked may end anywhere.
+fn read_all(log: &Log, was_checked: bool) {
+    let mut from = log.start_offset();
+    while from < log.end_offset() {
+        let bytes = match log.range(from, log.end_offset(), 1 << 20, true).read() {
+            Ok(bytes) => bytes,
+            Err(error) => return assert!(!was_checked, "{error}"),
+        };
+        let Ok(header) = BatchHeader::parse(&bytes) else {
+            return assert!(!was_checked || bytes.is_empty(), "what was checked is no batch");
+        };
+        if was_checked {
+            header.check_crc(&bytes).expect("what was checked");
+        }
+        // An empty answer, or one cut short, is for the reader to ask again; a log that was not checked may give it.
+        assert!(header.next_offset() > from || !was_checked, "reading does not move on");
+        if header.next_offset() <= from {
+            return;
+        }
+        from = header.next_offset();
+    }
+}
+
+fn search(log: &Log) {
+    let end = log.end_offset();
+    for time in [0, NOW.get() - 10_000, NOW.get() - 9_500, NOW.get(), i64::MAX] {
+        drop(log.offset_for_timestamp(TimestampMs::new(time), end).run());
+    }
+    drop(log.max_timestamp_record(end).map(|search| search.run()));
+    for offset in [log.start_offset(), Offset::new(5), Offset::new(13)] {
+        drop(log.exact_bytes(offset, end));
+        let _ = log.available_bytes(offset, end);
+    }
+}
+
+fn append(log: &mut Log) {
+    let mut batch = BatchBuilder::new();
+    batch.append(NOW, None, Some(b"more"), &[]).expect("small");
+    let batch = CheckedBatch::trusted(batch.build().expect("one record")).expect("just built");
+    let epoch = log.epochs().latest().map_or(LeaderEpoch::new(0), |entry| entry.epoch);
+    let end = log.end_offset();
+    if let Ok(appended) = log.append(&batch, epoch, NOW) {
+        assert_eq!(appended.base_offset, end);
+        assert!(end >= Offset::ZERO);
+    }
+}
+
+/// As DeleteRecords and retention do.
+fn shorten(log: &mut Log, choice: u8) {
+    let end = log.end_offset();
+    if choice & 8 == 8 {
+        log.advance_start_offset(Offset::new(7), end);
+    }
+    let bytes = (choice & 16 == 16).then_some(u64::from(choice) << 3);
+    let ms = (choice & 32 == 32).then_some(9_500);
+    if let Ok(Some(removed)) = log.expire(Retention { bytes, ms }, end, NOW) {
+        assert!(removed.start_offset() <= log.start_offset());
+        removed.run().expect("memory");
+    }
+}
