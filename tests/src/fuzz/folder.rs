@@ -52,7 +52,7 @@ static KILLED: LazyLock<Files> = LazyLock::new(|| left_behind(false));
 fn left_behind(clean: bool) -> Files {
     let disk = Arc::new(MemoryDisk::new());
     let dir = Path::new(FOLDER);
-    let mut log = Log::create(disk.clone(), dir, config(), NOW).unwrap();
+    let mut log = Log::create(disk.clone(), dir, config(), None, NOW);
     for number in 0..BATCHES {
         let epoch = LeaderEpoch::new(i32::try_from(number / 5).unwrap());
         log.assign_epoch(epoch, log.end_offset());

@@ -21,6 +21,7 @@ pub fn open(data: &[u8]) {
         stop: if choice & 4 == 4 { StopKind::Clean } else { StopKind::Unclean },
         start_offset: Offset::new(start_offset.into()),
         recovery_point: Offset::new(recovery_point.into()),
+        topic_id: None,
     };
     let Ok((mut log, recovered)) = reopen(&disk, opening) else { return };
     assert!(log.start_offset() <= log.end_offset());

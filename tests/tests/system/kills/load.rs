@@ -1,7 +1,6 @@
 //! Producers that have several requests in flight, a reader that follows them, and the moment that ends them all.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -132,8 +131,7 @@ impl Sender {
     }
 
     /// Sends until the connection ends, with up to five requests of each partition in flight.
-    pub(super) async fn send_until_killed(mut self, address: SocketAddr, moment: Moment) -> Self {
-        let mut connection = Connection::open(address).await;
+    pub(super) async fn send_until_killed(mut self, mut connection: Connection, moment: Moment) -> Self {
         let most_flying = 1 + self.random.below(MOST_FLYING * PLACES.len());
         let mut asked = VecDeque::new();
         loop {
@@ -204,8 +202,7 @@ impl Follower {
     }
 
     /// Reads until the connection ends.
-    pub(super) async fn follow(mut self, address: SocketAddr) -> Self {
-        let mut connection = Connection::open(address).await;
+    pub(super) async fn follow(mut self, mut connection: Connection) -> Self {
         loop {
             let places =
                 PLACES.iter().zip(&self.next).map(|((topic, partition), next)| (*topic, *partition, *next));

@@ -87,11 +87,17 @@ impl<'a> Story<'a> {
         self.replace_a_sender(&program).await;
         let moment = Moment::draw(&mut self.random, program.killer());
         println!("  {moment:?}");
+        // Everyone is connected before the first can bring the moment about.
+        let reader = Connection::open(program.address).await;
+        let mut writers = Vec::new();
+        for _ in &self.senders {
+            writers.push(Connection::open(program.address).await);
+        }
         let ends = self.ledgers.iter().map(Ledger::end).collect();
-        let reading = tokio::spawn(Follower::new(ends).follow(program.address));
-        let sending: Vec<_> = std::mem::take(&mut self.senders)
-            .into_iter()
-            .map(|sender| tokio::spawn(sender.send_until_killed(program.address, moment.clone())))
+        let reading = tokio::spawn(Follower::new(ends).follow(reader));
+        let senders = std::mem::take(&mut self.senders).into_iter().zip(writers);
+        let sending: Vec<_> = senders
+            .map(|(sender, connection)| tokio::spawn(sender.send_until_killed(connection, moment.clone())))
             .collect();
         for sender in sending {
             self.senders.push(sender.await.unwrap());
