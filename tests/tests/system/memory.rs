@@ -4,13 +4,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use highwater_tests::batches::batch_of_size;
 use highwater_tests::connection::until;
 use highwater_tests::server::Server;
-
-static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static LARGEST_BYTES: Cell<usize> = const { Cell::new(0) };
@@ -20,20 +17,18 @@ thread_local! {
 
 struct Counting;
 
-// SAFETY: every call goes to the system's allocator unchanged; the counters are an atomic and a plain thread-local cell
+// SAFETY: every call goes to the system's allocator unchanged; the counters are plain thread-local cells
 // that neither allocate nor unwind.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LARGEST_BYTES.set(LARGEST_BYTES.get().max(layout.size()));
         BALANCE_BYTES.set(BALANCE_BYTES.get().wrapping_add_unsigned(layout.size()));
-        LIVE_BYTES.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         BALANCE_BYTES.set(BALANCE_BYTES.get().wrapping_sub_unsigned(layout.size()));
-        LIVE_BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -60,9 +55,11 @@ pub(crate) fn largest_allocation_bytes() -> usize {
     LARGEST_BYTES.get()
 }
 
-/// What the whole process, all its tests together, holds now.
-fn live_bytes() -> usize {
-    LIVE_BYTES.load(Ordering::Relaxed)
+/// What the whole process, all its tests together, holds now, be it the allocator's or mapped.
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    anonymous.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
 }
 
 #[tokio::test]
@@ -74,8 +71,9 @@ async fn what_a_cluster_kept_in_memory_is_freed_when_it_is_dropped() {
     for _ in 0..KEPT_BYTES >> 20 {
         connection.append("t", batch.clone()).await;
     }
-    // Other tests take and free memory meanwhile, far less than this.
-    assert!(live_bytes() > KEPT_BYTES);
+    let kept = resident_bytes();
+    assert!(kept > KEPT_BYTES);
     drop(server);
-    until("freed memory", async || (live_bytes() < KEPT_BYTES / 2).then_some(())).await;
+    // Other tests take and free memory meanwhile, far less than this.
+    until("freed memory", async || (resident_bytes() < kept - KEPT_BYTES / 2).then_some(())).await;
 }
