@@ -2,12 +2,12 @@
 //! and for each record after it.
 //!
 //! Records have 100 bytes and no key, and go to one partition. A cluster in memory keeps what it is given, so a run
-//! takes a new one, and what the one before had is taken again.
+//! takes a new one and memory that it did not have before; but for the case that keeps 64 MiB, whose cluster stays.
 
 use std::future::Future;
 
-use highwater::Cluster;
 use highwater::client::{Acks, Consumer, Producer, Record};
+use highwater::{Cluster, ClusterBuilder};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::limit::Limit;
@@ -36,6 +36,11 @@ pub(crate) fn run(bench: &mut Bench) {
         runtime.block_on(awaited(&producer, records));
         (cluster, producer)
     });
+    let kept = "embedded/produce, acks=1, 64 MiB kept";
+    if bench.wants(kept) {
+        let (_cluster, producer) = runtime.block_on(start_of(keeping_little()));
+        bench.case(against(kept), || runtime.block_on(flushed(&producer, records)));
+    }
     if bench.wants("embedded/consume") {
         consumption(bench, &runtime, against("embedded/consume"), records);
     }
@@ -43,7 +48,21 @@ pub(crate) fn run(bench: &mut Bench) {
 
 /// A cluster with a record in it, which was acknowledged.
 async fn started() -> (Cluster, Producer) {
-    let cluster = Cluster::builder().in_memory().start().await.expect("memory opens");
+    start_of(Cluster::builder()).await
+}
+
+/// One that may run for ever: retention gives memory back as fast as it is taken.
+fn keeping_little() -> ClusterBuilder {
+    Cluster::builder()
+        .set("log.retention.bytes", "67108864")
+        .set("log.segment.bytes", "16777216")
+        .set("log.initial.task.delay.ms", "0")
+        .set("log.retention.check.interval.ms", "10")
+        .set("log.segment.delete.delay.ms", "0")
+}
+
+async fn start_of(cluster: ClusterBuilder) -> (Cluster, Producer) {
+    let cluster = cluster.in_memory().start().await.expect("memory opens");
     let producer = cluster.client().producer().acks(Acks::Leader).build().await.expect("a producer");
     producer.send(Record::of(TOPIC, "first")).await.expect("it is stored");
     (cluster, producer)
