@@ -1,6 +1,5 @@
 //! `highwater consume`: prints what it reads.
 
-mod format;
 mod span;
 
 use std::collections::BTreeMap;
@@ -13,10 +12,10 @@ use highwater::client::{
     Client, ConsumedRecord, Consumer, ConsumerConfig, Error, Offset, OffsetReset, StartAt, TopicPartition,
 };
 
-use self::format::{Format, Output};
 use self::span::{Bound, Bounds, Span};
 use crate::arguments::{Delimiter, IsolationLevel};
 use crate::bootstrap::{Bootstrap, block_on, describe_topic, explain};
+use crate::record_format::{Format, Output};
 
 /// How long nothing may come before one asks whether the cluster is still there, where `--timeout` leaves it more.
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);

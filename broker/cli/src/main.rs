@@ -6,7 +6,9 @@ mod bench;
 mod bootstrap;
 mod consume;
 mod json_record;
+mod log;
 mod produce;
+mod record_format;
 mod serve;
 mod table;
 mod topic;
@@ -45,11 +47,14 @@ enum Command {
     /// Measure how fast a cluster is.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Look into the files of a log: those of Highwater, and those of Apache Kafka.
+    #[command(subcommand)]
+    Log(log::Log),
 }
 
 fn main() -> ExitCode {
     match run(Program::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Whoever read our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -59,16 +64,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(program: Program) -> anyhow::Result<()> {
+fn run(program: Program) -> anyhow::Result<ExitCode> {
     let filter = tracing_subscriber::EnvFilter::builder().parse(&program.log)?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match program.command {
-        Command::Serve(serve) => serve.run(),
-        Command::Topic(topic) => topic.run(),
-        Command::Produce(produce) => produce.run(),
-        Command::Consume(consume) => consume.run(),
-        Command::Bench(bench) => bench.run(),
+        Command::Serve(serve) => serve.run()?,
+        Command::Topic(topic) => topic.run()?,
+        Command::Produce(produce) => produce.run()?,
+        Command::Consume(consume) => consume.run()?,
+        Command::Bench(bench) => bench.run()?,
+        // It has more to say than that it failed.
+        Command::Log(log) => return log.run(),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Whether it was writing to a pipe that nobody reads any more.

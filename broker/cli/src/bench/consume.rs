@@ -61,16 +61,16 @@ pub(crate) struct Consume {
     /// Do not check the checksums of batches.
     #[arg(long)]
     no_crc_check: bool,
-    #[command(flatten)]
-    filling: Filling,
-    #[command(flatten)]
-    topic: TopicArguments,
     /// Print one JSON object instead of tables.
     #[arg(long)]
     json: bool,
     /// Show no progress.
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    filling: Filling,
+    #[command(flatten)]
+    topic: TopicArguments,
     #[command(flatten)]
     bootstrap: Bootstrap,
 }

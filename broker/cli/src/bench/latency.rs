@@ -39,16 +39,16 @@ pub(crate) struct Latency {
     /// Stop after that long, as 500ms, 10s or 2m; 10s unless there is a number of records.
     #[arg(short, long, value_name = "TIME", value_parser = arguments::duration)]
     duration: Option<Duration>,
-    #[command(flatten)]
-    load: Load,
-    #[command(flatten)]
-    topic: TopicArguments,
     /// Print one JSON object instead of tables.
     #[arg(long)]
     json: bool,
     /// Show no progress.
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    load: Load,
+    #[command(flatten)]
+    topic: TopicArguments,
     #[command(flatten)]
     bootstrap: Bootstrap,
 }

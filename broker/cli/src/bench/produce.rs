@@ -38,16 +38,16 @@ pub(crate) struct Produce {
     /// Records a second over all producers. A record's latency then counts from when it was due, not from when it was sent.
     #[arg(long, value_name = "RECORDS", value_parser = arguments::rate)]
     rate: Option<f64>,
-    #[command(flatten)]
-    load: Load,
-    #[command(flatten)]
-    topic: TopicArguments,
     /// Print one JSON object instead of tables.
     #[arg(long)]
     json: bool,
     /// Show no progress.
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    load: Load,
+    #[command(flatten)]
+    topic: TopicArguments,
     #[command(flatten)]
     bootstrap: Bootstrap,
 }

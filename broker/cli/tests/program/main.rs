@@ -7,6 +7,7 @@ mod benching;
 mod consuming;
 mod failures;
 mod harness;
+mod logs;
 mod producing;
 mod serving;
 mod topics;

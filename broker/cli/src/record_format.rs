@@ -9,7 +9,7 @@ use crate::json_record;
 
 /// What is printed of each record.
 #[derive(Debug)]
-pub(super) enum Output {
+pub(crate) enum Output {
     Json,
     /// With `null_text` in place of a null key or value.
     Format {
@@ -19,7 +19,7 @@ pub(super) enum Output {
 }
 
 impl Output {
-    pub(super) fn write(&self, out: &mut impl Write, record: &ConsumedRecord) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut impl Write, record: &ConsumedRecord) -> io::Result<()> {
         match self {
             Self::Json => json_record::write_line(out, record),
             Self::Format { format, null_text } => format.write(out, record, null_text.as_bytes()),
@@ -29,7 +29,7 @@ impl Output {
 
 /// A format string, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Format(Vec<Part>);
+pub(crate) struct Format(Vec<Part>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
@@ -49,7 +49,7 @@ enum Part {
 
 impl Format {
     /// Reads a format string: `%` and a letter, and the escapes of [`unescape`].
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut characters = text.chars();
@@ -85,7 +85,7 @@ impl Format {
     }
 
     /// The value and a delimiter, with the key and another before it if wanted.
-    pub(super) fn plain(key_delimiter: Option<&Delimiter>, delimiter: Option<&Delimiter>) -> Self {
+    pub(crate) fn plain(key_delimiter: Option<&Delimiter>, delimiter: Option<&Delimiter>) -> Self {
         let mut parts = Vec::new();
         if let Some(delimiter) = key_delimiter {
             parts.extend([Part::Key, Part::Text(delimiter.as_bytes().to_vec())]);
