@@ -173,6 +173,12 @@ pub enum Refusal {
         /// The time the log gave the records, or none.
         log_append_time: TimestampMs,
     },
+    /// There is no room for the batch; when there is, it will be taken.
+    #[error("there is no room on the disk: {message}")]
+    DiskFull {
+        /// What is full.
+        message: String,
+    },
     /// The disk failed this partition; its log takes no more writes until the node starts again.
     #[error("the partition's log failed: {message}")]
     Storage {
@@ -189,13 +195,21 @@ impl Refusal {
 
     /// `KAFKA_STORAGE_ERROR`, with everything that is known of the failure.
     pub fn storage(error: &dyn std::error::Error) -> Self {
-        let causes = std::iter::successors(error.source(), |error| error.source());
-        let message = causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"));
-        Self::Storage { message }
+        Self::Storage { message: with_causes(error) }
+    }
+
+    /// The same, of a disk that is full.
+    pub fn disk_full(error: &dyn std::error::Error) -> Self {
+        Self::DiskFull { message: with_causes(error) }
     }
 
     /// `UNSUPPORTED_VERSION` with words.
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self::Unsupported { message: message.into() }
     }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }

@@ -96,6 +96,8 @@ pub struct Node {
     syncs: durability::Syncs,
     checkpoints: checkpoints::Checkpoints,
     expiry: retention::Expiry,
+    /// Whether the last append found no room, and that was said.
+    is_disk_full: bool,
     next_expiration: Monotonic,
 }
 
@@ -174,7 +176,7 @@ impl Node {
         let needs = match &reply {
             // An id that is given twice would make one producer's records the other's duplicates.
             Reply::InitProducerId(Ok(_)) => self.producer_ids_reserved_at,
-            _ if self.config.is_durable() && self.cluster_log.end_offset() > cluster_end => {
+            _ if self.cluster_log.end_offset() > cluster_end && self.config.is_durable() => {
                 self.cluster_log.end_offset()
             }
             _ => return effects.push(Effect::Reply(ticket, reply)),

@@ -117,12 +117,12 @@ impl Node {
         let cluster_log =
             open_cluster_log(&disk, &cluster_folder, holds_cluster.then_some(stop), now).map_err(failed)?;
         let (metadata, cluster_id) = replay(&cluster_log, &cluster_folder)?;
-        let first_check_micros = config.initial_task_delay_micros();
         let mut node = Self {
             id,
             nodes,
             cluster_id: cluster_id.as_deref().unwrap_or_default().into(),
             sessions: FetchSessions::new(config.fetch_session_slots()),
+            expiry: Expiry::new(&config, now.monotonic),
             config,
             disk,
             folder: own,
@@ -136,7 +136,7 @@ impl Node {
             parked_produces: Parked::default(),
             syncs: Syncs::default(),
             checkpoints: Checkpoints::default(),
-            expiry: Expiry::new(now.monotonic.plus_micros(first_check_micros)),
+            is_disk_full: false,
             next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),
         };
         let mut records = vec![MetadataRecord::NodeStarted { node: id.0 }];

@@ -10,7 +10,7 @@ use super::{
     ConnectionId, Effect, Effects, Node, ProducePartition, ProduceRequest, Produced, ProducedPartition,
     Reply, Ticket, TopicRef,
 };
-use crate::ids::{Now, PartitionIndex};
+use crate::ids::{Now, PartitionIndex, TopicName};
 use crate::partition::leader::SyncEvery;
 use crate::partition::parked::Watched;
 use crate::producer::sequence::{Verdict, judge};
@@ -212,16 +212,22 @@ impl Node {
                 return Err(refusal);
             }
         }
-        self.make_room(now, batch.size_bytes(), effects)?;
+        if let Some(limit_bytes) = self.expiry.limit_bytes {
+            self.make_room(now, batch.size_bytes(), limit_bytes, effects)?;
+        }
         let (replica, _) = self.replica_and_config(partition)?;
         let epoch = replica.leader.epoch();
-        let appended = replica.log.append(batch, epoch, now.wall).map_err(refuse_append)?;
+        let appended = match replica.log.append(batch, epoch, now.wall) {
+            Ok(appended) => appended,
+            Err(error) => return Err(self.not_appended(partition, error)),
+        };
         let end = replica.log.end_offset();
         let committed = replica.leader.appended(end, every);
         if replica.leader.positions().high_watermark < end {
             log.awaited = Some((partition, end));
         }
         let wants_sync = replica.leader.wants_sync(every);
+        self.is_disk_full = false;
         if committed {
             self.wake_fetches(now, partition, effects);
         }
@@ -235,6 +241,28 @@ impl Node {
             self.sync_within(now, partition, flush_ms);
         }
         Ok(Produced { base_offset: appended.base_offset, log_append_time: appended.log_append_time })
+    }
+
+    /// A batch that the log did not take. A failure is said once, a full disk once until something is taken again.
+    fn not_appended(&mut self, partition: Watched, error: AppendError) -> Refusal {
+        let topic = self.name_of(partition.0).map_or("", TopicName::as_str);
+        match error {
+            AppendError::LargerThanSegment { .. } => Refusal::RecordListTooLarge,
+            AppendError::Full(error) => {
+                let refusal = Refusal::disk_full(&error);
+                if !self.is_disk_full {
+                    tracing::error!(topic, partition = %partition.1, %refusal, "records are refused");
+                }
+                self.is_disk_full = true;
+                refusal
+            }
+            AppendError::Failed(error) => {
+                let refusal = Refusal::storage(&error);
+                tracing::error!(topic, partition = %partition.1, %refusal, "no more records until the next start");
+                refusal
+            }
+            other => Refusal::storage(&other),
+        }
     }
 
     fn check_target(&self, topic: &TopicRef, partition: PartitionIndex) -> Result<TopicId, Refusal> {
@@ -299,12 +327,5 @@ fn refuse_batch(refusal: &BatchRefusal, part: &ProducePartition) -> Refusal {
             }
         }
         _ => Refusal::InvalidRecord { message, records: Vec::new() },
-    }
-}
-
-fn refuse_append(error: AppendError) -> Refusal {
-    match error {
-        AppendError::LargerThanSegment { .. } => Refusal::RecordListTooLarge,
-        other => Refusal::storage(&other),
     }
 }

@@ -10,6 +10,7 @@ use highwater_storage::{Log, Offset, Removed, TimestampMs};
 use super::{
     CheckpointKind, DeletedRecords, DiskWork, Effect, Effects, Node, RecordsToDelete, Reply, Ticket,
 };
+use crate::config::BrokerConfig;
 use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
 use crate::partition::parked::Watched;
 use crate::refusal::Refusal;
@@ -28,11 +29,19 @@ pub(super) struct Expiry {
     removed: u64,
     /// What the partitions hold on disk, counted since the last look at all of them; kept where there is a limit.
     pub(super) used_bytes: u64,
+    /// `highwater.disk.max.bytes`.
+    pub(super) limit_bytes: Option<u64>,
 }
 
 impl Expiry {
-    pub(super) fn new(first_check: Monotonic) -> Self {
-        Self { next_check: first_check, removals: BTreeMap::new(), removed: 0, used_bytes: 0 }
+    pub(super) fn new(config: &BrokerConfig, now: Monotonic) -> Self {
+        Self {
+            next_check: now.plus_micros(config.initial_task_delay_micros()),
+            removals: BTreeMap::new(),
+            removed: 0,
+            used_bytes: 0,
+            limit_bytes: config.disk_max_bytes(),
+        }
     }
 
     pub(super) fn next_deadline(&self) -> Monotonic {
@@ -170,18 +179,21 @@ impl Node {
 
     /// Whether `bytes` more fit below `highwater.disk.max.bytes`; takes away the oldest segments of the node where they
     /// do not.
-    pub(super) fn make_room(&mut self, now: Now, bytes: usize, effects: &mut Effects) -> Result<(), Refusal> {
-        let Some(limit) = self.config.disk_max_bytes() else { return Ok(()) };
+    pub(super) fn make_room(
+        &mut self,
+        now: Now,
+        bytes: usize,
+        limit: u64,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         if self.expiry.used_bytes.saturating_add(bytes) > limit {
             self.expiry.used_bytes = self.count_used_bytes();
         }
         while self.expiry.used_bytes.saturating_add(bytes) > limit {
             let Some(partition) = self.oldest_partition() else {
-                let message = format!(
-                    "the limit of highwater.disk.max.bytes={limit} is reached, and there is no old segment to remove"
-                );
-                return Err(Refusal::Storage { message });
+                let message = format!("highwater.disk.max.bytes={limit}, and no old segment may go");
+                return Err(Refusal::DiskFull { message });
             };
             let Ok(replica) = self.replica_mut(partition.0, partition.1) else { break };
             let high_watermark = replica.leader.positions().high_watermark;

@@ -135,5 +135,6 @@ fn tells_log_start(refusal: &Refusal) -> bool {
             | Refusal::MessageTooLarge { .. }
             | Refusal::RecordListTooLarge
             | Refusal::Storage { .. }
+            | Refusal::DiskFull { .. }
     )
 }

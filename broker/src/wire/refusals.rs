@@ -38,7 +38,7 @@ impl Refusal {
             Self::InvalidFetchSessionEpoch => ErrorCode::InvalidFetchSessionEpoch,
             Self::FetchSessionTopicId => ErrorCode::FetchSessionTopicIdError,
             Self::TimedOut { .. } => ErrorCode::RequestTimedOut,
-            Self::Storage { .. } => ErrorCode::KafkaStorageError,
+            Self::Storage { .. } | Self::DiskFull { .. } => ErrorCode::KafkaStorageError,
         }
     }
 

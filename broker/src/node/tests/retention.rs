@@ -210,10 +210,24 @@ fn beyond_the_limit_the_oldest_segments_go_and_else_records_are_refused() {
     let (mut world, _) = with_segments(&[("highwater.disk.max.bytes", "500000")]);
     let refused = send(&mut world, 0, 0);
     assert!(
-        matches!(&refused, Err(Refusal::Storage { message }) if message.contains("highwater.disk.max.bytes")),
+        matches!(&refused, Err(Refusal::DiskFull { message }) if message.contains("highwater.disk.max.bytes")),
         "{refused:?}"
     );
     assert_eq!(produced(&world.produce(vec![(0, batch(b"small"))])), [Ok(0)]);
+}
+
+#[test]
+fn a_full_disk_refuses_and_takes_again_when_there_is_room() {
+    let (mut world, disk) = with_segments(&[]);
+    assert_eq!(produced(&world.produce(vec![(0, batch(b"a"))])), [Ok(0)]);
+    disk.limit_room(Some(0));
+    for _ in 0..2 {
+        let refused = produced(&world.produce(vec![(0, batch(b"b"))]));
+        assert!(matches!(refused[..], [Err(Refusal::DiskFull { .. })]), "{refused:?}");
+    }
+    assert_eq!(read(&world.fetch(0, 1, 0)).unwrap()[0], Ok(batch(b"a").len()));
+    disk.limit_room(None);
+    assert_eq!(produced(&world.produce(vec![(0, batch(b"c"))])), [Ok(1)]);
 }
 
 #[test]
