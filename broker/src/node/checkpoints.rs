@@ -12,8 +12,8 @@ use highwater_storage::checkpoint::{OffsetCheckpoint, RECOVERY_POINTS, START_OFF
 use highwater_storage::disk::Disk;
 use highwater_storage::{Log, LogError, Offset, Opening, StopKind, TopicId};
 
-use super::{DiskWork, Effect, Effects, Node, Reply, Ticket};
-use crate::ids::{Monotonic, Now, TopicName};
+use super::{DiskWork, Effect, Effects, LocalTopic, Node, Reply, Ticket};
+use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
 use crate::refusal::Refusal;
 
 /// One of a node's checkpoints.
@@ -159,6 +159,31 @@ impl Node {
         let schedule = self.checkpoints.of(kind);
         schedule.changed(now.monotonic);
         schedule.waiting.push_back((schedule.version, ticket, reply));
+    }
+
+    /// A topic is gone: what the checkpoints say of it is taken out at once, for the next topic of this name.
+    pub(super) fn forget_checkpoints(&mut self, now: Now, topic: &LocalTopic) {
+        for kind in [CheckpointKind::RecoveryPoints, CheckpointKind::StartOffsets] {
+            if topic.partitions.iter().flatten().any(|replica| kind.entry(&replica.log).is_some()) {
+                self.checkpoints.of(kind).changed(now.monotonic);
+            }
+        }
+    }
+
+    /// What the checkpoints say of partitions that there are not is taken out: a crash came before that was done.
+    pub(super) fn forget_remembered(&mut self, now: Now, remembered: &Remembered) {
+        let stray = |checkpoint: &OffsetCheckpoint| {
+            let is_here = |topic: &str, index| {
+                let id = self.metadata.id_of(&TopicName::from(topic));
+                id.is_some_and(|id| self.metadata.partition(id, PartitionIndex(index)).is_some())
+            };
+            checkpoint.iter().any(|(topic, index, _)| !is_here(topic, index))
+        };
+        let strays = [stray(&remembered.recovery_points), stray(&remembered.start_offsets)];
+        let kinds = [CheckpointKind::RecoveryPoints, CheckpointKind::StartOffsets];
+        for (kind, _) in kinds.into_iter().zip(strays).filter(|(_, stray)| *stray) {
+            self.checkpoints.of(kind).changed(now.monotonic);
+        }
     }
 
     /// Begins to write what is due.

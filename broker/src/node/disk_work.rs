@@ -106,7 +106,7 @@ impl DiskWork {
 }
 
 /// Removes what is left of a deleted partition. Whoever was at it before the last stop may be at it still.
-pub(super) fn remove_folder(disk: &dyn Disk, folder: &Path) {
+fn remove_folder(disk: &dyn Disk, folder: &Path) {
     match disk.remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(folder = %folder.display(), %error, "a deleted partition stays on disk");

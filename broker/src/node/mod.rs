@@ -13,6 +13,7 @@ mod effect;
 mod event;
 mod fetch;
 mod format;
+mod leaving;
 mod metadata;
 mod offsets;
 mod open;
@@ -96,6 +97,7 @@ pub struct Node {
     syncs: durability::Syncs,
     checkpoints: checkpoints::Checkpoints,
     expiry: retention::Expiry,
+    leaving: leaving::Leaving,
     /// Whether the last append found no room, and that was said.
     is_disk_full: bool,
     next_expiration: Monotonic,
@@ -120,6 +122,7 @@ impl Node {
         self.release_due_fetches(now, effects);
         self.release_due_produces(now, effects);
         self.expire(now, effects);
+        self.let_go(now, effects);
         self.begin_syncs(now, effects);
         self.begin_checkpoints(now, effects);
         if now.monotonic >= self.next_expiration {
@@ -135,6 +138,7 @@ impl Node {
             self.syncs.next_deadline(),
             self.checkpoints.next_deadline(),
             Some(self.expiry.next_deadline()),
+            self.leaving.next_deadline(),
             Some(self.next_expiration),
         ];
         waits.into_iter().flatten().min()

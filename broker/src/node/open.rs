@@ -3,7 +3,7 @@
 //! The folder: `cluster/` holds the cluster's log, `node-<id>/` the node's partitions ([`super::partitions`]). A marker
 //! file says that the last stop was clean; it is taken away before anything else is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use bytes::Bytes;
 use highwater_storage::batch::{BatchBuilder, CheckedBatch, RecordIter};
 use highwater_storage::checkpoint::OffsetCheckpoint;
 use highwater_storage::disk::Disk;
-use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, Opening, StopKind};
+use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, Opening, StopKind, TopicId};
 
 use super::checkpoints::{CheckpointKind, Checkpoints, Remembered};
 use super::durability::Syncs;
+use super::leaving::Leaving;
 use super::partitions::Found;
 use super::producer_ids::EXPIRATION_CHECK_MS;
 use super::retention::Expiry;
@@ -116,7 +117,7 @@ impl Node {
         let failed = |source| OpenError::ClusterLog { path: cluster_folder.clone(), source };
         let cluster_log =
             open_cluster_log(&disk, &cluster_folder, holds_cluster.then_some(stop), now).map_err(failed)?;
-        let (metadata, cluster_id) = replay(&cluster_log, &cluster_folder)?;
+        let (metadata, cluster_id, gone) = replay(&cluster_log, &cluster_folder)?;
         let mut node = Self {
             id,
             nodes,
@@ -137,6 +138,7 @@ impl Node {
             syncs: Syncs::default(),
             checkpoints: Checkpoints::default(),
             is_disk_full: false,
+            leaving: Leaving::default(),
             next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),
         };
         let mut records = vec![MetadataRecord::NodeStarted { node: id.0 }];
@@ -153,19 +155,21 @@ impl Node {
         }
         let remembered = Remembered::read(node.disk.as_ref(), &node.folder, stop)
             .map_err(|source| OpenError::Checkpoint { path: node.folder.clone(), source })?;
-        let mut found = Found::take_stock(node.disk.as_ref(), &node.folder, remembered)
+        let mut found = Found::take_stock(node.disk.as_ref(), &node.folder, remembered, gone)
             .map_err(|source| OpenError::Io { path: node.folder.clone(), source })?;
         let topics: Vec<_> = node.metadata.by_name().map(|(id, topic)| (id, topic.clone())).collect();
         for (id, topic) in topics {
             node.open_topic(now, id, &topic, &mut found, effects);
         }
-        node.set_strays_aside(found);
+        node.forget_remembered(now, &found.remembered);
+        node.set_strays_aside(found, effects);
         node.expiry.used_bytes = node.count_used_bytes();
         Ok(node)
     }
 
     /// Writes down that everything is written down. The node answers no more after this.
     pub fn close(mut self) -> Result<(), LogError> {
+        self.let_go_of_all();
         let starts = self.checkpoint(CheckpointKind::StartOffsets);
         let mut points = OffsetCheckpoint::default();
         let mut outcome = Ok(());
@@ -241,24 +245,27 @@ fn take_marker(disk: &dyn Disk, own: &Path) -> Result<StopKind, OpenError> {
     }
 }
 
-fn replay(log: &Log, path: &Path) -> Result<(ClusterMetadata, Option<String>), OpenError> {
+/// What the cluster's log says: the metadata, the cluster's id, and which topics are gone.
+fn replay(log: &Log, path: &Path) -> Result<(ClusterMetadata, Option<String>, BTreeSet<TopicId>), OpenError> {
     let refuse = |message: String| OpenError::ClusterRecord { path: path.to_owned(), message };
     let mut metadata = ClusterMetadata::default();
-    let mut cluster_id = None;
+    let (mut cluster_id, mut gone) = (None, BTreeSet::new());
     let mut at = log.start_offset();
     while at < log.end_offset() {
         let bytes = log.range(at, log.end_offset(), REPLAY_BYTES, true).read();
         let bytes = bytes.map_err(|source| OpenError::ClusterLog { path: path.to_owned(), source })?;
         let (records, next) = read_batch(bytes).map_err(refuse)?;
         for record in &records {
-            if let MetadataRecord::ClusterBegun { id } = record {
-                cluster_id = Some(id.clone());
+            match record {
+                MetadataRecord::ClusterBegun { id } => cluster_id = Some(id.clone()),
+                MetadataRecord::TopicDeleted { id } => drop(gone.insert(TopicId::new(*id))),
+                _ => {}
             }
             metadata.apply(record);
         }
         at = next;
     }
-    Ok((metadata, cluster_id))
+    Ok((metadata, cluster_id, gone))
 }
 
 /// The records of the first batch, and the offset after it.

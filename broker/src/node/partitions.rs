@@ -12,8 +12,7 @@ use highwater_storage::disk::Disk;
 use highwater_storage::{Log, LogError, Opening, TopicId, partition_metadata};
 
 use super::checkpoints::Remembered;
-use super::disk_work::remove_folder;
-use super::{Effect, Effects, LocalTopic, Node, Replica};
+use super::{DiskWork, Effect, Effects, LocalTopic, Node, Replica};
 use crate::cluster::metadata::{PartitionMetadata, TopicMetadata};
 use crate::config::TopicConfig;
 use crate::ids::{Now, TopicName};
@@ -27,29 +26,39 @@ const MAX_NAME_BYTES: usize = 255;
 /// What a folder ends in that belongs to no topic.
 const STRAY_SUFFIX: &str = "-stray";
 
-/// The partition folders that a node finds when it opens, and how they were left.
+/// The partition folders that a node finds when it opens, and what is remembered of them.
 pub(super) struct Found {
     names: BTreeSet<String>,
-    remembered: Remembered,
+    pub(super) remembered: Remembered,
+    /// Topics that were deleted.
+    gone: BTreeSet<TopicId>,
+    /// Folders that are to be removed.
+    removed: Vec<PathBuf>,
 }
 
 impl Found {
     /// Nothing: for a topic that was just made.
     pub(super) fn nothing() -> Self {
-        Self { names: BTreeSet::new(), remembered: Remembered::nothing() }
+        let (names, gone, removed) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        Self { names, remembered: Remembered::nothing(), gone, removed }
     }
 
-    /// Lists the folders, and removes those that a deletion did not get to before the last stop.
-    pub(super) fn take_stock(disk: &dyn Disk, own: &Path, remembered: Remembered) -> io::Result<Self> {
-        let mut names = BTreeSet::new();
+    /// Lists the folders; those of a deletion that did not come to its end are to be removed.
+    pub(super) fn take_stock(
+        disk: &dyn Disk,
+        own: &Path,
+        remembered: Remembered,
+        gone: BTreeSet<TopicId>,
+    ) -> io::Result<Self> {
+        let (mut names, mut removed) = (BTreeSet::new(), Vec::new());
         for entry in disk.list(own)?.into_iter().filter(|entry| entry.is_dir) {
             if entry.name.ends_with(DELETED_SUFFIX) {
-                remove_folder(disk, &own.join(&entry.name));
+                removed.push(own.join(&entry.name));
             } else if !entry.name.ends_with(STRAY_SUFFIX) {
                 names.insert(entry.name);
             }
         }
-        Ok(Self { names, remembered })
+        Ok(Self { names, remembered, gone, removed })
     }
 }
 
@@ -105,7 +114,7 @@ impl Node {
         let path = self.folder.join(name);
         if found.names.remove(name) {
             match partition_metadata::read(self.disk.as_ref(), &path) {
-                Ok(Some(other)) if other != id => self.set_aside(name)?,
+                Ok(Some(other)) if other != id => self.clear_away(name, found)?,
                 Ok(Some(_)) => return self.open_log(&path, config, opening, now),
                 // A crash came before the file was whole.
                 Ok(None) | Err(LogError::Malformed { .. }) => {
@@ -140,12 +149,31 @@ impl Node {
     }
 
     /// What is left of the folders found belongs to no topic.
-    pub(super) fn set_strays_aside(&mut self, found: Found) {
-        for name in found.names {
-            if let Err(error) = self.set_aside(&name) {
+    pub(super) fn set_strays_aside(&mut self, mut found: Found, effects: &mut Effects) {
+        for name in std::mem::take(&mut found.names) {
+            if let Err(error) = self.clear_away(&name, &mut found) {
                 let refusal = Refusal::storage(&error);
                 tracing::error!(folder = name, %refusal, "a folder that belongs to no topic stays where it is");
             }
+        }
+        if !found.removed.is_empty() {
+            let (disk, folders) = (Arc::clone(&self.disk), found.removed);
+            effects.push(Effect::Disk(DiskWork::RemoveFolders { disk, folders }));
+        }
+    }
+
+    /// Takes a folder out of the way: of a deleted topic to be removed, else to be kept.
+    fn clear_away(&mut self, name: &str, found: &mut Found) -> Result<(), LogError> {
+        let path = self.folder.join(name);
+        match partition_metadata::read(self.disk.as_ref(), &path) {
+            Ok(Some(id)) if found.gone.contains(&id) => {
+                let to = self.folder.join(renamed(name, id, DELETED_SUFFIX));
+                let failed = |source| LogError::Io { what: "rename", path: path.clone(), source };
+                self.disk.rename(&path, &to).map_err(failed)?;
+                found.removed.push(to);
+                Ok(())
+            }
+            _ => self.set_aside(name),
         }
     }
 

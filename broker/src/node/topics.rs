@@ -1,14 +1,13 @@
 //! Topics come and go: the controller decides, the cluster's log says so, then the logs are made or taken away.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use highwater_storage::TopicId;
 
 use super::partitions::Found;
 use super::{
-    CreateTopicsRequest, CreatedTopic, DeletedTopic, DiskWork, Effect, Effects, NewTopic, NewTopicFacts,
-    Node, TopicToDelete,
+    CreateTopicsRequest, CreatedTopic, DeletedTopic, Effect, Effects, NewTopic, NewTopicFacts, Node,
+    TopicToDelete,
 };
 use crate::cluster::controller::{Controller, Creation};
 use crate::cluster::record::MetadataRecord;
@@ -89,7 +88,8 @@ impl Node {
         }
         let records: Vec<_> = creations.iter().map(|(name, creation)| creation.record(name)).collect();
         self.commit(now, &records)?;
-        for (_, creation) in creations {
+        for (name, creation) in creations {
+            self.let_go_of_name(name, effects);
             if let Some(topic) = self.metadata.topic(creation.id).cloned() {
                 self.open_topic(now, creation.id, &topic, &mut Found::nothing(), effects);
             }
@@ -125,18 +125,8 @@ impl Node {
         self.commit(now, &[MetadataRecord::TopicDeleted { id: id.get() }])?;
         let Some(topic) = self.topics.remove(&id) else { return Ok(()) };
         let partitions = topic.partitions.len();
-        // The logs are let go of before their folders move.
-        drop(topic);
-        let mut folders = Vec::with_capacity(partitions);
-        for slot in 0..partitions {
-            match self.move_out(&name, slot, id) {
-                Ok(folder) => folders.extend(folder),
-                Err(error) => {
-                    tracing::error!(topic = %name, slot, %error, "a deleted partition stays on disk");
-                }
-            }
-        }
-        effects.push(Effect::Disk(DiskWork::RemoveFolders { disk: Arc::clone(&self.disk), folders }));
+        self.forget_checkpoints(now, &topic);
+        self.leaving.take(id, name.clone(), topic);
         effects.push(Effect::TopicClosed { id, name });
         self.wake_all(now, id, partitions, effects);
         Ok(())

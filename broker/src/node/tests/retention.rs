@@ -45,7 +45,7 @@ impl World {
     }
 
     fn files(&self, suffix: &str) -> usize {
-        let entries = self.disk.list(std::path::Path::new("data/node-0/t-0")).unwrap();
+        let entries = self.disk.list(std::path::Path::new("data/node-0/t-0")).unwrap_or_default();
         entries.iter().filter(|entry| entry.name.ends_with(suffix)).count()
     }
 
@@ -186,6 +186,62 @@ fn what_is_flushed_after_a_roll_is_written_down_in_its_time() {
     let (disk, node) = (Arc::clone(&world.disk), world.node);
     node.close().unwrap();
     assert_eq!(disk.read(file).unwrap(), b"0\n2\nt 0 2\nt 1 1\n");
+}
+
+#[test]
+fn what_is_remembered_of_a_deleted_topic_does_not_meet_the_next_one_of_its_name() {
+    let (mut world, _) = with_segments(&[]);
+    world.produce(vec![(0, large(NOW_MS))]);
+    world.produce(vec![(0, large(NOW_MS))]);
+    let mut effects = world.delete(0, 1);
+    let first = work(&mut effects);
+    world.work_off(first);
+    let delete = vec![TopicToDelete { name: Some("t".into()), id: TopicId::ZERO }];
+    let mut effects = world.ask(Request::DeleteTopics(delete));
+    // The process dies before the checkpoint is written anew.
+    drop(work(&mut effects));
+    let mut world = world.crashed();
+    assert_eq!(world.files(""), 0, "its folder is not left either");
+    world.tick();
+    world.create("t");
+    world.produce(vec![(0, batch(b"v"))]);
+    assert_eq!(world.crashed().bounds(0), (0, 1));
+}
+
+#[test]
+fn a_topic_of_many_partitions_goes_some_at_a_time_and_at_once_for_another_of_its_name() {
+    for comes_back in [false, true] {
+        let mut world = World::new();
+        let topic = NewTopic {
+            name: "t".into(),
+            partitions: 300,
+            replication_factor: 1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], validate_only: false };
+        world.ask(Request::CreateTopics(request));
+        world.produce((0..300).map(|index| (index, batch(b"v"))).collect());
+        let folders = |world: &World| {
+            let listed = world.disk.list(std::path::Path::new("data/node-0")).unwrap();
+            listed.iter().filter(|entry| entry.is_dir && !entry.name.ends_with("-delete")).count()
+        };
+        let delete = vec![TopicToDelete { name: Some("t".into()), id: TopicId::ZERO }];
+        let effects = world.ask(Request::DeleteTopics(delete));
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Reply(..))));
+        assert_eq!(folders(&world), 300 - 128);
+        if comes_back {
+            world.create("t");
+            assert_eq!(folders(&world), 0);
+            assert_eq!(produced(&world.produce(vec![(0, batch(b"v"))])), [Ok(0)]);
+        }
+        for _ in 0..3 {
+            world.wait_ms(1);
+            world.tick();
+        }
+        assert_eq!(folders(&world), usize::from(comes_back));
+        assert!(world.node.next_deadline() > Some(world.now.monotonic.plus_ms(1000)));
+    }
 }
 
 #[test]
