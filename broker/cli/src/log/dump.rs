@@ -133,6 +133,9 @@ impl Dumping<'_> {
             Place::Partition(dir) => self.partition(dir),
         };
         match dumped {
+            Err(Stopped::Reading(_)) if matches!(place, Place::Partition(dir) if places::is_gone(dir)) => {
+                Ok(())
+            }
             Err(Stopped::Reading(error)) => self.cannot_read(&error.into()),
             Err(Stopped::Writing(error)) => Err(error.into()),
             Ok(()) => Ok(()),

@@ -175,6 +175,7 @@ impl Verifying<'_> {
                     let problem = Problem::Malformed { what, replaceable: false };
                     self.add(&Finding { path, position: None, problem });
                 }
+                Err(_) if matches!(place, Place::Partition(dir) if places::is_gone(dir)) => {}
                 Err(error) => self.verdict.unreadable.push(format!("{:#}", anyhow!(error))),
                 Ok(()) => {}
             }
