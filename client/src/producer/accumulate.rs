@@ -33,8 +33,8 @@ impl Appended {
         self.index == 0
     }
 
-    /// Whether a batch is finished with it: one before it waits to be sent, or the next record like this one goes into
-    /// another. Nothing is gained by handing more over before a step.
+    /// Whether a batch was finished by it: it began another behind one that is not sent yet, or the next record like it
+    /// will. Nothing is gained by handing more over before a step.
     #[must_use]
     pub const fn finished_batch(&self) -> bool {
         self.finished_batch
@@ -83,7 +83,8 @@ impl ProducerMachine {
         }
         let partition = self.choose_partition(topic, record, bytes)?;
         let mut appended = self.append_to(now, (topic, partition), record, bytes)?;
-        appended.finished_batch |= self.topics[topic].sticky.is_over(self.config.batch_bytes);
+        let sticks = record.partition.is_none() && record.key.is_none();
+        appended.finished_batch |= sticks && self.topics[topic].sticky.is_over(self.config.batch_bytes);
         Ok(appended)
     }
 
@@ -107,7 +108,8 @@ impl ProducerMachine {
                 return Err(Error::Batch { detail: error.to_string().into(), possibly_stored: false });
             }
         }
-        let finished_batch = !batch.has_room_for(bytes, self.config.batch_bytes) || queue.fresh.len() > 1;
+        let is_full = !batch.has_room_for(bytes, self.config.batch_bytes);
+        let finished_batch = is_full || (index == 0 && queue.fresh.len() > 1);
         Ok(Appended { batch: id, index, finished_batch })
     }
 

@@ -47,6 +47,20 @@ fn five_requests_are_in_flight_and_batches_fill_meanwhile() {
 }
 
 #[test]
+fn a_batch_is_finished_once_also_while_nothing_can_leave() {
+    let mut broker = Conversation::known(ProducerConfig { batch_bytes: 1000, ..config() });
+    let in_flight: Vec<_> = (0..5).map(|n| broker.send_one(&n.to_string())).collect();
+    let value = "x".repeat(100);
+    let appended: Vec<_> = (0..50).map(|_| broker.append(&value)).collect();
+    let begun = appended.iter().filter(|record| record.began_batch()).count();
+    let finished = appended.iter().filter(|record| record.finished_batch()).count();
+    // By its last record, and by the one that begins another behind it.
+    assert!(begun > 3 && (begun - 1..=2 * begun).contains(&finished), "{finished} times for {begun} batches");
+    broker.assert_silent();
+    assert_eq!(in_flight.len(), 5);
+}
+
+#[test]
 fn until_the_broker_knows_the_producer_one_batch_is_in_flight() {
     let mut broker = Conversation::new(config());
     let first = broker.send_one("1");
