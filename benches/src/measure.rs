@@ -92,7 +92,7 @@ impl Bench {
         self.measuring
     }
 
-    /// Whether a case of this name is wanted: ask before preparing what takes long.
+    /// Whether a case of this name is wanted: ask, for each that will need it, before preparing what takes long.
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter.as_str()))
     }

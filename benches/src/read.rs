@@ -25,8 +25,9 @@ pub(crate) fn run(bench: &mut Bench) {
         ("folder", Arc::new(OsDisk::new()), &folder.path().join("log")),
     ];
     for (name, disk, dir) in disks {
-        if bench.wants(&format!("read/{name}")) {
-            logs(bench, name, disk, dir);
+        let cases = [format!("read/{name}, 1 MiB, in order"), format!("read/{name}, at random")];
+        if cases.iter().any(|case| bench.wants(case)) {
+            logs(bench, &cases, disk, dir);
         }
     }
     let records = batch(Codec::None, 100, BATCH_BYTES);
@@ -43,7 +44,7 @@ pub(crate) fn run(bench: &mut Bench) {
 
 /// A log is read from front to back, a fetch's worth at once, and at places all over it. The bytes are not looked at:
 /// they are slices of the log.
-fn logs(bench: &mut Bench, name: &str, disk: Arc<dyn Disk>, dir: &Path) {
+fn logs(bench: &mut Bench, [in_order, at_random]: &[String; 2], disk: Arc<dyn Disk>, dir: &Path) {
     let mut log = Log::create(disk, dir, LogConfig::default(), None, NOW);
     let batch = CheckedBatch::trusted(batch(Codec::None, 1000, BATCH_BYTES)).expect("a batch");
     for _ in 0..LOG_BYTES / BATCH_BYTES {
@@ -53,19 +54,15 @@ fn logs(bench: &mut Bench, name: &str, disk: Arc<dyn Disk>, dir: &Path) {
     let read =
         |from: Offset| -> Bytes { log.range(from, end, FETCH_BYTES, true).read().expect("the disk reads") };
     let mut from = Offset::ZERO;
-    bench.case(
-        Case::new(&format!("read/{name}, 1 MiB, in order"), Work::Bytes(FETCH_BYTES))
-            .against(Limit::Copy, FETCH_BYTES),
-        || {
-            let bytes = read(from);
-            from = last_of(&bytes, batch.size_bytes());
-            if from >= end {
-                from = Offset::ZERO;
-            }
-        },
-    );
+    bench.case(Case::new(in_order, Work::Bytes(FETCH_BYTES)).against(Limit::Copy, FETCH_BYTES), || {
+        let bytes = read(from);
+        from = last_of(&bytes, batch.size_bytes());
+        if from >= end {
+            from = Offset::ZERO;
+        }
+    });
     let mut state = 1_u64;
-    bench.case(Case::new(&format!("read/{name}, at random"), Work::Items(1, "fetches")), || {
+    bench.case(Case::new(at_random, Work::Items(1, "fetches")), || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let at = (state >> 33) % u64::try_from(end.get()).expect("positive");
         read(Offset::new(i64::try_from(at).expect("an offset")))

@@ -16,16 +16,17 @@ use crate::measure::{Bench, Case, Work};
 const LOG_BYTES: usize = 64 << 20;
 
 pub(crate) fn run(bench: &mut Bench) {
-    if !bench.wants("recovery/") {
-        return;
-    }
     for (name, batch_bytes) in [("1 KiB", 1 << 10), ("16 KiB", 16 << 10)] {
+        let cases = [("clean", StopKind::Clean), ("unclean", StopKind::Unclean)]
+            .map(|(after, stop)| (format!("recovery/{after}, 64 MiB of {name}"), stop));
+        if !cases.iter().any(|(case, _)| bench.wants(case)) {
+            continue;
+        }
         let log_bytes = if bench.is_measuring() { LOG_BYTES } else { 1 << 20 };
         let folder = tempfile::tempdir().expect("a folder for the time being");
         let dir = folder.path().join("log");
         write(&dir, log_bytes, batch_bytes);
-        for (after, stop) in [("clean", StopKind::Clean), ("unclean", StopKind::Unclean)] {
-            let case = format!("recovery/{after}, 64 MiB of {name}");
+        for (case, stop) in cases {
             bench.case(Case::new(&case, Work::Bytes(log_bytes)).against(Limit::Checksum, log_bytes), || {
                 open(&dir, stop)
             });
