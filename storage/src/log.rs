@@ -104,6 +104,8 @@ impl Log {
         if opening.stop == StopKind::Clean && !recovered.was_not_clean {
             log.synced.names_version = log.names_version;
             log.synced.epochs_version = log.epochs_version;
+            log.snapshot_is_current =
+                log.snapshots.last().is_some_and(|last| last.offset == log.end_offset());
         }
         Ok((log, recovered))
     }
@@ -188,9 +190,11 @@ impl Log {
         &self.epochs
     }
 
-    /// Begins a leader's term at an offset. In memory; the next [`SyncHandle`](crate::SyncHandle) or a clean close writes it down.
+    /// Begins a leader's term at an offset. In memory; once a record was written in it, the next
+    /// [`SyncHandle`](crate::SyncHandle) or a clean close writes it down: a term without records is forgotten.
     pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start_offset: Offset) {
-        if self.epochs.assign(epoch, start_offset) {
+        let below_end = start_offset < self.end_offset();
+        if self.epochs.assign(epoch, start_offset) && below_end {
             self.epochs_version += 1;
         }
     }

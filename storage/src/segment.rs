@@ -7,6 +7,7 @@
 
 mod name;
 mod place;
+mod resume;
 
 use std::{
     collections::VecDeque,
@@ -206,12 +207,6 @@ impl Segment {
         self.recent.push_back(place);
     }
 
-    /// Takes these indexes, which are those in the files.
-    pub(crate) fn adopt_indexes(&mut self, offset_index: OffsetIndex, time_index: TimeIndex) {
-        self.indexes_written = Some((offset_index.len(), time_index.len()));
-        (self.offset_index, self.time_index) = (offset_index, time_index);
-    }
-
     /// Learns that the marker just noted aborted a transaction.
     pub(crate) fn note_aborted(&mut self, aborted: Option<AbortedTransaction>) {
         self.aborted.extend(aborted);
@@ -219,11 +214,6 @@ impl Segment {
 
     pub(crate) fn aborted(&self) -> &[AbortedTransaction] {
         &self.aborted
-    }
-
-    /// Takes note that the `.txnindex` has all that memory has.
-    pub(crate) fn aborted_are_written(&mut self) {
-        self.aborted_written = self.aborted.len();
     }
 
     /// The bytes of the index files, once they are up to memory.

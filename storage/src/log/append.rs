@@ -88,7 +88,9 @@ impl Log {
         let active = self.segments.last_mut().expect("a log has a segment");
         active.note(header, &self.config);
         if leader_epoch.is_some() {
-            self.assign_epoch(leader_epoch, header.base_offset);
+            self.epochs.assign(leader_epoch, header.base_offset);
+            let begins = self.epochs.latest().is_some_and(|latest| latest.start_offset == header.base_offset);
+            self.epochs_version += u32::from(begins);
         }
         if header.has_producer() {
             self.snapshot_is_current = false;
@@ -118,7 +120,7 @@ impl Log {
     }
 }
 
-fn control_of(batch: &CheckedBatch) -> Option<ControlKind> {
+pub(super) fn control_of(batch: &CheckedBatch) -> Option<ControlKind> {
     if !batch.header().attributes.is_control() {
         return None;
     }

@@ -143,8 +143,10 @@ impl Log {
         let unflushed = self.segments.iter().filter(|s| s.next_offset > self.recovery_point);
         let mut closed_files: Vec<_> = unflushed.flat_map(|segment| segment.name.companion_paths()).collect();
         closed_files.extend(self.unflushed_snapshots());
-        // Those at the recovery point may have been written anew.
-        closed_files.push(self.snapshot_path(self.end_offset()));
+        if self.names_version > self.synced.names_version {
+            // It may have been written anew at an offset that is durable otherwise.
+            closed_files.push(self.snapshot_path(self.end_offset()));
+        }
         let handle = self.handle_for(self.segments.len(), closed_files, None);
         SyncHandle { is_last: true, ..handle }.sync().map(drop)
     }

@@ -76,10 +76,12 @@ impl Log {
             remove_segment(&*self.disk, segment)?;
         }
         let cut = &self.segments[at];
+        let recovery_point = cut.base_offset();
         let keep_bytes = cut.position_of(offset).resolve(&**cut.file(), &cut.name, offset)?;
         shorten(&*self.disk, cut, keep_bytes)?;
-        let loaded =
-            recovery::load(&*self.disk, &self.dir, &self.config, Opening::after(StopKind::Clean), now)?;
+        // What lies before the segment that was cut is as it was.
+        let opening = Opening { recovery_point, ..Opening::after(StopKind::Unclean) };
+        let loaded = recovery::load(&*self.disk, &self.dir, &self.config, opening, now)?;
         let Loaded { segments, producers, snapshots, .. } = loaded;
         (self.segments, self.producers, self.snapshots) = (segments, producers, snapshots);
         self.snapshot_is_current = false;

@@ -3,16 +3,19 @@
 mod cases;
 mod faults;
 mod model;
+mod power;
 mod removal;
+mod transactions;
 
 use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 
+use super::append;
 use crate::{
-    LeaderEpoch, Log, LogConfig, Offset, Opening, ProducerEpoch, ProducerId, ProducerTable, Recovered,
-    Sequence, StopKind, TimestampMs,
-    batch::{BatchBuilder, BatchHeader, CheckedBatch, Codec},
+    AbortedTransaction, LeaderEpoch, Log, LogConfig, Offset, Opening, ProducerEpoch, ProducerId,
+    ProducerTable, Recovered, Sequence, StopKind, TimestampMs,
+    batch::{BatchBuilder, BatchHeader, CheckedBatch, Codec, ControlKind},
     disk::Disk,
     segment::base_of,
 };
@@ -50,6 +53,22 @@ fn batch_of(
     CheckedBatch::trusted(builder.build().unwrap()).unwrap()
 }
 
+/// A batch of one record within a transaction.
+fn transactional(id: i64, epoch: i16, sequence: i32, value_bytes: usize) -> CheckedBatch {
+    let mut builder = BatchBuilder::new().transactional(true);
+    builder.set_producer(ProducerId::new(id), ProducerEpoch::new(epoch), Sequence::new(sequence));
+    builder.append(NOW, None, Some(&vec![7; value_bytes]), &[]).unwrap();
+    CheckedBatch::trusted(builder.build().unwrap()).unwrap()
+}
+
+/// The end of a transaction.
+fn marker(id: i64, epoch: i16, commits: bool) -> CheckedBatch {
+    let mut builder = BatchBuilder::new().transactional(true).control(true);
+    builder.set_producer(ProducerId::new(id), ProducerEpoch::new(epoch), Sequence::NONE);
+    builder.append(NOW, Some(&[0, 0, 0, u8::from(commits)]), Some(&[0, 0, 0, 0, 0, 3]), &[]).unwrap();
+    CheckedBatch::trusted(builder.build().unwrap()).unwrap()
+}
+
 /// One record of about this size.
 fn batch(value_bytes: usize) -> CheckedBatch {
     batch_of(&[NOW.get()], value_bytes, Codec::None, None)
@@ -62,6 +81,7 @@ struct Stored {
     bytes: Bytes,
     segment: Offset,
     position: usize,
+    control: Option<ControlKind>,
 }
 
 /// Appends, and returns what the log must have now.
@@ -70,7 +90,8 @@ fn append(log: &mut Log, batch: &CheckedBatch, epoch: LeaderEpoch) -> Stored {
     let bytes = Bytes::from([&appended.header.to_bytes()[..], &batch.body()[..]].concat());
     let active = log.active();
     let position = usize::try_from(active.size_bytes).unwrap() - bytes.len();
-    Stored { header: appended.header, bytes, segment: active.base_offset(), position }
+    let control = append::control_of(batch);
+    Stored { header: appended.header, bytes, segment: active.base_offset(), position, control }
 }
 
 /// Everything in the log, read as a follower would.
@@ -132,7 +153,34 @@ fn check_index_files(disk: &dyn Disk, batches: &[Stored]) {
 fn producers_of(batches: &[Stored]) -> ProducerTable {
     let mut table = ProducerTable::default();
     for batch in batches {
-        table.note(&batch.header, None);
+        table.note(&batch.header, batch.control);
     }
     table
+}
+
+/// The transactions that were aborted, as a plain look at the batches tells.
+fn aborted_of(batches: &[Stored]) -> Vec<AbortedTransaction> {
+    let mut open: Vec<(ProducerId, Offset)> = Vec::new();
+    let mut aborted = Vec::new();
+    for Stored { header, control, .. } in batches {
+        let (id, offset) = (header.producer_id, header.base_offset);
+        let began = open.iter().find(|(of, _)| *of == id).map(|(_, first)| *first);
+        match control {
+            None if header.attributes.is_transactional() && began.is_none() => open.push((id, offset)),
+            Some(kind) => {
+                open.retain(|(of, _)| *of != id);
+                if let (Some(first_offset), ControlKind::Abort { .. }) = (began, kind) {
+                    let last_stable_offset = open.first().map_or(offset.next(), |(_, first)| *first);
+                    aborted.push(AbortedTransaction {
+                        producer_id: id,
+                        first_offset,
+                        last_offset: offset,
+                        last_stable_offset,
+                    });
+                }
+            }
+            None => {}
+        }
+    }
+    aborted
 }

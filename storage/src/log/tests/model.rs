@@ -1,4 +1,5 @@
-//! Random histories: append, roll, read, search, sync, reopen clean and unclean, beside a plain list of batches.
+//! Random histories beside a plain list of batches: append, roll, read, search, sync, flush, expire, cut, and reopen after
+//! a clean stop and an unclean one, with what a node remembers and without.
 
 use std::{path::Path, sync::Arc};
 
@@ -6,7 +7,7 @@ use proptest::{collection::vec, option, prelude::*, sample::Index};
 
 use super::*;
 use crate::{
-    FoundTimestamp, LeaderEpochs, LogError,
+    FoundTimestamp, LeaderEpochs, LogError, Retention,
     batch::RecordIter,
     disk::{DirEntry, File, MemoryDisk},
 };
@@ -19,6 +20,11 @@ enum Step {
         codec: Codec,
         producer: Option<(i64, i16)>,
         next_term: bool,
+        transactional: bool,
+    },
+    EndTransaction {
+        id: i64,
+        commits: bool,
     },
     Read {
         from: Index,
@@ -31,8 +37,18 @@ enum Step {
         bound: Index,
     },
     Sync,
+    Flush,
+    Expire {
+        keep_bytes: u64,
+        unlinked: bool,
+    },
+    RemoveOldest,
+    Advance {
+        to: Index,
+    },
     Reopen {
         stop: StopKind,
+        remembered: bool,
     },
     Truncate {
         to: Index,
@@ -46,13 +62,10 @@ fn step() -> impl Strategy<Value = Step> {
         prop::sample::select(&Codec::ALL[..]),
         option::of((0i64..3, 0i16..2)),
         proptest::bool::weighted(0.1),
+        any::<bool>(),
     );
-    let append = append.prop_map(|(ago_ms, value_bytes, codec, producer, next_term)| Step::Append {
-        ago_ms,
-        value_bytes,
-        codec,
-        producer,
-        next_term,
+    let append = append.prop_map(|(ago_ms, value_bytes, codec, producer, next_term, transactional)| {
+        Step::Append { ago_ms, value_bytes, codec, producer, next_term, transactional }
     });
     let read = (any::<Index>(), any::<Index>(), 0usize..3000, any::<bool>());
     let read = read.prop_map(|(from, bound, max_bytes, at_least_one)| Step::Read {
@@ -68,21 +81,38 @@ fn step() -> impl Strategy<Value = Step> {
         6 => read,
         3 => search,
         1 => Just(Step::Sync),
-        1 => stop.prop_map(|stop| Step::Reopen { stop }),
+        1 => Just(Step::Flush),
+        2 => (0i64..3, any::<bool>()).prop_map(|(id, commits)| Step::EndTransaction { id, commits }),
+        1 => (0u64..6000, any::<bool>()).prop_map(|(keep_bytes, unlinked)| Step::Expire { keep_bytes, unlinked }),
+        1 => Just(Step::RemoveOldest),
+        1 => any::<Index>().prop_map(|to| Step::Advance { to }),
+        2 => (stop, any::<bool>()).prop_map(|(stop, remembered)| Step::Reopen { stop, remembered }),
         1 => any::<Index>().prop_map(|to| Step::Truncate { to }),
     ]
 }
 
 #[derive(Default)]
 struct Model {
+    /// Everything ever written and not cut off, also what is no longer in the log.
     batches: Vec<Stored>,
+    /// How many of them are not.
+    gone: usize,
+    /// Where the log begins, and where it ends without batches.
+    start: Offset,
+    base: Offset,
     epochs: LeaderEpochs,
     term: i32,
+    /// The epoch of each producer's open transaction.
+    open: [Option<i16>; 3],
 }
 
 impl Model {
     fn end(&self) -> Offset {
-        self.batches.last().map_or(Offset::ZERO, |batch| batch.header.next_offset())
+        self.batches.last().map_or(self.base, |batch| batch.header.next_offset())
+    }
+
+    fn left(&self) -> &[Stored] {
+        &self.batches[self.gone..]
     }
 
     fn offset(&self, index: &Index) -> Offset {
@@ -90,11 +120,23 @@ impl Model {
         Offset::new(i64::try_from(index.index(offsets)).unwrap())
     }
 
+    /// Follows the log's front.
+    fn follow(&mut self, log: &Log) -> Result<(), TestCaseError> {
+        let first = log.segments[0].base_offset();
+        self.gone = self.batches.partition_point(|batch| batch.segment < first);
+        prop_assert!(self.left().first().map_or(self.end(), |batch| batch.segment) == first);
+        prop_assert_eq!(log.start_offset(), self.start.max(first));
+        self.start = log.start_offset();
+        self.epochs.truncate_from_start(self.start);
+        Ok(())
+    }
+
     /// The batches a reader may have, of all segments.
     fn readable(&self, from: Offset, bound: Offset) -> &[Stored] {
-        let first = self.batches.partition_point(|batch| batch.header.last_offset() < from);
-        let last = self.batches.partition_point(|batch| batch.header.last_offset() < bound);
-        if from < bound { &self.batches[first..last.max(first)] } else { &[] }
+        let left = self.left();
+        let first = left.partition_point(|batch| batch.header.last_offset() < from);
+        let last = left.partition_point(|batch| batch.header.last_offset() < bound);
+        if from < bound && from >= self.start { &left[first..last.max(first)] } else { &[] }
     }
 
     fn expected_read(&self, from: Offset, bound: Offset, max_bytes: usize, at_least_one: bool) -> Vec<u8> {
@@ -110,12 +152,23 @@ impl Model {
         bytes
     }
 
+    /// Which transactions are open again after a cut.
+    fn reopen_transactions(&mut self) {
+        let table = producers_of(&self.batches);
+        for (id, open) in (0..).zip(&mut self.open) {
+            let entry = table.get(ProducerId::new(id));
+            *open = entry.and_then(|entry| entry.current_txn_first_offset.map(|_| entry.epoch.get()));
+        }
+    }
+
     fn expected_search(&self, timestamp: TimestampMs, bound: Offset) -> Option<FoundTimestamp> {
-        let batches = self.batches.iter().flat_map(|batch| {
+        let batches = self.left().iter().flat_map(|batch| {
             let epoch = batch.header.leader_epoch;
             RecordIter::new(batch.bytes.clone()).unwrap().map(move |record| (record.unwrap(), epoch))
         });
-        let (record, leader_epoch) = batches.into_iter().find(|(record, _)| record.timestamp >= timestamp)?;
+        let wanted =
+            |record: &crate::batch::Record| record.timestamp >= timestamp && record.offset >= self.start;
+        let (record, leader_epoch) = batches.into_iter().find(|(record, _)| wanted(record))?;
         let found = FoundTimestamp { timestamp: record.timestamp, offset: record.offset, leader_epoch };
         Some(found).filter(|found| found.offset < bound)
     }
@@ -128,8 +181,13 @@ fn run(disk: &Arc<dyn Disk>, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut log = Log::create(Arc::clone(disk), dir(), config.clone(), None, NOW);
     for step in steps {
         match step {
-            Step::Append { ago_ms, value_bytes, codec, producer, next_term } => {
+            Step::Append { ago_ms, value_bytes, codec, producer, next_term, transactional: within } => {
                 model.term += i32::from(next_term);
+                // Whoever has a transaction open goes on in it.
+                let producer = producer
+                    .map(|(id, epoch)| (id, model.open[usize::try_from(id).unwrap()].unwrap_or(epoch)));
+                let opens =
+                    producer.filter(|(id, _)| within || model.open[usize::try_from(*id).unwrap()].is_some());
                 let producer = producer.map(|(id, epoch)| {
                     let count = i32::try_from(ago_ms.len()).unwrap();
                     let next = &mut sequences[usize::try_from(id).unwrap()][usize::try_from(epoch).unwrap()];
@@ -137,9 +195,23 @@ fn run(disk: &Arc<dyn Disk>, steps: Vec<Step>) -> Result<(), TestCaseError> {
                 });
                 let times: Vec<i64> = ago_ms.iter().map(|ago| NOW.get() - ago).collect();
                 let epoch = LeaderEpoch::new(model.term);
-                let stored = append(&mut log, &batch_of(&times, value_bytes, codec, producer), epoch);
+                let batch = match (opens, producer) {
+                    (Some((id, of)), Some((_, _, sequence))) => {
+                        model.open[usize::try_from(id).unwrap()] = Some(of);
+                        sequences[usize::try_from(id).unwrap()][usize::try_from(of).unwrap()] = sequence + 1;
+                        transactional(id, of, sequence, value_bytes)
+                    }
+                    _ => batch_of(&times, value_bytes, codec, producer),
+                };
+                let stored = append(&mut log, &batch, epoch);
                 prop_assert_eq!(stored.header.base_offset, model.end());
                 model.epochs.assign(epoch, stored.header.base_offset);
+                model.batches.push(stored);
+            }
+            Step::EndTransaction { id, commits } => {
+                let Some(epoch) = model.open[usize::try_from(id).unwrap()].take() else { continue };
+                let stored = append(&mut log, &marker(id, epoch, commits), LeaderEpoch::new(model.term));
+                model.epochs.assign(LeaderEpoch::new(model.term), stored.header.base_offset);
                 model.batches.push(stored);
             }
             Step::Read { from, bound, max_bytes, at_least_one } => {
@@ -149,6 +221,7 @@ fn run(disk: &Arc<dyn Disk>, steps: Vec<Step>) -> Result<(), TestCaseError> {
                 let expected = model.expected_read(from, bound, max_bytes, at_least_one);
                 prop_assert_eq!(&read[..], &expected[..], "{} to {}", from, bound);
                 prop_assert!(read.is_empty() || !range.is_empty());
+                let from = from.max(model.start);
                 let exact: usize = model.readable(from, bound).iter().map(|batch| batch.bytes.len()).sum();
                 prop_assert_eq!(log.exact_bytes(from, bound).unwrap(), exact as u64);
                 let available = log.available_bytes(from, bound);
@@ -159,58 +232,135 @@ fn run(disk: &Arc<dyn Disk>, steps: Vec<Step>) -> Result<(), TestCaseError> {
                 let (timestamp, bound) = (TimestampMs::new(NOW.get() - ago_ms), model.offset(&bound));
                 let found = log.offset_for_timestamp(timestamp, bound).run().unwrap();
                 prop_assert_eq!(found, model.expected_search(timestamp, bound));
-                let latest = model.batches.iter().map(|batch| batch.header.max_timestamp).max();
+                if model.start > log.segments[0].base_offset() {
+                    continue;
+                }
+                let latest = model.left().iter().map(|batch| batch.header.max_timestamp).max();
                 let expected = latest.and_then(|latest| model.expected_search(latest, bound));
                 let found = log.max_timestamp_record(bound).and_then(|search| search.run().unwrap());
                 prop_assert_eq!(found, expected);
             }
             Step::Sync => log.flush().unwrap(),
+            Step::Flush => {
+                let done = log.flush_handle().sync().unwrap();
+                log.synced(done);
+                prop_assert!(log.recovery_point() >= log.active().base_offset());
+            }
+            Step::Expire { keep_bytes, unlinked } => {
+                let retention = Retention { bytes: Some(keep_bytes), ms: None };
+                let removed = log.expire(retention, model.end(), NOW).unwrap();
+                model.follow(&log)?;
+                if let Some(removed) = removed.filter(|_| unlinked) {
+                    removed.run().unwrap();
+                }
+            }
+            Step::RemoveOldest => {
+                let before = log.size_bytes();
+                let removed = log.remove_oldest_segment(model.end(), NOW).unwrap();
+                prop_assert_eq!(removed.map_or(0, |removed| removed.bytes()), before - log.size_bytes());
+                model.follow(&log)?;
+            }
+            Step::Advance { to } => {
+                let to = model.offset(&to);
+                let rises = to > model.start && to <= model.end();
+                prop_assert_eq!(log.advance_start_offset(to, model.end()), rises);
+                model.start = if rises { to } else { model.start };
+                model.epochs.truncate_from_start(model.start);
+            }
             Step::Truncate { to } => {
                 let to = model.offset(&to);
                 let range = log.range(log.start_offset(), log.end_offset(), 1 << 20, true);
                 let before = range.read().unwrap();
-                let cuts = to < model.end();
+                let (cuts, restarts) = (to < model.end(), to < log.segments[0].base_offset());
                 log.truncate_to(to, NOW).unwrap();
                 prop_assert_eq!(range.read().unwrap(), before, "what was handed out stays");
                 model.batches.retain(|batch| batch.header.last_offset() < to);
-                model.epochs.truncate_from_end(if cuts { model.end() } else { to });
+                if restarts {
+                    (model.batches, model.gone, model.base) = (Vec::new(), 0, to);
+                } else if model.batches.is_empty() && cuts {
+                    model.base = log.end_offset();
+                }
+                model.epochs.truncate_from_end(if cuts { log.end_offset() } else { to });
+                model.gone = model.gone.min(model.batches.len());
+                if cuts {
+                    model.start = model.start.min(log.end_offset());
+                    prop_assert_eq!(
+                        log.end_offset(),
+                        if restarts { to } else { model.end().max(log.segments[0].base_offset()) }
+                    );
+                    model.base = log.end_offset();
+                    model.reopen_transactions();
+                    if model.left().is_empty() && log.end_offset() != model.end() {
+                        // What is left of the log is empty, and what it once held before is no matter any more.
+                        model.batches.clear();
+                        model.gone = 0;
+                    }
+                }
                 check_index_files(&**disk, &model.batches);
             }
-            Step::Reopen { stop } => {
-                let recovered;
+            Step::Reopen { stop, remembered } => {
+                let mut opening = Opening::after(stop);
+                // The files of a clean stop and its checkpoints belong together.
+                let remembered = remembered || stop == StopKind::Clean;
+                if remembered {
+                    (opening.start_offset, opening.recovery_point) = (model.start, log.recovery_point());
+                }
                 match stop {
                     StopKind::Clean => log.close_clean().unwrap(),
                     StopKind::Unclean => drop(log),
                 }
-                (log, recovered) = open(disk, &config, stop);
+                if disk.list(dir()).is_ok() {
+                    let report = crate::inspect::verify(&**disk, dir(), &mut |_| {}).unwrap();
+                    prop_assert!(!report.has_damage(), "{:?}", report.findings);
+                }
+                let recovered;
+                (log, recovered) = Log::open(Arc::clone(disk), dir(), config.clone(), opening, NOW).unwrap();
                 prop_assert_eq!((recovered.truncated_bytes, recovered.was_not_clean), (0, false));
                 if stop == StopKind::Clean {
                     prop_assert_eq!(recovered.rebuilt_indexes, 0);
-                    prop_assert!(log.sync_handle().files.is_empty());
+                    prop_assert!(log.sync_handle().is_idle());
+                    prop_assert_eq!(log.recovery_point(), log.end_offset());
+                } else {
+                    prop_assert_eq!(log.recovery_point(), opening.recovery_point.min(log.end_offset()));
                 }
                 check_index_files(&**disk, &model.batches);
                 // Terms without records are forgotten, as Kafka forgets them.
                 let end = model.end();
                 model.epochs.truncate_from_end(end);
+                if !remembered && log.start_offset() < model.start {
+                    prop_assert_eq!(log.start_offset(), log.segments[0].base_offset());
+                    model.start = log.start_offset();
+                    model.epochs = log.epochs().clone();
+                }
             }
         }
         prop_assert_eq!(log.end_offset(), model.end());
         prop_assert_eq!(log.epochs(), &model.epochs);
         prop_assert_eq!(log.producers(), &producers_of(&model.batches));
+        let open = log.producers().iter().filter_map(|(_, entry)| entry.current_txn_first_offset).min();
+        let first_unstable = log.first_unstable_offset(log.end_offset());
+        prop_assert_eq!(first_unstable, open.map(|open| open.max(log.start_offset())));
+        let left = model.left().first().map_or(model.end(), |batch| batch.segment);
+        let aborted = aborted_of(&model.batches).into_iter().filter(|aborted| aborted.last_offset >= left);
+        prop_assert_eq!(log.aborted_in(left, Offset::MAX), aborted.collect::<Vec<_>>());
     }
-    let all: Vec<Bytes> = model.batches.iter().map(|batch| batch.bytes.clone()).collect();
+    let all: Vec<Bytes> =
+        model.readable(model.start, Offset::MAX).iter().map(|batch| batch.bytes.clone()).collect();
     prop_assert_eq!(read_all(&log), all);
-    prop_assert_eq!(
-        log.size_bytes(),
-        model.batches.iter().map(|batch| batch.bytes.len() as u64).sum::<u64>()
-    );
+    prop_assert_eq!(log.size_bytes(), model.left().iter().map(|batch| batch.bytes.len() as u64).sum::<u64>());
+    let opening = Opening { start_offset: model.start, ..Opening::after(StopKind::Unclean) };
     drop(log);
     // The epochs are told by the batches alone, too.
     let _ = disk.remove_file(&dir().join(crate::epochs::CHECKPOINT_NAME));
-    let (log, _) = open(disk, &config, StopKind::Unclean);
+    let (log, _) = Log::open(Arc::clone(disk), dir(), config, opening, NOW).unwrap();
     let end = model.end();
     model.epochs.truncate_from_end(end);
-    prop_assert_eq!(log.epochs(), &model.epochs);
+    // Where a start was forgotten, the first term begins where the batches do.
+    let told = |epochs: &LeaderEpochs| {
+        let starts = epochs.entries().iter().skip(1).map(|entry| entry.start_offset).collect::<Vec<_>>();
+        (epochs.entries().iter().map(|entry| entry.epoch).collect::<Vec<_>>(), starts)
+    };
+    prop_assert_eq!(told(log.epochs()), told(&model.epochs));
     check_index_files(&**disk, &model.batches);
     Ok(())
 }

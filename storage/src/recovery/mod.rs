@@ -1,0 +1,179 @@
+//! Opening a log: from its files to what is known of them in memory (`LogLoader`).
+//!
+//! Segments are *trusted* or *checked*. After a clean stop all are trusted; after an unclean one those wholly below the
+//! recovery point. Of a [trusted](trusted) one the indexes are read and the few batches behind their last entry are walked;
+//! the producers come from a snapshot. Of a [checked](checked) one every batch is held against its checksum, and indexes,
+//! aborted transactions, epochs and producers are built anew; the log ends before the first batch that is not whole, and
+//! later segments go. Whatever does not add up where files are trusted ends the trust: the log is then checked from its
+//! first byte. Nothing is mapped meanwhile, so files may be cut. A crash while opening leaves a log that opens as well.
+
+mod checked;
+mod epochs;
+mod leftovers;
+mod producers;
+mod trusted;
+mod walk;
+
+use std::{path::Path, sync::Arc};
+
+pub(crate) use self::leftovers::{read_if_there, remove_if_there};
+use self::{epochs::Epochs, leftovers::Names};
+use crate::{
+    LeaderEpochs, LogConfig, LogError, Offset, Opening, Recovered, StopKind, TimestampMs,
+    disk::Disk,
+    log::snapshots::SnapshotFile,
+    producers::ProducerState,
+    segment::{Segment, SegmentName},
+};
+
+/// A log's files, read.
+pub(crate) struct Loaded {
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) start_offset: Offset,
+    pub(crate) recovery_point: Offset,
+    pub(crate) epochs: LeaderEpochs,
+    pub(crate) producers: ProducerState,
+    /// Those on disk, oldest first.
+    pub(crate) snapshots: Vec<SnapshotFile>,
+    pub(crate) recovered: Recovered,
+}
+
+/// Why an attempt at opening ended.
+enum Stopped {
+    /// Files that were to be trusted do not add up.
+    Distrust,
+    Failed(LogError),
+}
+
+impl From<LogError> for Stopped {
+    fn from(error: LogError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+pub(crate) fn load(
+    disk: &dyn Disk,
+    dir: &Arc<Path>,
+    config: &LogConfig,
+    opening: Opening,
+    now: TimestampMs,
+) -> Result<Loaded, LogError> {
+    let place = Place { disk, dir, config, now };
+    match place.load_as(opening) {
+        Ok(loaded) => Ok(loaded),
+        Err(Stopped::Failed(error)) => Err(error),
+        Err(Stopped::Distrust) => {
+            let distrustful = Opening { stop: StopKind::Unclean, recovery_point: Offset::ZERO, ..opening };
+            let mut loaded = place.load_as(distrustful).map_err(|stopped| match stopped {
+                Stopped::Failed(error) => error,
+                Stopped::Distrust => unreachable!("nothing was trusted"),
+            })?;
+            loaded.recovered.was_not_clean = opening.stop == StopKind::Clean;
+            Ok(loaded)
+        }
+    }
+}
+
+/// Where a log is opened, and how.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Arc<Path>,
+    config: &'a LogConfig,
+    now: TimestampMs,
+}
+
+/// What has been read so far.
+struct Reading {
+    segments: Vec<Segment>,
+    epochs: Epochs,
+    producers: ProducerState,
+    recovered: Recovered,
+}
+
+impl Reading {
+    /// Where the next segment is due.
+    fn end(&self) -> Option<Offset> {
+        self.segments.last().map(|last| last.next_offset)
+    }
+}
+
+impl Place<'_> {
+    fn load_as(self, opening: Opening) -> Result<Loaded, Stopped> {
+        let names = Names::tidied(self.disk, self.dir)?;
+        let bases = names.bases("log");
+        let trusted = match opening.stop {
+            StopKind::Clean => bases.len(),
+            StopKind::Unclean => {
+                bases.iter().skip(1).take_while(|next| **next <= opening.recovery_point).count()
+            }
+        };
+        let (epochs, epochs_malformed) =
+            Epochs::read(self.disk, self.dir, trusted == 0, opening.start_offset)?;
+        if epochs_malformed.is_some() && trusted > 0 {
+            return Err(Stopped::Distrust);
+        }
+        let mut reading = Reading {
+            segments: Vec::with_capacity(bases.len()),
+            epochs,
+            producers: ProducerState::default(),
+            recovered: Recovered { epochs_malformed, ..Recovered::default() },
+        };
+        for base in &bases[..trusted] {
+            self.read_trusted(*base, &names, opening.stop, &mut reading)?;
+        }
+        reading.producers = match bases.get(trusted) {
+            None if opening.stop == StopKind::Clean => self.producers_at_end(&reading, &names)?,
+            next => self.producers_at(next.copied(), &reading, &names)?,
+        };
+        self.check_from(&bases[trusted..], &mut reading)?;
+        if reading.epochs.are_contradicted() && trusted > 0 {
+            return Err(Stopped::Distrust);
+        }
+        self.begin_at(opening.start_offset, &mut reading)?;
+        Ok(self.finish(reading, &names, opening)?)
+    }
+
+    /// A log that ends before the offset it is to begin at has lost its files: what is left of it is no part of what
+    /// was promised since.
+    fn begin_at(self, start_offset: Offset, reading: &mut Reading) -> Result<(), LogError> {
+        if reading.end().is_none_or(|end| end >= start_offset) {
+            return Ok(());
+        }
+        for segment in std::mem::take(&mut reading.segments).iter().rev() {
+            for path in segment.name.paths() {
+                remove_if_there(self.disk, &path)?;
+            }
+            reading.recovered.truncated_bytes += segment.size_bytes;
+            reading.recovered.removed_segments += 1;
+        }
+        reading.producers = ProducerState::default();
+        reading.segments.push(Segment::create(self.disk, self.dir, start_offset, self.now)?);
+        Ok(())
+    }
+
+    fn finish(self, mut reading: Reading, names: &Names, opening: Opening) -> Result<Loaded, LogError> {
+        if reading.segments.is_empty() {
+            let name = SegmentName::new(self.dir, opening.start_offset);
+            reading.segments.push(Segment::over(None, name, self.now));
+        }
+        let Reading { mut segments, epochs, producers, recovered } = reading;
+        let (active, sealed) = segments.split_last_mut().expect("a log has a segment");
+        for segment in &mut *sealed {
+            segment.finish_indexes(self.disk)?;
+            segment.retire();
+        }
+        let start_offset = sealed.first().unwrap_or(active).base_offset().max(opening.start_offset);
+        let mut epochs = epochs.concluded();
+        epochs.truncate_from_start(start_offset);
+        // Terms without records go, too, as in Kafka: nobody can have read anything of them.
+        epochs.truncate_from_end(active.next_offset);
+        let recovery_point = match opening.stop {
+            StopKind::Clean => active.next_offset,
+            StopKind::Unclean => opening.recovery_point.min(active.next_offset),
+        };
+        names.remove_orphans(self.disk, self.dir, &segments)?;
+        let snapshots = names.keep_snapshots(self.disk, self.dir, &segments)?;
+        Ok(Loaded { segments, start_offset, recovery_point, epochs, producers, snapshots, recovered })
+    }
+}

@@ -1,0 +1,66 @@
+//! What is known of the producers where the checking of batches begins (`ProducerStateManager.truncateAndReload`).
+
+use super::{Place, Reading, Stopped, leftovers::Names, walk::Walk};
+use crate::{
+    LogError, Offset, ProducerTable,
+    producers::ProducerState,
+    segment::{Segment, file_name},
+    snapshot,
+};
+
+impl Place<'_> {
+    /// After a clean stop: as the snapshot at the log's end has it. Only a log without batches may lack one.
+    pub(super) fn producers_at_end(self, reading: &Reading, names: &Names) -> Result<ProducerState, Stopped> {
+        let Some(end) = reading.end() else { return Ok(ProducerState::default()) };
+        if !names.contains(&file_name(end, "snapshot"))
+            && reading.segments.iter().all(|segment| segment.size_bytes == 0)
+        {
+            return Ok(ProducerState::default());
+        }
+        self.read_snapshot(end)?.map(ProducerState::of).ok_or(Stopped::Distrust)
+    }
+
+    /// After an unclean stop: from the newest whole snapshot at or below the first segment to be checked, and the batches
+    /// from there. One below the log's first segment would lack the batches between.
+    pub(super) fn producers_at(
+        self,
+        checked_base: Option<Offset>,
+        reading: &Reading,
+        names: &Names,
+    ) -> Result<ProducerState, Stopped> {
+        let Some(upto) = checked_base else { return Ok(ProducerState::default()) };
+        let first = reading.segments.first().map_or(upto, Segment::base_offset);
+        let candidates = names.bases("snapshot").into_iter().rev();
+        let mut from = first;
+        let mut state = ProducerState::default();
+        for offset in candidates.filter(|offset| first <= *offset && *offset <= upto) {
+            if let Some(table) = self.read_snapshot(offset)? {
+                (from, state) = (offset, ProducerState::of(table));
+                break;
+            }
+        }
+        for segment in reading.segments.iter().filter(|segment| segment.next_offset > from) {
+            replay(segment, from, &mut state)?;
+        }
+        Ok(state)
+    }
+
+    fn read_snapshot(self, offset: Offset) -> Result<Option<ProducerTable>, LogError> {
+        let bytes = snapshot::read(self.disk, &self.dir.join(file_name(offset, "snapshot")))?;
+        Ok(bytes.and_then(|bytes| snapshot::parse(&bytes).ok()))
+    }
+}
+
+/// Lets the producers learn of a trusted segment's batches from an offset on.
+fn replay(segment: &Segment, from: Offset, state: &mut ProducerState) -> Result<(), Stopped> {
+    let mut walk = Walk::new(&**segment.file(), segment.position_of(from).at_least, segment.size_bytes);
+    loop {
+        // Trusted bytes that are no batch: the whole log is checked then.
+        let Some(header) = walk.next().map_err(|_| Stopped::Distrust)? else { return Ok(()) };
+        if header.base_offset >= from {
+            let control = walk.control(&header).map_err(|_| Stopped::Distrust)?;
+            state.note(&header, control);
+        }
+        walk.pass(&header);
+    }
+}

@@ -1,0 +1,103 @@
+//! Reading a segment that was left in order: its indexes, and the batches behind their last entries.
+
+use std::sync::Arc;
+
+use super::{Place, Reading, Stopped, checked::in_order, leftovers::Names, read_if_there};
+use crate::{
+    Offset, StopKind,
+    batch::BatchHeader,
+    disk::File,
+    index::{OffsetIndex, TimeIndex},
+    scan::{Access, Scan, ScanError},
+    segment::{Segment, SegmentName, file_name},
+    transactions,
+};
+
+impl Place<'_> {
+    pub(super) fn read_trusted(
+        self,
+        base: Offset,
+        names: &Names,
+        stop: StopKind,
+        reading: &mut Reading,
+    ) -> Result<(), Stopped> {
+        let due = reading.end().unwrap_or(base);
+        // After an unclean stop a gap may be a segment's lost end.
+        if base < due || (base > due && stop == StopKind::Unclean && base > self.config.compacted_below) {
+            return Err(Stopped::Distrust);
+        }
+        let name = SegmentName::new(self.dir, base);
+        let log = self.disk.open(&name.log_path()).map_err(|source| name.failed("open", source))?;
+        let len = log.len();
+        let mut segment = Segment::over(Some(Arc::clone(&log)), name, self.now);
+        if len > 0 {
+            self.resume(&mut segment, &*log, names)?;
+            self.walk_tail(&mut segment, &*log, reading)?;
+        }
+        reading.segments.push(segment);
+        Ok(())
+    }
+
+    /// Takes over what the index files say.
+    fn resume(self, segment: &mut Segment, log: &dyn File, names: &Names) -> Result<(), Stopped> {
+        let (len, base) = (log.len(), segment.base_offset());
+        let offsets = self.index(segment, "index", |bytes| OffsetIndex::parse(bytes, len))?;
+        let times = self.index(segment, "timeindex", TimeIndex::parse)?;
+        let mut aborted = Vec::new();
+        if names.contains(&file_name(base, "txnindex")) {
+            aborted = self.index(segment, "txnindex", |bytes| {
+                let (entries, wrong) = transactions::parse_aborted(bytes, base);
+                wrong.is_none().then_some(entries)
+            })?;
+        }
+        let mut first = [0; BatchHeader::LEN];
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(first.len());
+        log.read_exact_at(0, &mut first[..len]).map_err(|source| segment.name.failed("read", source))?;
+        let Ok(first) = BatchHeader::parse(&first[..len]) else { return Err(Stopped::Distrust) };
+        segment.resume(offsets, times, aborted, first.max_timestamp);
+        Ok(())
+    }
+
+    fn index<T>(
+        self,
+        segment: &Segment,
+        extension: &str,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<T, Stopped> {
+        let bytes = read_if_there(self.disk, &segment.name.path(extension))?.ok_or(Stopped::Distrust)?;
+        parse(&bytes).ok_or(Stopped::Distrust)
+    }
+
+    /// Notes the batches from the last index entry on. They must bear out what the indexes and the epochs say.
+    fn walk_tail(self, segment: &mut Segment, log: &dyn File, reading: &Reading) -> Result<(), Stopped> {
+        let (latest, named) = (segment.latest, segment.offset_index.entries().last().copied());
+        let mut scan = Scan::new(log, Access::Copy, segment.size_bytes, log.len());
+        let mut is_first = true;
+        loop {
+            let found = match scan.next() {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                Err(ScanError::Damaged { .. }) => return Err(Stopped::Distrust),
+                Err(error) => return Err(segment.name.scan_failed(error).into()),
+            };
+            let header = &found.header;
+            let is_named = named.is_none_or(|entry| {
+                header.last_offset().since(segment.base_offset()) == i64::from(entry.relative_last_offset)
+            });
+            if in_order(header, segment).is_err()
+                || (is_first && !is_named)
+                || !reading.epochs.agree_with(header)
+            {
+                return Err(Stopped::Distrust);
+            }
+            segment.note(header, self.config);
+            is_first = false;
+        }
+        // A segment's last time entry is its largest timestamp; anything else is an index of other batches.
+        let complete = match latest {
+            Some(latest) => segment.latest == Some(latest),
+            None => segment.latest.is_none(),
+        };
+        if complete { Ok(()) } else { Err(Stopped::Distrust) }
+    }
+}
