@@ -6,6 +6,7 @@ mod bench;
 mod bootstrap;
 mod consume;
 mod json_record;
+#[cfg(unix)]
 mod log;
 mod produce;
 mod record_format;
@@ -48,6 +49,7 @@ enum Command {
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Look into the files of a log: those of Highwater, and those of Apache Kafka.
+    #[cfg(unix)]
     #[command(subcommand)]
     Log(log::Log),
 }
@@ -74,6 +76,7 @@ fn run(program: Program) -> anyhow::Result<ExitCode> {
         Command::Consume(consume) => consume.run()?,
         Command::Bench(bench) => bench.run()?,
         // It has more to say than that it failed.
+        #[cfg(unix)]
         Command::Log(log) => return log.run(),
     }
     Ok(ExitCode::SUCCESS)
