@@ -10,9 +10,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use highwater_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use highwater_protocol::{ApiKey, DecodeError, ErrorCode, Message, Request, VersionRange, frame};
+use highwater_protocol::{ApiKey, DecodeError, Decoder, ErrorCode, Message, Request, VersionRange, frame};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
@@ -59,7 +58,7 @@ enum Reply {
 }
 
 /// Takes the frame of an answer, or the cause why there is none.
-type Answered = Box<dyn FnOnce(Result<Bytes, Failure>) -> Result<(), DecodeError> + Send>;
+type Answered = Box<dyn FnOnce(Result<Decoder, Failure>) -> Result<(), DecodeError> + Send>;
 
 impl Drop for Shared {
     fn drop(&mut self) {
@@ -213,7 +212,7 @@ async fn read_answers(mut source: Source, shared: Weak<Shared>) {
     }
 }
 
-fn hand_over(shared: &Shared, frame: Bytes) -> Result<(), String> {
+fn hand_over(shared: &Shared, frame: Decoder) -> Result<(), String> {
     let correlation_id = frame::peek_correlation_id(&frame).map_err(|error| error.to_string())?;
     let waiting = shared.state.lock().waiting.pop_front();
     let Some(waiting) = waiting else { return Err("an answer nobody waits for".to_owned()) };
@@ -228,7 +227,6 @@ fn hand_over(shared: &Shared, frame: Bytes) -> Result<(), String> {
 /// Learns which versions the broker serves; one that does not know our version of the question says so in its
 /// oldest, with the versions it does know.
 async fn shake_hands(link: &mut Link, client_id: &str) -> Result<BTreeMap<i16, VersionRange>, String> {
-    const ERROR_CODE_AT: usize = 4;
     let request = ApiVersionsRequest {
         client_software_name: SOFTWARE_NAME.into(),
         client_software_version: env!("CARGO_PKG_VERSION").into(),
@@ -241,9 +239,7 @@ async fn shake_hands(link: &mut Link, client_id: &str) -> Result<BTreeMap<i16, V
         link.sink.send(sent, None).map_err(|error| error.to_string())?;
         let answer = link.source.next().await.map_err(|error| error.to_string())?;
         let answer = answer.ok_or("the broker closed the connection before the handshake ended")?;
-        let code =
-            answer.get(ERROR_CODE_AT..).and_then(|rest| rest.first_chunk().copied()).map(i16::from_be_bytes);
-        let refused = code == Some(ErrorCode::UnsupportedVersion.code());
+        let refused = frame::peek_api_versions_error(&answer) == Ok(ErrorCode::UnsupportedVersion);
         let readable = if refused { 0 } else { version };
         let (_, response) = frame::decode_response::<ApiVersionsResponse>(answer, readable)
             .map_err(|error| format!("not a Kafka broker? Its first answer is unreadable: {error}"))?;

@@ -118,7 +118,8 @@ pub struct RecordMetadata {
 }
 
 /// A record as a consumer gets it. Key, value and headers are slices of the response it came in, or of its
-/// decompressed batch: keeping one keeps that whole buffer alive.
+/// decompressed batch, or of the log itself where the cluster is in this process: keeping one keeps that whole buffer
+/// alive, or that part of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumedRecord {
     /// The topic.

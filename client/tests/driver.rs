@@ -27,7 +27,7 @@ use highwater_protocol::messages::{
     FetchRequest, FetchResponse, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
     MetadataResponse, ProduceRequest, ProduceResponse,
 };
-use highwater_protocol::{ApiKey, ErrorCode, Message, RequestHeader, Response, frame};
+use highwater_protocol::{ApiKey, ErrorCode, Message, RequestHeader, Response, Segments, frame};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, UnboundedSender};
 
@@ -50,7 +50,7 @@ struct State {
     on_produce: VecDeque<OnProduce>,
     /// How the next DeleteRecords requests are refused, if they are.
     on_delete: VecDeque<ErrorCode>,
-    held: Vec<(UnboundedSender<Bytes>, RequestHeader, ProduceRequest)>,
+    held: Vec<(UnboundedSender<Segments>, RequestHeader, ProduceRequest)>,
     produced: usize,
     /// Answers with a wrong correlation id.
     confuses: bool,
@@ -58,7 +58,7 @@ struct State {
     is_old: bool,
     /// Closes the connection when this many calls wait.
     closes_at: Option<usize>,
-    calls: Vec<UnboundedSender<Bytes>>,
+    calls: Vec<UnboundedSender<Segments>>,
 }
 
 #[derive(Default)]
@@ -68,7 +68,7 @@ struct Broker {
 
 struct Sink {
     broker: Arc<Broker>,
-    responses: Option<UnboundedSender<Bytes>>,
+    responses: Option<UnboundedSender<Segments>>,
 }
 
 struct At(Arc<Broker>);
@@ -82,7 +82,7 @@ impl Endpoint for At {
 }
 
 impl RequestSink for Sink {
-    fn send(&mut self, frame: Bytes) -> io::Result<()> {
+    fn send(&mut self, frame: Segments) -> io::Result<()> {
         let Some(responses) = self.responses.clone() else { return Err(io::ErrorKind::BrokenPipe.into()) };
         if !self.broker.take(&responses, frame) {
             self.responses = None;
@@ -91,20 +91,20 @@ impl RequestSink for Sink {
     }
 }
 
-fn reply<R: Response>(to: &UnboundedSender<Bytes>, header: &RequestHeader, response: &R) {
+fn reply<R: Response>(to: &UnboundedSender<Segments>, header: &RequestHeader, response: &R) {
     reply_at(to, header.correlation_id, header.api_version, response);
 }
 
-fn reply_at<R: Response>(to: &UnboundedSender<Bytes>, correlation_id: i32, version: i16, response: &R) {
+fn reply_at<R: Response>(to: &UnboundedSender<Segments>, correlation_id: i32, version: i16, response: &R) {
     let mut frame = frame::encode_response(response, version, correlation_id).unwrap();
     frame.advance(frame::SIZE_BYTES);
     // The client may be gone.
-    let _ = to.send(frame.into_bytes());
+    let _ = to.send(frame);
 }
 
 impl Broker {
     /// Handles a request; `false` closes the connection.
-    fn take(&self, to: &UnboundedSender<Bytes>, frame: Bytes) -> bool {
+    fn take(&self, to: &UnboundedSender<Segments>, frame: Segments) -> bool {
         let mut state = self.state.lock();
         let (header, mut body) = RequestHeader::read(frame).unwrap();
         let version = header.api_version;
@@ -148,7 +148,7 @@ impl Broker {
 }
 
 impl State {
-    fn api_versions(&mut self, to: &UnboundedSender<Bytes>, header: &RequestHeader) {
+    fn api_versions(&mut self, to: &UnboundedSender<Segments>, header: &RequestHeader) {
         let api = |api: &highwater_protocol::Api| ApiVersion {
             api_key: api.key.number(),
             min_version: api.versions.first,
@@ -168,7 +168,7 @@ impl State {
 
     fn produce(
         &mut self,
-        to: &UnboundedSender<Bytes>,
+        to: &UnboundedSender<Segments>,
         header: RequestHeader,
         request: ProduceRequest,
     ) -> bool {
@@ -185,7 +185,7 @@ impl State {
         true
     }
 
-    fn accept(&mut self, to: &UnboundedSender<Bytes>, header: &RequestHeader, request: &ProduceRequest) {
+    fn accept(&mut self, to: &UnboundedSender<Segments>, header: &RequestHeader, request: &ProduceRequest) {
         let base = self.append(request);
         if request.acks != 0 {
             answer_produce(to, header, request, ErrorCode::None, base);
@@ -212,7 +212,7 @@ impl State {
         base
     }
 
-    fn fetch(&mut self, to: &UnboundedSender<Bytes>, header: &RequestHeader, request: &FetchRequest) {
+    fn fetch(&mut self, to: &UnboundedSender<Segments>, header: &RequestHeader, request: &FetchRequest) {
         use highwater_storage::batch::BatchHeader;
         let offset = request.topics[0].partitions[0].fetch_offset;
         let found =
@@ -234,7 +234,7 @@ impl State {
 
     fn list_offsets(
         &self,
-        to: &UnboundedSender<Bytes>,
+        to: &UnboundedSender<Segments>,
         header: &RequestHeader,
         request: &ListOffsetsRequest,
     ) {
@@ -252,7 +252,7 @@ impl State {
 impl State {
     fn delete_records(
         &mut self,
-        to: &UnboundedSender<Bytes>,
+        to: &UnboundedSender<Segments>,
         header: &RequestHeader,
         request: DeleteRecordsRequest,
     ) {
@@ -270,7 +270,7 @@ impl State {
 }
 
 fn answer_produce(
-    to: &UnboundedSender<Bytes>,
+    to: &UnboundedSender<Segments>,
     header: &RequestHeader,
     request: &ProduceRequest,
     error_code: ErrorCode,

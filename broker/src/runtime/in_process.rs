@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Weak};
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use highwater_client::transport::embedded::{Endpoint, InProcessLink, RequestSink, Target};
 use highwater_protocol::Segments;
 use highwater_protocol::frame::SIZE_BYTES;
@@ -61,7 +61,7 @@ struct Requests {
 }
 
 impl RequestSink for Requests {
-    fn send(&mut self, frame: Bytes) -> io::Result<()> {
+    fn send(&mut self, frame: Segments) -> io::Result<()> {
         let closed = || io::Error::new(io::ErrorKind::ConnectionReset, "the node closed the connection");
         let shell = self.shell.upgrade().ok_or_else(closed)?;
         let incoming = wire::decode(frame, shell.rules(), shell.clock().now().wall).map_err(|bad| {
@@ -99,7 +99,7 @@ struct Desk {
 
 struct Inside {
     /// None once the connection is closed.
-    responses: Option<mpsc::UnboundedSender<Bytes>>,
+    responses: Option<mpsc::UnboundedSender<Segments>>,
     pending: VecDeque<Pending>,
     first_pending: u64,
 }
@@ -110,7 +110,7 @@ enum Pending {
 }
 
 impl Inside {
-    fn new(responses: mpsc::UnboundedSender<Bytes>) -> Self {
+    fn new(responses: mpsc::UnboundedSender<Segments>) -> Self {
         Self { responses: Some(responses), pending: VecDeque::new(), first_pending: 0 }
     }
 
@@ -119,7 +119,7 @@ impl Inside {
             if let (Some(mut answer), Some(responses)) = (answer.take(), &self.responses) {
                 answer.advance(SIZE_BYTES);
                 // A client that is gone needs no answer.
-                let _ = responses.send(answer.into_bytes());
+                let _ = responses.send(answer);
             }
             self.pending.pop_front();
             self.first_pending += 1;

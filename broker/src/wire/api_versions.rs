@@ -1,10 +1,9 @@
 //! ApiVersions: what this broker serves. Answered here: the node has nothing to say to it.
 
-use bytes::Bytes;
 use highwater_protocol::frame::{RequestStart, encode_response};
 use highwater_protocol::messages::api_versions::ApiVersion;
 use highwater_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use highwater_protocol::{ApiKey, ErrorCode, RequestHeader, Segments, VersionRange};
+use highwater_protocol::{ApiKey, Decoder, ErrorCode, RequestHeader, Segments, VersionRange};
 
 use super::{BadFrame, read};
 
@@ -13,7 +12,7 @@ type Table = [(ApiKey, VersionRange)];
 /// The answer to a request of any version: one that is too new is answered in version 0 with the versions of this
 /// API, so that the client can ask again (KIP-511).
 pub(super) fn answer(
-    frame: Bytes,
+    frame: Decoder,
     start: RequestStart,
     versions: VersionRange,
     table: &Table,

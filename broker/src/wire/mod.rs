@@ -20,7 +20,6 @@ mod rules;
 mod topic_ref;
 mod topics;
 
-use bytes::Bytes;
 use highwater_protocol::frame::{RequestStart, encode_response};
 use highwater_protocol::messages::{
     CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
@@ -109,7 +108,8 @@ pub enum Incoming {
 
 /// Reads a frame (without its size). Batches are checked here, against the rules of their topics, so that the node
 /// need not: this is the costly part of a produce request, and it runs outside of every lock.
-pub fn decode(frame: Bytes, rules: &TopicRules, now: TimestampMs) -> Result<Incoming, BadFrame> {
+pub fn decode(frame: impl Into<Decoder>, rules: &TopicRules, now: TimestampMs) -> Result<Incoming, BadFrame> {
+    let frame = frame.into();
     let start = RequestStart::peek(&frame)?;
     let not_served = BadFrame::NotServed { key: start.api_key, version: start.api_version };
     let served = ApiKey::try_from(start.api_key).ok().and_then(|key| APIS.iter().find(|api| api.0 == key));

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use highwater_protocol::frame::encode_request;
 use highwater_protocol::messages::{ApiVersionsResponse, FetchRequest, MetadataRequest, ProduceRequest};
 use highwater_protocol::{Decoder, ErrorCode, Request as Asks};

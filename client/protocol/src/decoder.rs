@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::segments::Segments;
 use crate::text::Text;
 
 /// The longest string Kafka writes or accepts, in bytes: its length was once a signed 16-bit number.
@@ -97,9 +98,14 @@ pub enum Malformed {
 /// A position in a frame.
 ///
 /// Slices handed out (strings, bytes, records) share the frame's memory and keep it alive.
+///
+/// A frame that never crossed a socket may be read as the [`Segments`] it was written in. Its shared pieces are whole byte
+/// strings and are handed out as they are; positions and what remains count the copied bytes alone.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     frame: Bytes,
+    /// Byte strings that are not in `frame`, in order, the next one last; each with the position before which it stands.
+    shared: Vec<(usize, Bytes)>,
     at: usize,
     /// Where reading must stop: the end of the frame or of the tagged field being read. Never beyond the frame.
     end: usize,
@@ -111,7 +117,7 @@ impl Decoder {
     /// Starts at the first byte of `frame`.
     pub fn new(frame: Bytes) -> Self {
         let end = frame.len();
-        Decoder { frame, at: 0, end, memory_left_bytes: usize::MAX }
+        Decoder { frame, shared: Vec::new(), at: 0, end, memory_left_bytes: usize::MAX }
     }
 
     /// Refuses what would take more than `max_bytes` of memory for lists from here on.
@@ -134,6 +140,11 @@ impl Decoder {
         Ok(())
     }
 
+    /// Another decoder of the copied bytes, from their start.
+    pub(crate) fn copied(&self) -> Self {
+        Decoder::new(self.frame.clone())
+    }
+
     /// How many bytes are left to read.
     pub fn remaining_bytes(&self) -> usize {
         self.end - self.at
@@ -146,7 +157,8 @@ impl Decoder {
 
     /// Ends the reading: an error if any byte is left.
     pub fn finish(self) -> Result<(), DecodeError> {
-        match self.remaining_bytes() {
+        let shared_bytes: usize = self.shared.iter().map(|(_, bytes)| bytes.len()).sum();
+        match self.remaining_bytes() + shared_bytes {
             0 => Ok(()),
             left => Err(self.error(Malformed::Trailing(left))),
         }
@@ -181,6 +193,12 @@ impl Decoder {
     /// The next `length_bytes` bytes, sharing the frame's memory.
     #[inline]
     pub(crate) fn slice(&mut self, length_bytes: usize) -> Result<Bytes, DecodeError> {
+        if let Some((before, bytes)) = self.shared.last()
+            && (*before, bytes.len()) == (self.at, length_bytes)
+            && let Some((_, bytes)) = self.shared.pop()
+        {
+            return Ok(bytes);
+        }
         self.require(length_bytes)?;
         let slice = self.frame.slice(self.at..self.at + length_bytes);
         self.at += length_bytes;
@@ -281,6 +299,20 @@ impl Decoder {
     }
 }
 
+impl From<Bytes> for Decoder {
+    fn from(frame: Bytes) -> Self {
+        Decoder::new(frame)
+    }
+}
+
+impl From<Segments> for Decoder {
+    fn from(frame: Segments) -> Self {
+        let (copied, mut shared) = frame.into_parts();
+        shared.reverse();
+        Decoder { shared, ..Decoder::new(copied) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,6 +346,22 @@ mod tests {
         let _ = decoder.array::<1>();
         let slice = decoder.slice(2).unwrap();
         assert_eq!(slice.as_ptr(), frame[1..].as_ptr());
+    }
+
+    #[test]
+    fn a_shared_piece_is_read_where_it_stands_as_long_as_it_is() {
+        let shared = || vec![(1, Bytes::from_static(b"abc"))];
+        let reading = |lengths: [usize; 2]| {
+            let mut from = Decoder::from(Segments::new(vec![1, 2, 3], shared()));
+            let _ = from.array::<1>();
+            let slices = lengths.map(|length| from.slice(length));
+            (slices.map(|slice| slice.map_err(|error| error.malformed)), from.finish().is_ok())
+        };
+        let piece = Bytes::from_static;
+        assert_eq!(reading([3, 2]), ([Ok(piece(b"abc")), Ok(piece(&[2, 3]))], true));
+        let short = Err(Malformed::Short { needed_bytes: 4, remaining_bytes: 2 });
+        assert_eq!(reading([4, 3]), ([short, Ok(piece(b"abc"))], false));
+        assert_eq!(reading([2, 0]), ([Ok(piece(&[2, 3])), Ok(Bytes::new())], false), "passed over");
     }
 
     #[test]

@@ -4,8 +4,6 @@
 //! (key, version, correlation id) are the same in every header: [`RequestStart::peek`] reads them alone, and an
 //! ApiVersions request of a version unknown to us can be answered.
 
-use bytes::Bytes;
-
 use crate::api::ApiKey;
 use crate::decoder::{DecodeError, Decoder, Malformed};
 use crate::encoder::{EncodeError, Encoder};
@@ -60,12 +58,12 @@ pub struct RequestStart {
 }
 
 impl RequestStart {
-    /// Reads the start of a frame (without its size).
+    /// Reads the start of a frame (without its size) that is still to be read as a whole.
     ///
     /// # Errors
     /// If the frame is shorter than eight bytes.
-    pub fn peek(frame: &Bytes) -> Result<Self, DecodeError> {
-        Self::read(&mut Decoder::new(frame.clone()))
+    pub fn peek(frame: &Decoder) -> Result<Self, DecodeError> {
+        Self::read(&mut frame.copied())
     }
 
     fn read(from: &mut Decoder) -> Result<Self, DecodeError> {
@@ -98,8 +96,8 @@ impl RequestHeader {
     ///
     /// # Errors
     /// If the key is of no API in [`APIS`](crate::messages::APIS), or the header is malformed.
-    pub fn read(frame: Bytes) -> Result<(Self, Decoder), DecodeError> {
-        let mut from = Decoder::new(frame);
+    pub fn read(frame: impl Into<Decoder>) -> Result<(Self, Decoder), DecodeError> {
+        let mut from = frame.into();
         let start = RequestStart::read(&mut from)?;
         let known = ApiKey::try_from(start.api_key).ok().and_then(ApiKey::api);
         let api = known.ok_or(DecodeError { at: 0, malformed: Malformed::ApiKey(start.api_key) })?;
@@ -158,16 +156,30 @@ pub fn encode_response<R: Response>(
 ///
 /// # Errors
 /// If the frame is shorter than four bytes.
-pub fn peek_correlation_id(frame: &Bytes) -> Result<i32, DecodeError> {
-    i32::read(&mut Decoder::new(frame.clone()), HEADER)
+pub fn peek_correlation_id(frame: &Decoder) -> Result<i32, DecodeError> {
+    i32::read(&mut frame.copied(), HEADER)
+}
+
+/// The error code of an ApiVersions response (without its size): it stands in the same place at every version, so that a
+/// client learns that it asked in one the broker does not know.
+///
+/// # Errors
+/// If the frame is shorter than six bytes.
+pub fn peek_api_versions_error(frame: &Decoder) -> Result<crate::ErrorCode, DecodeError> {
+    let mut from = frame.copied();
+    i32::read(&mut from, HEADER)?;
+    Wire::read(&mut from, HEADER)
 }
 
 /// Reads the frame of a response (without its size) to the request `R` that was sent at `version`.
 ///
 /// # Errors
 /// If the frame is not such a response, or is longer than it.
-pub fn decode_response<R: Response>(frame: Bytes, version: i16) -> Result<(i32, R), DecodeError> {
-    let mut from = Decoder::new(frame);
+pub fn decode_response<R: Response>(
+    frame: impl Into<Decoder>,
+    version: i16,
+) -> Result<(i32, R), DecodeError> {
+    let mut from = frame.into();
     let correlation_id = i32::read(&mut from, HEADER)?;
     if has_tagged_response_header::<R>(version) {
         from.skip_tagged_fields()?;
@@ -194,7 +206,7 @@ fn has_tagged_response_header<R: Response>(version: i16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Buf;
+    use bytes::{Buf, Bytes};
 
     use super::*;
     use crate::messages::produce::{PartitionProduceData, TopicProduceData};
@@ -236,7 +248,7 @@ mod tests {
     fn a_request_of_an_unknown_version_can_be_answered() {
         // Version 77 of ApiVersions, its header cut off after the correlation id.
         let frame = Bytes::from_static(&[0, 18, 0, 77, 0, 0, 0, 5]);
-        let start = RequestStart::peek(&frame).unwrap();
+        let start = RequestStart::peek(&frame.clone().into()).unwrap();
         assert_eq!((start.api_key, start.api_version, start.correlation_id), (18, 77, 5));
         let refusal = ApiVersionsResponse { error_code: ErrorCode::UnsupportedVersion, ..Default::default() };
         let answer = frame_of(encode_response(&refusal, 0, start.correlation_id).unwrap());
@@ -251,7 +263,7 @@ mod tests {
         for (version, header_bytes) in [(8, 4), (9, 5)] {
             let response = ProduceResponse { throttle_time_ms: 3, ..Default::default() };
             let frame = frame_of(encode_response(&response, version, -6).unwrap());
-            assert_eq!(peek_correlation_id(&frame), Ok(-6));
+            assert_eq!(peek_correlation_id(&frame.clone().into()), Ok(-6));
             let body = ProduceResponse::decode_all(frame.slice(header_bytes..), version);
             assert_eq!(body, Ok(response.clone()));
             assert_eq!(decode_response(frame, version), Ok((-6, response)));
@@ -269,18 +281,26 @@ mod tests {
         let request = ProduceRequest { topic_data, ..Default::default() };
         let sent = encode_request(&request, 9, 1, None).unwrap();
         assert!(sent.slices().any(|slice| slice.as_ptr() == records.as_ptr()));
-        let frame = frame_of(sent);
+        let frame = frame_of(sent.clone());
         let (_, mut body) = RequestHeader::read(frame.clone()).unwrap();
         let read = ProduceRequest::decode(&mut body, 9).unwrap();
         let received = read.topic_data[0].partition_data[0].records.as_ref().unwrap();
         assert!(frame.as_ptr_range().contains(&received.as_ptr()));
+
+        let mut unsent = sent;
+        unsent.advance(SIZE_BYTES);
+        let (_, mut body) = RequestHeader::read(unsent).unwrap();
+        let handed_over = ProduceRequest::decode(&mut body, 9).unwrap();
+        let received = handed_over.topic_data[0].partition_data[0].records.as_ref().unwrap();
+        assert_eq!(received.as_ptr(), records.as_ptr());
+        assert_eq!((handed_over, body.finish()), (read, Ok(())));
     }
 
     #[test]
     fn keys_we_do_not_have_are_refused() {
         for key in [4, 999, -1, ApiKey::OffsetDelete.number()] {
             let frame = [&key.to_be_bytes()[..], &[0; 10]].concat();
-            let refused = RequestHeader::read(frame.into()).map(drop).map_err(|error| error.malformed);
+            let refused = RequestHeader::read(Bytes::from(frame)).map(drop).map_err(|error| error.malformed);
             assert_eq!(refused, Err(Malformed::ApiKey(key)));
         }
     }

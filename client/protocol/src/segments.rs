@@ -56,6 +56,15 @@ impl Segments {
         joined.into()
     }
 
+    /// What was not read yet, taken apart: the copied bytes in one piece, and each shared piece with the place in them
+    /// before which it stands.
+    pub(crate) fn into_parts(self) -> (Bytes, Vec<(usize, Bytes)>) {
+        let copied_at = self.copied_at;
+        let shared = self.shared.into_iter().skip(self.shared_at);
+        let shared = shared.map(|(before, bytes)| (before - copied_at, bytes)).collect();
+        (Bytes::from(self.copied).slice(copied_at..), shared)
+    }
+
     /// Where the copied piece at the front ends.
     fn copied_until(&self) -> usize {
         self.shared.get(self.shared_at).map_or(self.copied.len(), |(before, _)| *before)

@@ -132,7 +132,7 @@ proptest! {
     #[test]
     fn no_bytes_make_a_header_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         let frame = Bytes::from(bytes);
-        let _ = frame::RequestStart::peek(&frame);
+        let _ = frame::RequestStart::peek(&frame.clone().into());
         if let Ok((header, body)) = RequestHeader::read(frame.clone()) {
             prop_assert_eq!(header.api_key.number(), i16::from_be_bytes([frame[0], frame[1]]));
             prop_assert!(body.remaining_bytes() < frame.len());

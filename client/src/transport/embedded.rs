@@ -1,11 +1,12 @@
 //! The in-process transport: the contract between this client and an embedded cluster.
 //!
-//! The broker implements [`Endpoint`]; the client opens links through it. No socket, no port, no copy of a
-//! response. The frames are exactly those a socket would carry, without the four bytes of their size.
+//! The broker implements [`Endpoint`]; the client opens links through it. No socket, no port, and no copy of a record:
+//! a frame is handed over in the pieces it was written in. Joined, they are exactly what a socket would carry, without
+//! the four bytes of their size.
 
 use std::io;
 
-use bytes::Bytes;
+use highwater_protocol::Segments;
 use tokio::sync::mpsc;
 
 use crate::metadata::BrokerAddress;
@@ -36,7 +37,7 @@ pub struct InProcessLink {
     /// Takes requests; dropping it closes the connection.
     pub requests: Box<dyn RequestSink>,
     /// Gives the responses in request order; its end means that the broker closed the connection.
-    pub responses: mpsc::UnboundedReceiver<Bytes>,
+    pub responses: mpsc::UnboundedReceiver<Segments>,
 }
 
 /// The requests' direction of a link.
@@ -46,5 +47,5 @@ pub trait RequestSink: Send {
     ///
     /// # Errors
     /// When the connection is closed.
-    fn send(&mut self, frame: Bytes) -> io::Result<()>;
+    fn send(&mut self, frame: Segments) -> io::Result<()>;
 }

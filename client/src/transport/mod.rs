@@ -10,8 +10,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use highwater_protocol::Segments;
+use bytes::Buf;
+use highwater_protocol::{Decoder, Segments};
 use tokio::sync::mpsc;
 
 use self::embedded::{Endpoint, RequestSink, Target};
@@ -53,7 +53,7 @@ pub(crate) type Written = Box<dyn FnOnce(io::Result<()>) + Send>;
 /// Gives response frames in order.
 pub(crate) enum Source {
     Tcp(tcp::FrameReader),
-    InProcess(mpsc::UnboundedReceiver<Bytes>),
+    InProcess(mpsc::UnboundedReceiver<Segments>),
 }
 
 impl Transport {
@@ -115,7 +115,7 @@ impl Sink {
             }
             Self::InProcess(sink) => {
                 frame.advance(SIZE_BYTES);
-                let sent = sink.send(frame.into_bytes());
+                let sent = sink.send(frame);
                 let outcome = sent.as_ref().copied().map_err(|error| error.kind().into());
                 if let Some(written) = written {
                     written(outcome);
@@ -128,10 +128,10 @@ impl Sink {
 
 impl Source {
     /// The next response, `None` when the broker closed the connection.
-    pub(crate) async fn next(&mut self) -> io::Result<Option<Bytes>> {
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Decoder>> {
         match self {
-            Self::Tcp(reader) => reader.next().await,
-            Self::InProcess(responses) => Ok(responses.recv().await),
+            Self::Tcp(reader) => Ok(reader.next().await?.map(Decoder::from)),
+            Self::InProcess(responses) => Ok(responses.recv().await.map(Decoder::from)),
         }
     }
 }
