@@ -154,11 +154,16 @@ impl Dumping<'_> {
         let files = places::files(&self.disk, dir)?;
         let mut left = self.options.count.unwrap_or(u64::MAX);
         for (path, kind) in &files {
-            match kind {
-                FileKind::Log(base) if *base >= self.range.to || self.is_below(*base, &files) => {}
-                FileKind::Log(_) => self.segment(path, &mut left)?,
-                kind if self.options.all => self.contents(path, *kind)?,
-                _ => {}
+            let shown = match kind {
+                FileKind::Log(base) if *base >= self.range.to || self.is_below(*base, &files) => Ok(()),
+                FileKind::Log(_) => self.segment(path, &mut left),
+                kind if self.options.all => self.contents(path, *kind),
+                _ => Ok(()),
+            };
+            match shown {
+                // Retention took it meanwhile.
+                Err(Stopped::Reading(_)) if places::is_gone(path) => {}
+                shown => shown?,
             }
         }
         Ok(())

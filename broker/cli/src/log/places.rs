@@ -80,9 +80,9 @@ fn by_partition(path: &Path) -> (String, i32, PathBuf) {
     (topic, partition.unwrap_or(-1), path.to_owned())
 }
 
-/// Whether a partition's folder went away while it was looked at: a topic was deleted, and there is nothing to say.
-pub(super) fn is_gone(dir: &Path) -> bool {
-    matches!(fs::metadata(dir), Err(error) if error.kind() == io::ErrorKind::NotFound)
+/// Whether a folder or file went away while it was looked at: a topic was deleted, or retention took a segment.
+pub(super) fn is_gone(path: &Path) -> bool {
+    matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 /// A partition's files with what they hold: segments in order, each before its companions, the others behind them.

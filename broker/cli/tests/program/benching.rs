@@ -116,6 +116,23 @@ fn latency_is_that_of_every_record_to_its_acknowledgement_and_to_its_reader() {
 }
 
 #[test]
+fn latency_counts_from_when_a_record_was_due() {
+    let broker = Broker::in_memory();
+    // All are due at the start, and few have room in the producer: the last waits from the start to its end.
+    let slowly = ["--batch-size", "1000", "--in-flight", "1", "--buffer", "80KiB", "-s", "1000", "--json"];
+    for command in ["produce", "latency"] {
+        let report =
+            json(broker.run(&[&["bench", command, "-n", "3000", "--rate", "1e9"], &slowly[..]].concat()));
+        let all_ms = report["seconds"].as_f64().unwrap() * 1e3;
+        for row in ["acknowledged", "consumed"].iter().filter_map(|row| report["latencyMs"].get(row)) {
+            assert!(row["max"].as_f64().unwrap() > all_ms * 0.99, "{report}");
+        }
+        let late = report["latencyMs"]["late"]["max"].as_f64().unwrap();
+        assert!(late > 0.0 && late < all_ms, "{report}");
+    }
+}
+
+#[test]
 fn people_get_tables() {
     let broker = Broker::in_memory();
     let shown = broker.run(&["bench", "latency", "-n", "10", "-t", "t"]).text();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Broker, Ran, finish, highwater};
+use crate::harness::{Broker, Ran, finish, highwater, next_line};
 
 const SEGMENT: &str = "00000000000000000000.log";
 
@@ -200,6 +200,18 @@ fn every_file_is_shown_for_what_it_is() {
     let points =
         log(&["dump", text(&data.path().join("node-0/recovery-point-offset-checkpoint")), "--json"]).text();
     assert!(lines(&points).iter().any(|line| line["topic"] == "t" && line["offset"] == end + 1), "{points}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it_quietly() {
+    let data = Data::large(Signal::TERM);
+    for args in [&["-r"][..], &["-r", "--json"], &["-f", "%o\n"]] {
+        let mut dumping = highwater(&[&["log", "dump", text(data.path())], args].concat()).spawn().unwrap();
+        let mut stdout = dumping.stdout.take().unwrap();
+        assert_ne!(next_line(&mut stdout), "");
+        drop(stdout);
+        finish(dumping, b"").text();
+    }
 }
 
 #[test]
