@@ -5,6 +5,7 @@
 //! waits for it, and at a clean stop. A deletion of records that was answered is therefore never undone by a crash.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -233,8 +234,17 @@ impl Node {
         checkpoint
     }
 
-    /// Where a checkpoint of the node is, for who writes it here and now.
-    pub(super) fn checkpoint_path(&self, kind: CheckpointKind) -> PathBuf {
-        kind.path(&self.folder)
+    /// Writes a checkpoint here and now, unless it says nothing and never did.
+    pub(super) fn write_at_stop(
+        &self,
+        kind: CheckpointKind,
+        checkpoint: &OffsetCheckpoint,
+    ) -> Result<(), LogError> {
+        let path = kind.path(&self.folder);
+        if checkpoint.is_empty() && self.disk.open(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        {
+            return Ok(());
+        }
+        checkpoint.write(self.disk.as_ref(), &path)
     }
 }

@@ -192,8 +192,8 @@ impl Node {
                 outcome = outcome.and(closed);
             }
         }
-        points.write(self.disk.as_ref(), &self.checkpoint_path(CheckpointKind::RecoveryPoints))?;
-        starts.write(self.disk.as_ref(), &self.checkpoint_path(CheckpointKind::StartOffsets))?;
+        self.write_at_stop(CheckpointKind::RecoveryPoints, &points)?;
+        self.write_at_stop(CheckpointKind::StartOffsets, &starts)?;
         outcome.and(self.cluster_log.close_clean())?;
         for folder in [self.folder.as_path(), self.folder.parent().unwrap_or(Path::new(""))] {
             let failed = |source| LogError::Io { what: "sync", path: folder.into(), source };

@@ -4,12 +4,16 @@
 //! encoded only when it can be sent, so a client that does not read costs no memory. An idle connection is closed.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use highwater_protocol::Segments;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
@@ -141,7 +145,7 @@ impl Connection {
                 }
                 ready = self.stream.readable(), if may_read => {
                     if let Err(error) = ready { return End::Broken(error); }
-                    match self.read() {
+                    match self.read().await {
                         Ok(true) if self.shrunk => {
                             self.shrunk = false;
                             timer.as_mut().reset(Instant::now() + SHRINK_AFTER);
@@ -154,7 +158,7 @@ impl Connection {
                 () = timer.as_mut() => {
                     if let Err(end) = self.look_at_the_clock(timer.as_mut()) { return end; }
                 }
-                _ = shutdown.wait_for(|stop| *stop) => return End::Shutdown,
+                () = async { drop(shutdown.wait_for(|stop| *stop).await) } => return End::Shutdown,
             }
         }
     }
@@ -277,15 +281,16 @@ impl Connection {
         }
     }
 
-    /// Reads once; false at the end of the stream.
-    fn read(&mut self) -> io::Result<bool> {
-        match self.stream.try_read_buf(self.inbox.buffer()) {
-            Ok(count) => {
+    /// Reads once, without waiting; false at the end of the stream. Not by `try_read`: this way tokio knows from a buffer
+    /// that is not full that nothing is left, and does not ask the system again only to hear so.
+    async fn read(&mut self) -> io::Result<bool> {
+        let mut read = pin!(self.stream.read_buf(self.inbox.buffer()));
+        match poll_fn(|context| Poll::Ready(read.as_mut().poll(context))).await {
+            Poll::Ready(count) => {
                 self.last_active = Instant::now();
-                Ok(count > 0)
+                Ok(count? > 0)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-            Err(error) => Err(error),
+            Poll::Pending => Ok(true),
         }
     }
 
