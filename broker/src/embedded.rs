@@ -219,3 +219,60 @@ impl Cluster {
         closed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use highwater_client::{Acks, Producer, Record};
+
+    use super::*;
+    use crate::faults::{Fault, Step};
+
+    /// Long enough for anything that comes to come.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn durable() -> (Cluster, Producer) {
+        let builder = Cluster::builder().in_memory().seed(1).set("highwater.durability", "leader");
+        let cluster = builder.start().await.unwrap();
+        let client = cluster.client();
+        let producer = client.producer().acks(Acks::All).idempotent(false).retries(0).build().await.unwrap();
+        (cluster, producer)
+    }
+
+    async fn until(what: impl Fn() -> bool) {
+        let wait = async {
+            while !what() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("it comes");
+    }
+
+    #[tokio::test]
+    async fn an_acknowledgement_waits_for_a_sync_that_is_held() {
+        let (cluster, producer) = durable().await;
+        producer.send(Record::of("t", "before")).await.unwrap();
+        cluster.faults().on(Step::Sync, Fault::Hold, 1);
+        let sending = tokio::spawn(async move { producer.send(Record::of("t", "a")).await });
+        until(|| cluster.faults().is_spent()).await;
+        assert!(!sending.is_finished());
+        cluster.release_held();
+        let at = tokio::time::timeout(PATIENCE, sending).await.unwrap().unwrap().unwrap();
+        assert_eq!(at.offset.map(highwater_client::Offset::get), Some(1));
+        cluster.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_failed_sync_is_told_and_the_partition_takes_no_more() {
+        let (cluster, producer) = durable().await;
+        producer.send(Record::of("t", "before")).await.unwrap();
+        cluster.faults().on(Step::Sync, Fault::Fail, 1);
+        for value in ["a", "b"] {
+            let failed = tokio::time::timeout(PATIENCE, producer.send(Record::of("t", value))).await.unwrap();
+            assert!(failed.is_err(), "{failed:?}");
+        }
+        assert!(cluster.faults().is_spent());
+        assert!(cluster.stop().await.is_err(), "a stop that is not clean says so");
+    }
+}

@@ -163,6 +163,7 @@ impl Node {
         }
         node.forget_remembered(now, &found.remembered);
         node.set_strays_aside(found, effects);
+        node.begin_checkpoints(now, effects);
         node.expiry.used_bytes = node.count_used_bytes();
         Ok(node)
     }
