@@ -4,20 +4,27 @@
 use std::{io, sync::Arc};
 
 use super::{
-    Place, Reading, remove_if_there,
+    Place, Reading,
+    leftovers::Names,
+    remove_if_there,
     walk::{Walk, WalkError},
 };
 use crate::{
     LogError, Offset,
     batch::{BatchError, BatchHeader},
     log::truncation,
-    segment::{Segment, SegmentName},
+    segment::{COMPANIONS, Segment, SegmentName, file_name},
 };
 
 impl Place<'_> {
     /// Checks the segments with these bases, up to the first damage: the rest of that segment is cut off, and later ones
     /// go.
-    pub(super) fn check_from(self, bases: &[Offset], reading: &mut Reading) -> Result<(), LogError> {
+    pub(super) fn check_from(
+        self,
+        bases: &[Offset],
+        names: &Names,
+        reading: &mut Reading,
+    ) -> Result<(), LogError> {
         for (at, base) in bases.iter().enumerate() {
             if self.lost_before(*base, reading) {
                 return self.remove(&bases[at..], reading);
@@ -32,7 +39,7 @@ impl Place<'_> {
                 reading.recovered.truncated_bytes += log.len() - segment.size_bytes;
                 self.cut(&mut segment)?;
             }
-            self.rebuild_indexes(&mut segment, reading)?;
+            self.rebuild_indexes(&mut segment, names, reading)?;
             reading.segments.push(segment);
             if damage.is_some() {
                 break;
@@ -96,15 +103,20 @@ impl Place<'_> {
         }
     }
 
-    /// Writes the index files anew, as Kafka leaves a recovered segment: its largest timestamp is in the index.
-    fn rebuild_indexes(self, segment: &mut Segment, reading: &mut Reading) -> Result<(), LogError> {
-        for path in segment.name.companion_paths() {
-            remove_if_there(self.disk, &path)?;
+    /// Begins the index files anew. What memory has is in them before the segment is left.
+    fn rebuild_indexes(
+        self,
+        segment: &mut Segment,
+        names: &Names,
+        reading: &mut Reading,
+    ) -> Result<(), LogError> {
+        for extension in COMPANIONS {
+            if names.contains(&file_name(segment.base_offset(), extension)) {
+                remove_if_there(self.disk, &segment.name.path(extension))?;
+            }
         }
-        if segment.size_bytes > 0 {
-            segment.finish_indexes(self.disk)?;
-            reading.recovered.rebuilt_indexes += 1;
-        }
+        segment.write_indexes(self.disk)?;
+        reading.recovered.rebuilt_indexes += usize::from(segment.size_bytes > 0);
         Ok(())
     }
 

@@ -126,7 +126,7 @@ impl Place<'_> {
             None if opening.stop == StopKind::Clean => self.producers_at_end(&reading, &names)?,
             next => self.producers_at(next.copied(), &reading, &names)?,
         };
-        self.check_from(&bases[trusted..], &mut reading)?;
+        self.check_from(&bases[trusted..], &names, &mut reading)?;
         if reading.epochs.are_contradicted() && trusted > 0 {
             return Err(Stopped::Distrust);
         }
