@@ -126,7 +126,12 @@ fn open(disk: &Arc<dyn Disk>, config: &Arc<BrokerConfig>, now: Now) -> Node {
         folder: "data".into(),
         entropy: Entropy::from_seed(9),
     };
-    Node::open(options, now, &mut Effects::new()).unwrap()
+    let mut effects = Effects::new();
+    let mut node = Node::open(options, now, &mut effects).unwrap();
+    for event in durability::work(&mut effects).into_iter().filter_map(DiskWork::run) {
+        node.step(now, event, &mut Effects::new());
+    }
+    node
 }
 
 fn batch(value: &[u8]) -> Bytes {

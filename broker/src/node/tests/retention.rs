@@ -202,7 +202,6 @@ fn what_is_remembered_of_a_deleted_topic_does_not_meet_the_next_one_of_its_name(
     drop(work(&mut effects));
     let mut world = world.crashed();
     assert_eq!(world.files(""), 0, "its folder is not left either");
-    world.tick();
     world.create("t");
     world.produce(vec![(0, batch(b"v"))]);
     assert_eq!(world.crashed().bounds(0), (0, 1));
