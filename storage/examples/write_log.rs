@@ -4,6 +4,7 @@
 //! cargo run -p highwater-storage --example write_log -- orders-0
 //! kafka-dump-log.sh --deep-iteration --print-data-log --files orders-0/00000000000000000000.log
 //! kafka-dump-log.sh --verify-index-only --files orders-0/00000000000000000000.index
+//! kafka-dump-log.sh --files orders-0/00000000000000001818.snapshot
 //! ```
 //!
 //! The log holds every codec, null keys and values, repeated headers, an idempotent producer and a transaction's marker.
@@ -31,8 +32,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         for n in 0..BATCHES_PER_ROUND {
             let batch = batch(round * BATCHES_PER_ROUND + n, now)?;
             log.append(&batch, LeaderEpoch::new(round), now.saturating_add(i64::from(n)))?;
+            if n % 50 == 10 {
+                let sequence = round * 4 + n / 50;
+                log.append(&transactional(sequence, now)?, LeaderEpoch::new(round), now)?;
+            }
+            if n % 100 == 90 {
+                log.append(&marker(now)?, LeaderEpoch::new(round), now)?;
+            }
         }
-        log.append(&marker(now)?, LeaderEpoch::new(round), now)?;
         if stop == StopKind::Clean {
             log.close_clean()?;
         } else {
@@ -60,9 +67,18 @@ fn batch(n: i32, now: TimestampMs) -> Result<CheckedBatch, Box<dyn Error>> {
     Ok(CheckedBatch::check(&builder.build()?, &rules, now)?)
 }
 
+/// A batch of a transaction, of a producer of its own.
+fn transactional(sequence: i32, now: TimestampMs) -> Result<CheckedBatch, Box<dyn Error>> {
+    let mut builder = BatchBuilder::new().transactional(true);
+    builder.set_producer(ProducerId::new(43), ProducerEpoch::new(0), Sequence::new(sequence));
+    builder.append(now, None, Some(b"never committed"), &[])?;
+    Ok(CheckedBatch::trusted(builder.build()?)?)
+}
+
+/// The abort of its transaction.
 fn marker(now: TimestampMs) -> Result<CheckedBatch, Box<dyn Error>> {
     let mut builder = BatchBuilder::new().transactional(true).control(true);
-    builder.set_producer(ProducerId::new(42), ProducerEpoch::new(0), Sequence::NONE);
-    builder.append(now, Some(&[0, 0, 0, 1]), Some(&[0, 0, 0, 0, 0, 0]), &[])?;
+    builder.set_producer(ProducerId::new(43), ProducerEpoch::new(0), Sequence::NONE);
+    builder.append(now, Some(&[0, 0, 0, 0]), Some(&[0, 0, 0, 0, 0, 0]), &[])?;
     Ok(CheckedBatch::trusted(builder.build()?)?)
 }

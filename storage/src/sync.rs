@@ -77,16 +77,17 @@ impl SyncHandle {
                 Err(error) => return Err(LogError::io("open", path)(error)),
             }
         }
+        let synced = self.replace_epochs()?;
         for dir in &self.dirs {
             self.disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
         }
-        self.write_epochs()
+        Ok(synced)
     }
 
-    fn write_epochs(&self) -> Result<Synced, LogError> {
+    fn replace_epochs(&self) -> Result<Synced, LogError> {
         let Some((dir, text)) = &self.epochs else { return Ok(self.synced) };
         let path = dir.join(epochs::CHECKPOINT_NAME);
-        match self.disk.write_atomic(&path, text.as_bytes()).map_err(LogError::io("write", path)) {
+        match self.disk.replace(&path, text.as_bytes()).map_err(LogError::io("write", path)) {
             Ok(()) => Ok(self.synced),
             // The batches tell the epochs, too, where they are checked: above the recovery point, which waits.
             Err(error) if error.is_full() && !self.is_last => {

@@ -1,5 +1,7 @@
 //! Partition folders written by Apache Kafka open here, after a clean stop and after `kill -9` (`fixtures/README.md`).
 
+#![allow(clippy::unwrap_used)] // whatever fails here fails the test
+
 use std::{io::IoSlice, path::Path, sync::Arc};
 
 use highwater_storage::{

@@ -81,9 +81,9 @@ pub trait Disk: fmt::Debug + Send + Sync {
         file.write_at(0, &[IoSlice::new(contents)])
     }
 
-    /// Replaces a small file as a whole and for good: temporary file, sync, rename, sync of the directory. Whoever
-    /// reads the path sees the old contents or the new, whatever happens.
-    fn write_atomic(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+    /// Replaces a small file as a whole: temporary file, sync, rename. Whoever reads the path sees the old contents or the
+    /// new, whatever happens; which of them after a power cut is decided when the directory is [synced](Self::sync_dir).
+    fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".tmp");
         let temporary = Path::new(&temporary);
@@ -95,7 +95,12 @@ pub trait Disk: fmt::Debug + Send + Sync {
         file.write_at(0, &[IoSlice::new(contents)])?;
         file.sync()?;
         drop(file);
-        self.rename(temporary, path)?;
+        self.rename(temporary, path)
+    }
+
+    /// [Replaces](Self::replace) a small file for good.
+    fn write_atomic(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+        self.replace(path, contents)?;
         self.sync_dir(path.parent().unwrap_or(Path::new("")))
     }
 }

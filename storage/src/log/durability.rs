@@ -45,17 +45,18 @@ impl Log {
         let unsynced =
             self.segments[..count].iter().filter(|s| s.next_offset > self.synced.upto && s.size_bytes > 0);
         let files = unsynced.map(|segment| (Arc::clone(segment.file()), segment.name.clone()));
-        let mut dirs = Vec::new();
-        if self.names_version > self.synced.names_version {
-            dirs.push(self.dir.to_path_buf());
-            if self.synced.names_version == 0 {
-                closed_files.push(self.dir.join(partition_metadata::FILE_NAME));
-                dirs.extend(self.dir.parent().map(Path::to_owned));
-            }
-        }
         let epochs_changed = self.epochs_version > self.synced.epochs_version
             && !self.epochs.entries().is_empty()
             && self.unborn.is_none();
+        let names_changed = self.names_version > self.synced.names_version;
+        let mut dirs = Vec::new();
+        if names_changed || epochs_changed {
+            dirs.push(self.dir.to_path_buf());
+        }
+        if names_changed && self.synced.names_version == 0 {
+            closed_files.push(self.dir.join(partition_metadata::FILE_NAME));
+            dirs.extend(self.dir.parent().map(Path::to_owned));
+        }
         SyncHandle {
             disk: Arc::clone(&self.disk),
             files: files.collect(),
@@ -127,7 +128,7 @@ impl Log {
     }
 
     /// Leaves the log so that it may be opened as [`StopKind::Clean`](crate::StopKind::Clean): indexes finished,
-    /// everything durable. The recovery point is then the log's end.
+    /// everything durable but the name of its directory in the one above. The recovery point is then the log's end.
     ///
     /// # Errors
     /// What the disk says, or that the log is poisoned; it is then to be opened as
@@ -147,7 +148,9 @@ impl Log {
             // It may have been written anew at an offset that is durable otherwise.
             closed_files.push(self.snapshot_path(self.end_offset()));
         }
-        let handle = self.handle_for(self.segments.len(), closed_files, None);
+        let mut handle = self.handle_for(self.segments.len(), closed_files, None);
+        // The name of the log's own directory is for whoever closes many logs to sync once.
+        handle.dirs.truncate(1);
         SyncHandle { is_last: true, ..handle }.sync().map(drop)
     }
 }

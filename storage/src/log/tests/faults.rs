@@ -8,12 +8,18 @@ use crate::{
     disk::{FaultDisk, FaultKind, Survivors, UnsyncedSector},
 };
 
-/// Small batches over several segments, a sync in the middle, a clean close, and more after it.
+/// Batches over several segments that roll and take snapshots, a sync, a flush, an expiry, a clean close, and more after
+/// it.
 fn scenario(disk: &Arc<dyn Disk>, acknowledged: &mut Vec<Bytes>) -> Result<(), LogError> {
     let mut log = Log::create(Arc::clone(disk), dir(), small(), None, NOW);
     append_some(&mut log, acknowledged, 8)?;
     log.flush()?;
     append_some(&mut log, acknowledged, 8)?;
+    let flushed = log.flush_handle().sync()?;
+    log.synced(flushed);
+    let end = log.end_offset();
+    let removed = log.remove_oldest_segment(end, NOW)?;
+    removed.map_or(Ok(()), crate::Removed::run)?;
     log.close_clean()?;
     let (mut log, _) = Log::open(Arc::clone(disk), dir(), small(), Opening::after(StopKind::Clean), NOW)?;
     append_some(&mut log, acknowledged, 4)?;
@@ -22,7 +28,8 @@ fn scenario(disk: &Arc<dyn Disk>, acknowledged: &mut Vec<Bytes>) -> Result<(), L
 
 fn append_some(log: &mut Log, acknowledged: &mut Vec<Bytes>, count: usize) -> Result<(), LogError> {
     for n in 0..count {
-        let batch = batch(50 + 60 * n);
+        let sequence = i32::try_from(log.end_offset().get()).unwrap();
+        let batch = batch_of(&[NOW.get()], 50 + 60 * n, Codec::None, Some((4, 0, sequence)));
         match log.append(&batch, EPOCH, NOW) {
             Ok(appended) => {
                 let bytes = [&appended.header.to_bytes()[..], &batch.body()[..]].concat();
@@ -90,7 +97,8 @@ fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
     assert!(refusals > 500, "{refusals}");
 }
 
-/// Reopens as after an unclean stop: all acknowledged batches are there, and at most one more, whole.
+/// Reopens as after an unclean stop: all acknowledged batches that were not removed are there, and at most one more, whole;
+/// and the producer's window is that of all of them.
 fn assert_nothing_lost(disk: &Arc<dyn Disk>, acknowledged: &[Bytes], context: &str) {
     if disk.list(dir()).is_err() {
         assert!(acknowledged.is_empty(), "{context}");
@@ -98,8 +106,17 @@ fn assert_nothing_lost(disk: &Arc<dyn Disk>, acknowledged: &[Bytes], context: &s
     }
     let (mut log, _) = open(disk, &small(), StopKind::Unclean);
     let read = read_all(&log);
-    assert!(read.starts_with(acknowledged), "{context}: {} of {}", read.len(), acknowledged.len());
-    assert!(read.len() <= acknowledged.len() + 1, "{context}: at most the batch in doubt");
+    let removed = usize::try_from(log.start_offset().get()).unwrap();
+    let due = &acknowledged[removed..];
+    assert!(read.starts_with(due), "{context}: {} of {}", read.len(), due.len());
+    assert!(read.len() <= due.len() + 1, "{context}: at most the batch in doubt");
+    if let Some(producer) = log.producers().get(ProducerId::new(4)) {
+        let end = log.end_offset().get();
+        let known: Vec<i64> = producer.batches().map(|batch| batch.last_offset.get()).collect();
+        assert_eq!(known, ((end - 5).max(0)..end).collect::<Vec<_>>(), "{context}");
+    } else {
+        assert_eq!(log.end_offset(), Offset::ZERO, "{context}");
+    }
     let end = log.end_offset();
     assert_eq!(append(&mut log, &batch(1), EPOCH).header.base_offset, end, "{context}");
 }
