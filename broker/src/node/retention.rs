@@ -55,18 +55,17 @@ impl Expiry {
 }
 
 impl Node {
-    /// Unlinks what is due, and looks for what retention does not keep if it is time.
+    /// Looks for what retention does not keep, if it is time, and unlinks what is due.
     pub(super) fn expire(&mut self, now: Now, effects: &mut Effects) {
+        if now.monotonic >= self.expiry.next_check {
+            let went = self.expire_logs(now, effects);
+            let micros = self.config.retention_check_micros();
+            let pause = if went < TURN_SEGMENTS { micros } else { NEXT_TURN_MICROS };
+            self.expiry.next_check = now.monotonic.plus_micros(pause);
+        }
         while let Some(entry) = self.expiry.removals.first_entry().filter(|e| e.key().0 <= now.monotonic) {
             effects.push(Effect::Disk(DiskWork::RemoveSegments(entry.remove())));
         }
-        if now.monotonic < self.expiry.next_check {
-            return;
-        }
-        let went = self.expire_logs(now, effects);
-        let micros = self.config.retention_check_micros();
-        let pause = if went < TURN_SEGMENTS { micros } else { NEXT_TURN_MICROS };
-        self.expiry.next_check = now.monotonic.plus_micros(pause);
     }
 
     /// Takes away what retention does not keep, at most about [`TURN_SEGMENTS`]; says how many.
@@ -101,6 +100,8 @@ impl Node {
             self.began_later(now, partition, effects);
             self.say_removed(partition, &removed, "they are older, or more, than is kept");
             self.expiry.used_bytes = self.expiry.used_bytes.saturating_sub(removed.bytes());
+            // Where there is a limit, what waits to be unlinked would go beyond it.
+            let delay_micros = if self.expiry.limit_bytes.is_some() { 0 } else { delay_micros };
             self.expiry.remove_at(now.monotonic.plus_micros(delay_micros), removed);
         }
         count
