@@ -305,6 +305,51 @@ fn leftovers_and_orphans_are_removed() {
 }
 
 #[test]
+fn a_clean_stop_without_its_checkpoint_or_snapshot_is_none() {
+    for lost in ["leader-epoch-checkpoint", "00000000000000000003.snapshot", "00000000000000000000.index"] {
+        let (disk, mut log) = fresh(&small());
+        for (epoch, sequence) in [(2, 0), (2, 1), (5, 2)] {
+            let batch = batch_of(&[NOW.get()], 10, Codec::None, Some((4, 0, sequence)));
+            append(&mut log, &batch, LeaderEpoch::new(epoch));
+        }
+        let (epochs, producers) = (log.epochs().clone(), log.producers().clone());
+        log.close_clean().unwrap();
+        disk.remove_file(&dir().join(lost)).unwrap();
+        let (log, recovered) = open(&disk, &small(), StopKind::Clean);
+        assert!(recovered.was_not_clean, "{lost}");
+        assert_eq!((log.epochs(), log.producers()), (&epochs, &producers), "{lost}");
+    }
+}
+
+/// As compaction leaves its files when it is interrupted (`LogLoader.load`, first to third pass).
+#[test]
+fn an_interrupted_swap_is_finished_or_undone() {
+    let renamed = |disk: &dyn Disk, from: &str, to: &str| {
+        let bytes = disk.read(&dir().join(from)).unwrap();
+        disk.write_atomic(&dir().join(to), &bytes).unwrap();
+    };
+    let (disk, mut log) = fresh(&small());
+    let stored: Vec<Bytes> = (0..12).map(|_| append(&mut log, &batch(400), EPOCH).bytes).collect();
+    log.close_clean().unwrap();
+    let first = "00000000000000000000.log";
+
+    // Whole: it takes the place of what it covers, the first two segments.
+    let both = [0, 4]
+        .map(|base| disk.read(&dir().join(crate::segment::file_name(Offset::new(base), "log"))).unwrap());
+    disk.write_atomic(&dir().join("00000000000000000000.log.swap"), &both.concat()).unwrap();
+    let (log, _) = open(&disk, &small(), StopKind::Clean);
+    assert_eq!((read_all(&log), log.segment_count()), (stored.clone(), 2));
+    log.close_clean().unwrap();
+
+    // Not finished, or of a split that was not: all of it goes.
+    renamed(&*disk, first, "00000000000000000000.log.cleaned");
+    renamed(&*disk, first, "00000000000000000004.log.swap");
+    let (log, recovered) = open(&disk, &small(), StopKind::Clean);
+    assert_eq!((read_all(&log), recovered), (stored, Recovered::default()));
+    assert!(names(&*disk).iter().all(|name| !name.ends_with(".swap") && !name.ends_with(".cleaned")));
+}
+
+#[test]
 fn offsets_in_a_gap_lead_to_the_next_batch() {
     // As compaction leaves a log: batches at 0, 10 and, in the next segment, at 50.
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
