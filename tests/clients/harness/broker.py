@@ -14,6 +14,8 @@ from . import prepare
 START_LIMIT_S = 90
 STOP_LIMIT_S = 60
 CLUSTER_ID = "aGlnaHdhdGVyLXN1aXRlcw"
+# Tests choose timestamps years ago, and half a minute after its start a broker would delete those records.
+KEEP_ALL = {"log.retention.ms": -1}
 
 
 class Broker:
@@ -94,7 +96,7 @@ class Highwater(Broker):
 
     def __init__(self, settings=None):
         super().__init__()
-        self.settings = settings or {}
+        self.settings = KEEP_ALL | (settings or {})
         self.binary = prepare.highwater_binary()
 
     def start(self):
@@ -149,8 +151,7 @@ class Kafka(Broker):
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
-            # Tests choose timestamps years ago, and half a minute after its start Kafka would delete those records.
-            "log.retention.ms": -1,
+            **KEEP_ALL,
             **self.settings,
         }
         return "".join(f"{key}={value}\n" for key, value in settings.items())

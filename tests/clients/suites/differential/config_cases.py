@@ -16,6 +16,12 @@ def cases():
     yield ask("topic-all", (TOPIC, PLAIN, None))
     yield ask("topic-some", (TOPIC, PLAIN, some))
     yield ask("topic-overridden", (TOPIC, APPEND_TIME, some), (TOPIC, SMALL, some))
+    kept = ["cleanup.policy", "retention.ms", "retention.bytes", "file.delete.delay.ms", "flush.messages", "flush.ms"]
+    yield ask("topic-retention", (TOPIC, PLAIN, kept), IncludeSynonyms=True)
+    yield ask("broker-retention", (BROKER, "0", ["log.retention.ms", "log.retention.bytes", "log.retention.check.interval.ms", "log.cleanup.policy",
+                                                 "log.segment.delete.delay.ms", "log.flush.interval.messages", "log.flush.interval.ms",
+                                                 "log.flush.offset.checkpoint.interval.ms", "log.flush.start.offset.checkpoint.interval.ms"]))
+    yield ask("broker-retention-hours", (BROKER, "0", ["log.retention.hours", "log.retention.minutes"]))
     yield ask("topic-no-keys", (TOPIC, PLAIN, []))
     yield ask("topic-unknown-key", (TOPIC, PLAIN, ["no.such.setting", "segment.bytes"]))
     yield ask("topic-synonyms", (TOPIC, SMALL, ["max.message.bytes", "segment.bytes", "compression.type"]), IncludeSynonyms=True)

@@ -3,7 +3,7 @@
 import time
 
 from harness import prepare
-from harness.report import shorten
+from harness.report import equal, shorten
 from wire.client import Client
 from wire.codec import Malformed
 from wire.connection import Closed
@@ -13,10 +13,12 @@ from wire.specs import Specs
 from .compare import diff, normalise
 
 # Made on both sides before the first case, with these records in them.
-PLAIN, WIDE, EMPTY, SMALL, APPEND_TIME, TWICE = (
-    "diff-plain", "diff-wide", "diff-empty", "diff-small", "diff-append-time", "diff-twice")
+PLAIN, WIDE, EMPTY, SMALL, APPEND_TIME, TWICE, DELETED = (
+    "diff-plain", "diff-wide", "diff-empty", "diff-small", "diff-append-time", "diff-twice", "diff-deleted")
 RECORD_TIME_MS = 1_700_000_000_000
 PLAIN_BATCHES, PLAIN_EACH = 6, 3
+# The first records of DELETED are gone, up to one within a batch.
+DELETED_RECORDS, DELETED_TO = 9, 4
 SHOWN = 6
 ANSWER_LIMIT_S = 15
 
@@ -37,7 +39,7 @@ class Side:
 
     def fixtures(self):
         for name, partitions, settings in ((PLAIN, 1, {}), (WIDE, 3, {}), (EMPTY, 1, {}), (SMALL, 1, {"max.message.bytes": "500"}),
-                                           (APPEND_TIME, 1, {"message.timestamp.type": "LogAppendTime"}), (TWICE, 2, {})):
+                                           (APPEND_TIME, 1, {"message.timestamp.type": "LogAppendTime"}), (TWICE, 2, {}), (DELETED, 2, {})):
             self.create(name, partitions, settings)
         # A Kafka that has just started has no producer ids to give; from here on it has.
         self.client.producer_id()
@@ -46,6 +48,16 @@ class Side:
             self.client.appended(PLAIN, Batch(values, base_timestamp=RECORD_TIME_MS + 1000 * at, time_deltas=[0, 20, 10]))
         for partition in range(3):
             self.client.appended(WIDE, Batch([b"wide"] * (partition + 1), base_timestamp=RECORD_TIME_MS), partition=partition)
+
+        for _ in range(0, DELETED_RECORDS, PLAIN_EACH):
+            self.client.appended(DELETED, self.batch())
+        part = {"PartitionIndex": 0, "Offset": DELETED_TO}
+        answer = self.client.call("DeleteRecords", 2, {"TimeoutMs": 10_000, "Topics": [{"Name": DELETED, "Partitions": [part]}]})
+        equal(answer["Topics"][0]["Partitions"][0], {"PartitionIndex": 0, "LowWatermark": DELETED_TO, "ErrorCode": 0}, "DeleteRecords")
+
+    @staticmethod
+    def batch():
+        return Batch([b"record"] * PLAIN_EACH, base_timestamp=RECORD_TIME_MS)
 
     def create(self, name, partitions=1, settings=None):
         configs = [{"Name": key, "Value": value} for key, value in (settings or {}).items()]

@@ -51,7 +51,13 @@ def create():
         ("codec", "compression.type", "zip"), ("uncompressed", "compression.type", "uncompressed"), 
         ("time-type", "message.timestamp.type", "Never"), ("space", "segment.bytes", " 2000000 "), ("minimum-in-sync", "min.insync.replicas", "0"),
         ("minimum-in-sync-2", "min.insync.replicas", "2"),         ("number-too-large", "segment.bytes", "99999999999"),
-        ("policy", "cleanup.policy", "compact"), ("retention", "retention.ms", "5000"), ("flush", "flush.messages", "1"),
+        ("policy", "cleanup.policy", "compact"), ("policy-delete", "cleanup.policy", "delete"), ("policy-spaced", "cleanup.policy", " delete "),
+        ("policy-twice", "cleanup.policy", "delete,delete"), ("policy-empty", "cleanup.policy", ""), ("policy-unknown", "cleanup.policy", "keep"),
+        ("retention", "retention.ms", "5000"), ("retention-for-ever", "retention.ms", "-1"), ("retention-negative", "retention.ms", "-2"),
+        ("retention-zero", "retention.ms", "0"), ("retention-days", "retention.ms", "7d"), ("retention-bytes", "retention.bytes", "1000"),
+        ("retention-bytes-none", "retention.bytes", "-1"), ("retention-bytes-negative", "retention.bytes", "-5"),
+        ("delay", "file.delete.delay.ms", "0"), ("delay-negative", "file.delete.delay.ms", "-1"),
+        ("flush", "flush.messages", "1"), ("flush-zero", "flush.messages", "0"), ("flush-ms", "flush.ms", "0"), ("flush-ms-negative", "flush.ms", "-1"),
     ):
         yield validate(f"config-{about}", topic("diff-valid", configs=[(key, value)]))
     yield validate("config-twice", topic("diff-valid", configs=[("segment.bytes", "1048576"), ("segment.bytes", "2000000")]))

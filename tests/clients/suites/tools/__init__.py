@@ -1,6 +1,6 @@
 """Apache's command line tools, each a process of its own as a user starts it, their output read strictly."""
 
-from . import console, files, topics
+from . import console, deletion, files, topics
 from .kafka_tools import Tools
 
 
@@ -11,6 +11,7 @@ def run(suite, target):
         tools = Tools(broker)
         topics.tests(suite, tools)
         console.tests(suite, tools)
+        deletion.tests(suite, tools)
         files.tests(suite, tools)
     finally:
         broker.remove()
