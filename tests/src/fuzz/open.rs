@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use highwater_storage::batch::{BatchBuilder, BatchHeader, CheckedBatch};
 use highwater_storage::disk::{Disk, MemoryDisk};
+use highwater_storage::inspect::{FileKind, Problem, read_file, verify};
 use highwater_storage::{
     LeaderEpoch, Log, LogError, Offset, Opening, Recovered, Retention, StopKind, TimestampMs,
 };
@@ -17,6 +18,7 @@ use super::folder::{FOLDER, NOW, config, folder};
 pub fn open(data: &[u8]) {
     let Some((&[choice, start_offset, recovery_point], deeds)) = data.split_first_chunk() else { return };
     let disk: Arc<MemoryDisk> = Arc::new(folder(choice, deeds));
+    inspect(&disk);
     let opening = Opening {
         stop: if choice & 4 == 4 { StopKind::Clean } else { StopKind::Unclean },
         start_offset: Offset::new(start_offset.into()),
@@ -28,18 +30,22 @@ pub fn open(data: &[u8]) {
     let is_all_checked =
         recovered.was_not_clean || (opening.stop == StopKind::Unclean && recovery_point == 0);
     read_all(&log, is_all_checked);
-    search(&log);
+    search(&mut log);
     append(&mut log);
     shorten(&mut log, choice);
     read_all(&log, is_all_checked);
     let (start_offset, end) = (log.start_offset(), log.end_offset());
+    let producers = log.producers().clone();
     if log.close_clean().is_err() {
         return;
     }
+    let problems = inspect(&disk);
+    assert!(!is_all_checked || problems.is_empty(), "{problems:?}");
     let after = Opening { start_offset, ..Opening::after(StopKind::Clean) };
     let (log, recovered) = reopen(&disk, after).expect("a log that was open a moment ago");
     assert!(!is_all_checked || !recovered.was_not_clean, "a clean stop that is not believed");
     assert_eq!((log.start_offset(), log.end_offset()), (start_offset, end));
+    assert!(!is_all_checked || *log.producers() == producers, "the producers are others");
     read_all(&log, is_all_checked);
 }
 
@@ -71,11 +77,40 @@ fn read_all(log: &Log, was_checked: bool) {
     }
 }
 
-fn search(log: &Log) {
+/// Reads every file by itself and judges them together. Gives what a log that was checked cannot have: batches and
+/// indexes that are wrong. Records, and what is told of producers, are not looked at by an opening.
+fn inspect(disk: &MemoryDisk) -> Vec<Problem> {
+    let dir = Path::new(FOLDER);
+    for entry in disk.list(dir).expect("memory") {
+        if let Some(kind) = FileKind::of(&entry.name) {
+            drop(read_file(disk, &dir.join(entry.name), kind));
+        }
+    }
+    let Ok(report) = verify(disk, dir, &mut |_| ()) else { return Vec::new() };
+    let problems = report.findings.into_iter().map(|finding| finding.problem);
+    let wrong = |problem: &Problem| {
+        matches!(
+            problem,
+            Problem::NoBatch { .. }
+                | Problem::DamagedBatch { .. }
+                | Problem::OverlappingSegment { .. }
+                | Problem::WrongOffsetEntry { .. }
+                | Problem::WrongTimeEntry { .. }
+                | Problem::UnfinishedTail { .. }
+                | Problem::Orphan
+                | Problem::Malformed { replaceable: false, .. }
+        )
+    };
+    problems.filter(wrong).collect()
+}
+
+fn search(log: &mut Log) {
     let end = log.end_offset();
     for time in [0, NOW.get() - 10_000, NOW.get() - 9_500, NOW.get(), i64::MAX] {
         drop(log.offset_for_timestamp(TimestampMs::new(time), end).run());
     }
+    let _ = log.first_unstable_offset(end);
+    let _ = log.aborted_in(log.start_offset(), end);
     drop(log.max_timestamp_record(end).map(|search| search.run()));
     for offset in [log.start_offset(), Offset::new(5), Offset::new(13)] {
         drop(log.exact_bytes(offset, end));

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use highwater_tests::connection::Connection;
-use highwater_tests::program::Program;
+use highwater_tests::program::{Program, highwater};
 use highwater_tests::random::Random;
 
 use self::ledger::Ledger;
@@ -104,6 +104,9 @@ impl<'a> Story<'a> {
         }
         let follower = reading.await.unwrap();
         program.killed();
+        if self.random.below(6) == 0 {
+            self.is_verified(&[]);
+        }
 
         let mut program = start(self.home);
         let mut connection = Connection::open(program.address).await;
@@ -144,9 +147,18 @@ impl<'a> Story<'a> {
         self.senders[place].succeed(producer, seed);
     }
 
+    /// `log verify` finds no damage: at most what the next start puts right, and nothing at all where that is asked.
+    fn is_verified(&self, how: &[&str]) {
+        let mut command = highwater(["log", "verify"].iter().chain(how));
+        let judged = command.arg(self.home.join("data")).output().unwrap();
+        let said = String::from_utf8_lossy(&judged.stdout);
+        assert!(judged.status.success(), "{said}{}", String::from_utf8_lossy(&judged.stderr));
+    }
+
     /// Everything once more, after a clean stop, from the first offset to the last.
     async fn end(mut self) {
         start(self.home).stop();
+        self.is_verified(&["--strict"]);
         let program = start(self.home);
         let mut connection = Connection::open(program.address).await;
         for (place, ledger) in self.ledgers.iter_mut().enumerate() {
