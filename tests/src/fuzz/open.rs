@@ -98,7 +98,6 @@ fn inspect(disk: &MemoryDisk) -> Vec<Problem> {
                 | Problem::WrongTimeEntry { .. }
                 | Problem::UnfinishedTail { .. }
                 | Problem::Orphan
-                | Problem::Malformed { replaceable: false, .. }
         )
     };
     problems.filter(wrong).collect()
