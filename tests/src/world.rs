@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use highwater::node::{ConnectionId, Effect, Event, Node, NodeOptions, OpenError, Reply, Ticket};
+use highwater::node::{ConnectionId, DiskWork, Effect, Event, Node, NodeOptions, OpenError, Reply, Ticket};
 use highwater::wire::{self, Addresses, BadFrame, Call, Incoming, TopicRules};
 use highwater::{BrokerConfig, Entropy, Monotonic, NodeId, Now};
 use highwater_protocol::Request;
@@ -28,6 +28,8 @@ pub struct World {
     asked: Vec<(Ticket, Call)>,
     next_request: u64,
     trace: String,
+    /// What waits for a slow disk; none where the disk does everything at once.
+    waiting: Option<VecDeque<DiskWork>>,
 }
 
 impl World {
@@ -61,6 +63,7 @@ impl World {
             asked: Vec::new(),
             next_request: 0,
             trace: String::new(),
+            waiting: None,
         };
         let none = world.carry_out(effects, &mut VecDeque::new());
         assert!(none.is_empty(), "an answer before a question");
@@ -75,10 +78,13 @@ impl World {
     /// Lets time pass, and the node do what is due.
     pub fn pass(&mut self, micros: u64) -> Vec<Answered> {
         let until = self.elapsed_micros + micros;
-        let mut answered = Vec::new();
+        let (mut answered, mut served) = (Vec::new(), None);
         while let Some(due) = self.node.next_deadline().map(Monotonic::micros).filter(|due| *due <= until) {
-            assert!(due > self.elapsed_micros, "a deadline that a step did not serve");
-            self.elapsed_micros = due;
+            assert!(
+                due >= self.elapsed_micros && served != Some(due),
+                "a deadline that a step did not serve"
+            );
+            (self.elapsed_micros, served) = (due, Some(due));
             answered.extend(self.bring(Event::Tick));
         }
         self.elapsed_micros = until;
@@ -113,6 +119,18 @@ impl World {
         let (_, call, reply) = answered.pop().expect("an answer at once");
         assert!(answered.is_empty(), "answers to others");
         decode_response(self.encode(&call, reply).unwrap(), version).unwrap().1
+    }
+
+    /// From here on the disk does what takes its time only when it is [told](Self::disk_does_one).
+    pub fn slow_the_disk(&mut self) {
+        self.waiting.get_or_insert_default();
+    }
+
+    /// The disk does the first thing that waits for it; gives the answers that this brought. `None` if nothing waits.
+    pub fn disk_does_one(&mut self) -> Option<(bool, Vec<Answered>)> {
+        let work = self.waiting.as_mut()?.pop_front()?;
+        let is_sync = matches!(work, DiskWork::Sync { .. });
+        Some((is_sync, work.run().map_or_else(Vec::new, |event| self.bring(event))))
     }
 
     /// A connection is gone.
@@ -170,7 +188,10 @@ impl World {
                 }
                 Effect::TopicOpened { id, name, config } => self.rules.open(id, name, &config),
                 Effect::TopicClosed { id, name } => self.rules.close(id, &name),
-                Effect::Disk(work) => events.extend(work.run()),
+                Effect::Disk(work) => match &mut self.waiting {
+                    Some(waiting) => waiting.push_back(work),
+                    None => events.extend(work.run()),
+                },
             }
         }
         answered

@@ -33,7 +33,7 @@ pub fn open(data: &[u8]) {
     search(&mut log);
     append(&mut log);
     shorten(&mut log, choice);
-    read_all(&log, is_all_checked);
+    let epochs_rise = read_all(&log, is_all_checked);
     let (start_offset, end) = (log.start_offset(), log.end_offset());
     let producers = log.producers().clone();
     if log.close_clean().is_err() {
@@ -43,7 +43,9 @@ pub fn open(data: &[u8]) {
     assert!(!is_all_checked || problems.is_empty(), "{problems:?}");
     let after = Opening { start_offset, ..Opening::after(StopKind::Clean) };
     let (log, recovered) = reopen(&disk, after).expect("a log that was open a moment ago");
-    assert!(!is_all_checked || !recovered.was_not_clean, "a clean stop that is not believed");
+    // Batches whose leaders' epochs go back contradict any checkpoint.
+    let is_believed = !recovered.was_not_clean || !epochs_rise;
+    assert!(!is_all_checked || is_believed, "a clean stop that is not believed");
     assert_eq!((log.start_offset(), log.end_offset()), (start_offset, end));
     assert!(!is_all_checked || *log.producers() == producers, "the producers are others");
     read_all(&log, is_all_checked);
@@ -54,27 +56,34 @@ fn reopen(disk: &Arc<MemoryDisk>, opening: Opening) -> Result<(Log, Recovered), 
     Log::open(disk, Path::new(FOLDER), config(), opening, NOW)
 }
 
-/// Reads everything there is; what was not checked may end anywhere.
-fn read_all(log: &Log, was_checked: bool) {
-    let mut from = log.start_offset();
+/// Reads everything there is; what was not checked may end anywhere. Tells whether the leaders' epochs never go back.
+fn read_all(log: &Log, was_checked: bool) -> bool {
+    let (mut from, mut epoch, mut epochs_rise) = (log.start_offset(), LeaderEpoch::new(-1), true);
     while from < log.end_offset() {
         let bytes = match log.range(from, log.end_offset(), 1 << 20, true).read() {
             Ok(bytes) => bytes,
-            Err(error) => return assert!(!was_checked, "{error}"),
+            Err(error) => {
+                assert!(!was_checked, "{error}");
+                return false;
+            }
         };
         let Ok(header) = BatchHeader::parse(&bytes) else {
-            return assert!(!was_checked || bytes.is_empty(), "what was checked is no batch");
+            assert!(!was_checked || bytes.is_empty(), "what was checked is no batch");
+            return epochs_rise;
         };
+        epochs_rise &= header.leader_epoch >= epoch;
+        epoch = header.leader_epoch;
         if was_checked {
             header.check_crc(&bytes).expect("what was checked");
         }
         // An empty answer, or one cut short, is for the reader to ask again; a log that was not checked may give it.
         assert!(header.next_offset() > from || !was_checked, "reading does not move on");
         if header.next_offset() <= from {
-            return;
+            return epochs_rise;
         }
         from = header.next_offset();
     }
+    epochs_rise
 }
 
 /// Reads every file by itself and judges them together. Gives what a log that was checked cannot have: batches and

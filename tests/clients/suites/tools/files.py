@@ -1,4 +1,4 @@
-"""The broker's own files under DumpLogSegments: while it runs, and after a clean stop."""
+"""The broker's own files under DumpLogSegments: while it runs, after a clean stop, and after a kill."""
 
 import re
 
@@ -16,6 +16,10 @@ BATCH = re.compile(
     r"position: (?P<position>\d+) CreateTime: (?P<time>\d+) size: (?P<size>\d+) magic: 2 compresscodec: (?P<codec>\w+) "
     r"crc: \d+ isvalid: true")
 RECORD = re.compile(r"\| offset: (\d+) CreateTime: (\d+) keySize: -1 valueSize: (\d+) sequence: (\d+) headerKeys: \[\] payload: ([A-Z]+)")
+PRODUCER = re.compile(
+    r"producerId: (?P<producer>\d+) producerEpoch: (?P<epoch>\d+) coordinatorEpoch: -1 currentTxnFirstOffset: OptionalLong.empty "
+    r"lastTimestamp: (?P<time>\d+) firstSequence: (?P<base_sequence>\d+) lastSequence: (?P<last_sequence>\d+) "
+    r"lastOffset: (?P<last>\d+) offsetDelta: (?P<delta>\d+) timestamp: (?P=time)")
 INDEX_ENTRY = re.compile(r"offset: (\d+) position: (\d+)")
 TIME_ENTRY = re.compile(r"timestamp: (\d+) offset: (\d+)")
 
@@ -25,12 +29,18 @@ def tests(suite, tools):
     suite.test("files-fill", lambda: fill(tools))
     suite.test("files-dump-logs-while-running", lambda: check_logs(tools))
     suite.test("files-dump-indexes-while-running", lambda: check_indexes(tools, stopped=False))
+    suite.test("files-dump-producers-while-running", lambda: check_producers(tools, stopped=False))
     suite.test("files-stop-cleanly", tools.broker.stop)
     suite.test("files-after-stop", lambda: check_names(tools))
     suite.test("files-dump-logs-after-stop", lambda: check_logs(tools))
     suite.test("files-dump-indexes-after-stop", lambda: check_indexes(tools, stopped=True))
     suite.test("files-index-sanity-after-stop", lambda: check_sanity(tools))
+    suite.test("files-dump-producers-after-stop", lambda: check_producers(tools, stopped=True))
     suite.test("files-read-after-restart", lambda: check_restart(tools))
+    suite.test("files-kill", tools.broker.kill)
+    suite.test("files-dump-logs-after-kill", lambda: check_logs(tools))
+    suite.test("files-dump-producers-after-kill", lambda: check_producers(tools, stopped=True))
+    suite.test("files-read-after-kill", lambda: check_restart(tools))
 
 
 def fill(tools):
@@ -152,6 +162,33 @@ def expected_entries(batches, closed):
 def check_sanity(tools):
     for path, lines in dump(tools, [*paths(tools, ".index"), *paths(tools, ".timeindex")], "--index-sanity-check").items():
         assert lines in ([f"{path} passed sanity check."], [f"{path} is empty."]), f"{path.name}: {lines}"
+
+
+def check_producers(tools, stopped):
+    """Where a segment begins, and where the log ended cleanly, what is known of the producers is what the batches tell."""
+    batches_of = segments(tools)
+    snapshots = paths(tools, ".snapshot")
+    end = [RECORDS_EACH * len(CODECS)] if stopped else []
+    # Kafka keeps those of the last few segments.
+    due = sorted(batches_of)[-2:] + end
+    found = [int(path.stem) for path in snapshots]
+    assert set(due) <= set(found) <= set(batches_of) | set(end), f"snapshots at {found}, segments at {sorted(batches_of)}"
+    for path, lines in dump(tools, snapshots).items():
+        known = {}
+        for line in lines:
+            match = PRODUCER.fullmatch(line)
+            assert match, f"not a producer: {line}"
+            entry = {key: int(value) for key, value in match.groupdict().items()}
+            equal(entry["delta"], entry["last_sequence"] - entry["base_sequence"], "offset delta")
+            # Several batches of a producer: the last one is what Kafka remembers.
+            known[entry["producer"]] = entry
+        expected = {}
+        for batch in (batch for batches in batches_of.values() for batch in batches if batch["last"] < int(path.stem)):
+            expected[batch["producer"]] = batch
+        for producer, batch in expected.items():
+            for field in ("epoch", "time", "base_sequence", "last_sequence", "last"):
+                equal(known[producer][field], batch[field], f"{field} of producer {producer} in {path.name}")
+        equal(set(known), set(expected), f"producers in {path.name}")
 
 
 def check_names(tools):
