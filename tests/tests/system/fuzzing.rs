@@ -46,8 +46,3 @@ fn requests() {
 fn batches() {
     all_of("batch");
 }
-
-#[test]
-fn folders() {
-    all_of("open");
-}

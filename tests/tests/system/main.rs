@@ -14,7 +14,6 @@ mod kills;
 mod limits;
 mod memory;
 mod offsets;
-mod power_cuts;
 mod refusals;
 mod resends;
 mod sessions;
