@@ -105,7 +105,9 @@ impl GroupCommit {
 
     /// When the next turn begins even if nothing happens; none if something else must happen first.
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
-        let waits = self.turn.is_none() && !self.wanted.is_empty() && !self.expected.is_empty();
+        // Partitions that are being flushed come when they are vacated.
+        let is_wanted = self.wanted.difference(&self.occupied).next().is_some();
+        let waits = self.turn.is_none() && is_wanted && !self.expected.is_empty();
         waits.then_some(self.patience)
     }
 }

@@ -26,7 +26,7 @@ impl Place<'_> {
         reading: &mut Reading,
     ) -> Result<(), LogError> {
         for (at, base) in bases.iter().enumerate() {
-            if self.lost_before(*base, reading) {
+            if self.cannot_follow(*base, reading) {
                 return self.remove(&bases[at..], reading);
             }
             let name = SegmentName::new(self.dir, *base);
@@ -48,18 +48,15 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// Whether the end of the last segment read never reached the medium, while the next one's name did.
-    fn lost_before(self, base: Offset, reading: &Reading) -> bool {
+    /// Whether a segment of this base cannot follow the last one read: it begins before that one's end, or that end never
+    /// reached the medium while this one's name did.
+    fn cannot_follow(self, base: Offset, reading: &Reading) -> bool {
         let end = reading.end().unwrap_or(base);
-        end < base && base > self.config.compacted_below
+        base < end || (end < base && base > self.config.compacted_below)
     }
 
     /// Notes the batches of a file up to its end, or to the first that is damaged, and says how it is.
     fn walk(self, segment: &mut Segment, reading: &mut Reading) -> Result<Option<BatchError>, LogError> {
-        let (base_offset, due) = (segment.base_offset(), reading.end().unwrap_or(segment.base_offset()));
-        if due > base_offset {
-            return Ok(Some(BatchError::OutOfOrder { base_offset, expected_offset: due }));
-        }
         let log = Arc::clone(segment.file());
         let mut walk = Walk::new(&*log, 0, log.len());
         match self.note_all(&mut walk, segment, reading) {

@@ -148,12 +148,22 @@ impl Place<'_> {
             reading.recovered.removed_segments += 1;
         }
         reading.producers = ProducerState::default();
+        self.clear(start_offset)?;
         reading.segments.push(Segment::create(self.disk, self.dir, start_offset, self.now)?);
+        Ok(())
+    }
+
+    /// Removes what a segment that is gone left behind at a base where another is to begin.
+    fn clear(self, base: Offset) -> Result<(), LogError> {
+        for path in SegmentName::new(self.dir, base).paths() {
+            remove_if_there(self.disk, &path)?;
+        }
         Ok(())
     }
 
     fn finish(self, mut reading: Reading, names: &Names, opening: Opening) -> Result<Loaded, LogError> {
         if reading.segments.is_empty() {
+            self.clear(opening.start_offset)?;
             let name = SegmentName::new(self.dir, opening.start_offset);
             reading.segments.push(Segment::over(None, name, self.now));
         }

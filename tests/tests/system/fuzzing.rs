@@ -46,3 +46,8 @@ fn requests() {
 fn batches() {
     all_of("batch");
 }
+
+#[test]
+fn folders() {
+    all_of("open");
+}

@@ -14,6 +14,7 @@ mod kills;
 mod limits;
 mod memory;
 mod offsets;
+mod power_cuts;
 mod refusals;
 mod resends;
 mod sessions;
