@@ -1,6 +1,10 @@
 //! Making a log durable, outside whatever guards it.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     LogError, Offset,
@@ -77,17 +81,26 @@ impl SyncHandle {
                 Err(error) => return Err(LogError::io("open", path)(error)),
             }
         }
-        let synced = self.replace_epochs()?;
+        let synced = self.replace_epochs(|path, text| self.disk.replace(path, text))?;
         for dir in &self.dirs {
             self.disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
         }
         Ok(synced)
     }
 
-    fn replace_epochs(&self) -> Result<Synced, LogError> {
+    /// Writes what is still to be written and syncs nothing: for who makes everything on the disk durable at once
+    /// ([`Disk::sync_all`]).
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn write_unsynced(&self) -> Result<(), LogError> {
+        self.replace_epochs(|path, text| self.disk.replace_unsynced(path, text)).map(drop)
+    }
+
+    fn replace_epochs(&self, replace: impl Fn(&Path, &[u8]) -> io::Result<()>) -> Result<Synced, LogError> {
         let Some((dir, text)) = &self.epochs else { return Ok(self.synced) };
         let path = dir.join(epochs::CHECKPOINT_NAME);
-        match self.disk.replace(&path, text.as_bytes()).map_err(LogError::io("write", path)) {
+        match replace(&path, text.as_bytes()).map_err(LogError::io("write", path)) {
             Ok(()) => Ok(self.synced),
             // The batches tell the epochs, too, where they are checked: above the recovery point, which waits.
             Err(error) if error.is_full() && !self.is_last => {

@@ -9,11 +9,16 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    LogError,
+    LogError, Offset,
     batch::{BatchError, BatchHeader, RecordError, RecordIter},
     disk::{Disk, File},
     scan::{Access, Scan, ScanError, check_crc},
 };
+
+/// Bytes brought in at a time to look for a batch at any of them.
+const SEARCH_WINDOW_BYTES: usize = 64 << 10;
+/// How many places that look like a batch have their checksum computed: made to deceive, bytes could look so everywhere.
+const MAX_CANDIDATES: usize = 1_000;
 
 /// Walks a `.log` file. An iterator over its batches that ends at the file's end or at bytes that are no whole batch:
 /// [`tail`](Self::tail) then says what they are. Checksums are looked at by [`InspectedBatch::check_crc`] only.
@@ -77,6 +82,44 @@ impl Batches {
     #[must_use]
     pub fn tail(&self) -> Option<&Tail> {
         self.tail.as_ref()
+    }
+
+    /// Whether a whole batch whose checksum matches begins somewhere behind the bytes that are none, at `from` or later:
+    /// then those were not the last to be written, and something happened to them since.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn goes_on_behind_tail(&self, from: Offset) -> Result<bool, LogError> {
+        let Some(tail) = self.tail.as_ref().filter(|tail| !tail.is_zeros) else { return Ok(false) };
+        self.find_batch(tail.position + 1, from).map_err(LogError::io("read", &*self.path))
+    }
+
+    fn find_batch(&self, start: u64, from: Offset) -> io::Result<bool> {
+        let (mut window_start, mut candidates) = (start, 0);
+        let mut window = vec![0; SEARCH_WINDOW_BYTES];
+        while window_start + BatchHeader::LEN as u64 <= self.end {
+            let len = usize::try_from(self.end - window_start).unwrap_or(usize::MAX).min(window.len());
+            self.file.read_exact_at(window_start, &mut window[..len])?;
+            let places = len + 1 - BatchHeader::LEN;
+            for at in 0..places {
+                let position = window_start + at as u64;
+                if let Ok(header) = BatchHeader::parse(&window[at..len])
+                    && header.base_offset >= from
+                    && header.check_offsets().is_ok()
+                    && header.size_bytes() as u64 <= self.end - position
+                {
+                    candidates += 1;
+                    if check_crc(&*self.file, position, &header)?.is_ok() {
+                        return Ok(true);
+                    }
+                    if candidates == MAX_CANDIDATES {
+                        return Ok(false);
+                    }
+                }
+            }
+            window_start += places as u64;
+        }
+        Ok(false)
     }
 
     fn tail_at(&self, why: BatchError) -> Result<Tail, io::Error> {

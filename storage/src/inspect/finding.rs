@@ -65,7 +65,7 @@ pub enum Problem {
         /// Where it says the batch begins.
         position: u64,
     },
-    /// A time entry says another largest timestamp than the batches up to its offset have.
+    /// A time entry says another largest timestamp than the batches up to its offset have, or another place of it.
     WrongTimeEntry {
         /// What it says.
         timestamp: TimestampMs,
@@ -73,6 +73,8 @@ pub enum Problem {
         offset: Offset,
         /// What the batches say.
         found: TimestampMs,
+        /// The last offset of the first batch that has it.
+        found_at: Offset,
     },
     /// An aborted transaction is not in the index, or one is that the batches do not know.
     WrongTransactions {
@@ -169,9 +171,10 @@ impl fmt::Display for Problem {
                     "the entry for a batch at byte {position} that ends with offset {offset}: there is none"
                 )
             }
-            Self::WrongTimeEntry { timestamp, offset, found } => {
-                write!(f, "the entry says {timestamp} up to offset {offset}, the batches say {found}")
-            }
+            Self::WrongTimeEntry { timestamp, offset, found, found_at } => write!(
+                f,
+                "the entry says {timestamp} up to offset {offset}, the batches say {found} up to offset {found_at}"
+            ),
             Self::WrongTransactions { expected, agreeing, found } => {
                 write!(f, "{agreeing} of {expected} aborted transactions, {found} entries in all")
             }

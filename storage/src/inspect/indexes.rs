@@ -16,7 +16,8 @@ use crate::{
 pub(super) struct Indexes {
     offsets: Pending<IndexedOffset>,
     times: Pending<IndexedTime>,
-    latest: TimestampMs,
+    /// The largest time so far, and the last offset of the first batch that has it.
+    latest: IndexedTime,
 }
 
 struct Pending<E> {
@@ -70,7 +71,8 @@ impl Indexes {
         let (path, contents) = read("timeindex", FileKind::TimeIndex(base))?;
         let entries = if let Some(Contents::TimeIndex(entries)) = contents { entries } else { Vec::new() };
         let times = Pending { path, entries, next: 0 };
-        Ok(Self { offsets, times, latest: TimestampMs::NONE })
+        let latest = IndexedTime { timestamp: TimestampMs::NONE, offset: base };
+        Ok(Self { offsets, times, latest })
     }
 
     /// Holds the entries up to this batch against it and those before.
@@ -82,15 +84,16 @@ impl Indexes {
             self.offsets.next += 1;
         }
         self.times_below(header.last_offset(), findings);
-        self.latest = self.latest.max(header.max_timestamp);
+        if header.max_timestamp > self.latest.timestamp {
+            self.latest = IndexedTime { timestamp: header.max_timestamp, offset: header.last_offset() };
+        }
         self.times_below(header.last_offset().next(), findings);
     }
 
     fn times_below(&mut self, offset: Offset, findings: &mut Vec<Finding>) {
         while let Some(entry) = self.times.peek().filter(|entry| entry.offset < offset) {
-            let IndexedTime { timestamp, offset } = entry;
-            if timestamp != self.latest {
-                let problem = Problem::WrongTimeEntry { timestamp, offset, found: self.latest };
+            if entry != self.latest {
+                let problem = self.wrong_time(entry);
                 findings.push(self.times.finding(TIME_ENTRY_BYTES, problem));
             }
             self.times.next += 1;
@@ -103,10 +106,20 @@ impl Indexes {
             findings.push(self.wrong_offset(entry));
             self.offsets.next += 1;
         }
-        while let Some(IndexedTime { timestamp, offset }) = self.times.peek() {
-            let problem = Problem::WrongTimeEntry { timestamp, offset, found: self.latest };
+        while let Some(entry) = self.times.peek() {
+            let problem = self.wrong_time(entry);
             findings.push(self.times.finding(TIME_ENTRY_BYTES, problem));
             self.times.next += 1;
+        }
+    }
+
+    fn wrong_time(&self, entry: IndexedTime) -> Problem {
+        let IndexedTime { timestamp, offset } = entry;
+        Problem::WrongTimeEntry {
+            timestamp,
+            offset,
+            found: self.latest.timestamp,
+            found_at: self.latest.offset,
         }
     }
 

@@ -145,6 +145,29 @@ fn a_tail_is_no_damage_in_the_last_segment_and_damage_before() {
 }
 
 #[test]
+fn bytes_with_sound_batches_behind_them_are_no_unfinished_tail() {
+    let (disk, bases) = closed_log();
+    let last = file(bases.last().unwrap().get(), "log");
+    let batches: Vec<_> = Batches::open(&*disk, &last).unwrap().map(Result::unwrap).collect();
+    assert!(batches.len() > 1);
+    let first = &batches[0];
+    let log = disk.open(&last).unwrap();
+    // Its length now reaches past the end of the file.
+    log.write_at(first.position + 8, &[IoSlice::new(&[0x7f])]).unwrap();
+    let findings = look(&disk).findings;
+    let damage = findings.iter().find(|finding| finding.path == last).unwrap();
+    assert_eq!(damage.position, Some(first.position));
+    assert!(matches!(damage.problem, Problem::NoBatch { .. }) && !damage.is_harmless(), "{damage}");
+    // With nothing sound behind, it may be what a stop has left.
+    for batch in &batches[1..] {
+        log.write_at(batch.position + 30, &[IoSlice::new(&[0x7f; 16])]).unwrap();
+    }
+    let findings = look(&disk).findings;
+    let tail = findings.iter().find(|finding| finding.path == last).unwrap();
+    assert!(matches!(tail.problem, Problem::UnfinishedTail { .. }), "{tail}");
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let (disk, bases) = closed_log();
     change(&disk, &file(0, "log"), 100);

@@ -152,7 +152,8 @@ impl Judge<'_> {
             (self.progress)(Progress { path: &path, done_bytes: batch.end_position(), len_bytes });
         }
         if let Some(tail) = batches.tail().cloned() {
-            let problem = if is_last {
+            // What an unclean stop leaves has nothing sound behind it.
+            let problem = if is_last && !batches.goes_on_behind_tail(next_offset)? {
                 Problem::UnfinishedTail { len: tail.len, is_zeros: tail.is_zeros }
             } else {
                 Problem::NoBatch { len: tail.len, why: tail.why }

@@ -133,10 +133,21 @@ impl Log {
     /// # Errors
     /// What the disk says, or that the log is poisoned; it is then to be opened as
     /// [`StopKind::Unclean`](crate::StopKind::Unclean).
-    pub fn close_clean(mut self) -> Result<(), LogError> {
+    pub fn close_clean(self) -> Result<(), LogError> {
+        self.finish()?.map_or(Ok(()), |handle| handle.sync().map(drop))
+    }
+
+    /// The first half of [`close_clean`](Self::close_clean), for who closes many logs: everything is written but nothing
+    /// synced. The log is left cleanly once the handle was [carried out](SyncHandle::sync), or once it
+    /// [wrote](SyncHandle::write_unsynced) and the whole disk was [synced](crate::disk::Disk::sync_all). `None`: there is
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// As `close_clean`.
+    pub fn finish(mut self) -> Result<Option<SyncHandle>, LogError> {
         self.refuse_if_poisoned()?;
         if self.unborn.is_some() {
-            return Ok(());
+            return Ok(None);
         }
         let active = self.segments.last_mut().expect("a log has a segment");
         self.names_version += u32::from(active.finish_indexes(&*self.disk)?);
@@ -151,6 +162,6 @@ impl Log {
         let mut handle = self.handle_for(self.segments.len(), closed_files, None);
         // The name of the log's own directory is for whoever closes many logs to sync once.
         handle.dirs.truncate(1);
-        SyncHandle { is_last: true, ..handle }.sync().map(drop)
+        Ok(Some(SyncHandle { is_last: true, ..handle }))
     }
 }

@@ -139,6 +139,12 @@ impl Disk for OsDisk {
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         fs::File::open(dir)?.sync_all()
     }
+
+    #[cfg(target_os = "linux")]
+    fn sync_all(&self, dir: &Path) -> io::Result<bool> {
+        rustix::fs::syncfs(fs::File::open(dir)?)?;
+        Ok(true)
+    }
 }
 
 /// The file's current map. Shared with [`MapOrder`], which empties it when others need the room.
