@@ -6,6 +6,7 @@
 //! `step` does not know who calls it: a listener's task, a test, or the lab.
 
 mod checkpoints;
+mod close;
 mod configs;
 mod disk_work;
 mod durability;

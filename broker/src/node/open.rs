@@ -1,4 +1,4 @@
-//! How a node comes up and goes down: its folder and the replay of the cluster's log.
+//! How a node comes up: its folder and the replay of the cluster's log.
 //!
 //! The folder: `cluster/` holds the cluster's log, `node-<id>/` the node's partitions ([`super::partitions`]). A marker
 //! file says that the last stop was clean; it is taken away before anything else is read.
@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_storage::batch::{BatchBuilder, CheckedBatch, RecordIter};
-use highwater_storage::checkpoint::OffsetCheckpoint;
 use highwater_storage::disk::Disk;
 use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, Opening, StopKind, TopicId};
 
-use super::checkpoints::{CheckpointKind, Checkpoints, Remembered};
+use super::checkpoints::{Checkpoints, Remembered};
+use super::close::CLEAN_MARKER;
 use super::durability::Syncs;
 use super::leaving::Leaving;
 use super::partitions::Found;
@@ -32,9 +32,6 @@ use crate::producer::id_block::IdBlock;
 use crate::refusal::Refusal;
 
 const CLUSTER_FOLDER: &str = "cluster";
-/// Kafka's name and content for it.
-const CLEAN_MARKER: &str = ".kafka_cleanshutdown";
-const CLEAN_MARKER_CONTENT: &[u8] = br#"{"version":0,"brokerEpoch":-1}"#;
 /// How much of the cluster's log is read at once when it is replayed.
 const REPLAY_BYTES: usize = 1 << 20;
 
@@ -166,43 +163,6 @@ impl Node {
         node.begin_checkpoints(now, effects);
         node.expiry.used_bytes = node.count_used_bytes();
         Ok(node)
-    }
-
-    /// Writes down that everything is written down. The node answers no more after this.
-    pub fn close(mut self) -> Result<(), LogError> {
-        self.let_go_of_all();
-        let starts = self.checkpoint(CheckpointKind::StartOffsets);
-        let mut points = OffsetCheckpoint::default();
-        let mut outcome = Ok(());
-        for (id, topic) in std::mem::take(&mut self.topics) {
-            let Some(name) = self.name_of(id) else { continue };
-            for (index, replica) in (0..).zip(topic.partitions) {
-                // One log that cannot be closed does not keep the others open; but then the stop was not clean.
-                let closed = match replica {
-                    Ok(replica) => {
-                        let (end, point) = (replica.log.end_offset(), replica.log.recovery_point());
-                        let closed = replica.log.close_clean();
-                        let point = if closed.is_ok() { end } else { point };
-                        if point > Offset::ZERO {
-                            points.insert(name.as_str(), index, point);
-                        }
-                        closed
-                    }
-                    Err(refusal) => Err(LogError::Poisoned(refusal.to_string().into())),
-                };
-                outcome = outcome.and(closed);
-            }
-        }
-        self.write_at_stop(CheckpointKind::RecoveryPoints, &points)?;
-        self.write_at_stop(CheckpointKind::StartOffsets, &starts)?;
-        outcome.and(self.cluster_log.close_clean())?;
-        for folder in [self.folder.as_path(), self.folder.parent().unwrap_or(Path::new(""))] {
-            let failed = |source| LogError::Io { what: "sync", path: folder.into(), source };
-            self.disk.sync_dir(folder).map_err(failed)?;
-        }
-        let marker = self.folder.join(CLEAN_MARKER);
-        let failed = |source| LogError::Io { what: "write", path: marker.clone(), source };
-        self.disk.write_atomic(&marker, CLEAN_MARKER_CONTENT).map_err(failed)
     }
 
     /// Appends records to the cluster's log and makes what they say so.

@@ -183,6 +183,10 @@ impl Disk for MemoryDisk {
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         Ok(())
     }
+
+    fn sync_all(&self, _dir: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 /// A file as a row of pieces, the last of which may still grow.
