@@ -31,9 +31,9 @@ pub(super) struct Syncs {
 }
 
 impl Syncs {
+    /// When `flush.ms` is over for a partition.
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
-        let due = self.due.first().map(|(at, _)| *at);
-        [self.commit.deadline(), due].into_iter().flatten().min()
+        self.due.first().map(|(at, _)| *at)
     }
 
     pub(super) fn next_turn(&self) -> Option<Monotonic> {

@@ -133,6 +133,11 @@ impl Node {
 
     /// When the node must be stepped again even if nothing happens.
     pub fn next_deadline(&self) -> Option<Monotonic> {
+        [self.next_timer(), self.next_sync_turn()].into_iter().flatten().min()
+    }
+
+    /// The same without the next turn of syncs, for who keeps that time by a clock of its own.
+    pub fn next_timer(&self) -> Option<Monotonic> {
         let waits = [
             self.parked_fetches.next_deadline(),
             self.parked_produces.next_deadline(),

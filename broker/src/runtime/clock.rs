@@ -8,7 +8,7 @@ use highwater_storage::TimestampMs;
 use crate::ids::{Monotonic, Now};
 
 /// Both clocks of the machine.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     origin: Instant,
 }

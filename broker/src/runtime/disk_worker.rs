@@ -2,10 +2,11 @@
 //!
 //! Syncs that somebody waits for have a thread of their own, begun with the first of them: one at a time, in order, and
 //! woken without the detour through a pool. The thread also keeps the time when a sync is due sooner than the timer
-//! can tell (tokio's counts whole milliseconds). Everything else goes to the runtime's pool.
+//! can tell (tokio's counts whole milliseconds). Everything else goes to the runtime's pool, whoever asks for it: what
+//! the thread brings steps the node there, so that effects are carried out on it too.
 //!
 //! Always: after [`DiskWorker::stop`] nothing is begun any more, and nothing is under way that could meet the next owner
-//! of the folder.
+//! of the folder. A thread that panics takes its node with it: nobody waits for a sync that never comes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -13,25 +14,34 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 
 use super::clock::Clock;
-use super::node_shell::NodeShell;
 use crate::ids::Monotonic;
 use crate::node::{DiskWork, Event};
 
+/// The node that work is done for.
+pub(super) trait Owner: Send + Sync {
+    /// Something came of the work, or it is time.
+    fn bring(&self, event: Event);
+    /// The thread for syncs has died: nothing is synced any more.
+    fn fail(&self, why: &str);
+}
+
 enum Job {
     Work(DiskWork),
-    /// Step the node at this time.
-    WakeAt(Instant),
+    /// The alarm rings sooner than it did.
+    Sooner,
 }
 
 /// Carries out [`DiskWork`] for one node.
 pub(super) struct DiskWorker {
-    shell: Weak<NodeShell>,
+    owner: Weak<dyn Owner>,
+    clock: Clock,
+    pool: Handle,
     urgent: Mutex<Option<mpsc::Sender<Job>>>,
     may_work: Arc<MayWork>,
-    /// What the thread was told last.
-    wakes_at_micros: AtomicU64,
+    alarm: Arc<Alarm>,
 }
 
 /// False once stopped; held shared by whatever is under way.
@@ -50,10 +60,39 @@ impl MayWork {
     }
 }
 
+/// When the thread steps the node, in microseconds of the monotonic clock; `u64::MAX` for never.
+///
+/// Set to the soonest of what was asked for, and put to never *before* the step that it rings for: that step says again
+/// what is still wanted, and is heard.
+struct Alarm(AtomicU64);
+
+impl Alarm {
+    /// Whether it rings sooner than it would have.
+    fn set(&self, at: Monotonic) -> bool {
+        self.0.fetch_min(at.micros(), Ordering::AcqRel) > at.micros()
+    }
+
+    fn rings_at(&self) -> Option<Monotonic> {
+        let micros = self.0.load(Ordering::Acquire);
+        (micros != u64::MAX).then_some(Monotonic::from_micros(micros))
+    }
+
+    fn put_to_never(&self) {
+        self.0.store(u64::MAX, Ordering::Release);
+    }
+}
+
 impl DiskWorker {
-    /// Brings what comes of its work to this shell.
-    pub(super) fn new(shell: Weak<NodeShell>) -> Self {
-        Self { shell, urgent: Mutex::default(), may_work: Arc::default(), wakes_at_micros: AtomicU64::new(0) }
+    /// Brings what comes of its work to this node; its pool is the current runtime's.
+    pub(super) fn new(owner: Weak<dyn Owner>, clock: Clock) -> Self {
+        Self {
+            owner,
+            clock,
+            pool: Handle::current(),
+            urgent: Mutex::default(),
+            may_work: Arc::default(),
+            alarm: Arc::new(Alarm(AtomicU64::new(u64::MAX))),
+        }
     }
 
     /// Does the work soon.
@@ -61,19 +100,19 @@ impl DiskWorker {
         if work.is_urgent() {
             return self.send(Job::Work(work));
         }
-        let (may_work, shell) = (Arc::clone(&self.may_work), Weak::clone(&self.shell));
-        tokio::task::spawn_blocking(move || {
+        let (may_work, owner) = (Arc::clone(&self.may_work), Weak::clone(&self.owner));
+        self.pool.spawn_blocking(move || {
             if let Some(event) = may_work.run(work) {
-                bring(&shell, event);
+                bring(&owner, event);
             }
         });
     }
 
-    /// Steps the node at this time, to the microsecond as far as the system can.
-    pub(super) fn wake_at(&self, at: Monotonic, clock: &Clock) {
-        // Asked for at every step until it is over.
-        if self.wakes_at_micros.swap(at.micros(), Ordering::AcqRel) != at.micros() {
-            self.send(Job::WakeAt(clock.instant(at)));
+    /// Steps the node at this time or sooner, to the microsecond as far as the system can. It is forgotten then: the step
+    /// asks again.
+    pub(super) fn wake_at(&self, at: Monotonic) {
+        if self.alarm.set(at) {
+            self.send(Job::Sooner);
         }
     }
 
@@ -81,12 +120,14 @@ impl DiskWorker {
         let mut urgent = self.urgent.lock();
         let sender = urgent.get_or_insert_with(|| {
             let (sender, jobs) = mpsc::channel();
-            let (may_work, shell) = (Arc::clone(&self.may_work), Weak::clone(&self.shell));
+            let owner = OwnerOfThread(Weak::clone(&self.owner));
+            let (may_work, alarm, clock) = (Arc::clone(&self.may_work), Arc::clone(&self.alarm), self.clock);
             let thread = std::thread::Builder::new().name("highwater-sync".into());
-            thread.spawn(move || work_off(&jobs, &may_work, &shell)).expect("a thread for syncs");
+            let work_off = move || work_off(&jobs, &may_work, &alarm, &clock, &owner);
+            thread.spawn(work_off).expect("a thread for syncs");
             sender
         });
-        // The thread ends with the sender, not before.
+        // The thread ends with the sender; one that died has said so, and jobs of steps that were under way then are void.
         let _ = sender.send(job);
     }
 
@@ -97,31 +138,95 @@ impl DiskWorker {
     }
 }
 
-fn work_off(jobs: &mpsc::Receiver<Job>, may_work: &MayWork, shell: &Weak<NodeShell>) {
-    let mut wake_at = None::<Instant>;
+/// The owner, told when the thread does not come to its end as it should.
+struct OwnerOfThread(Weak<dyn Owner>);
+
+impl Drop for OwnerOfThread {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(owner) = self.0.upgrade()
+        {
+            owner.fail("the thread for syncs has died");
+        }
+    }
+}
+
+fn work_off(
+    jobs: &mpsc::Receiver<Job>,
+    may_work: &MayWork,
+    alarm: &Alarm,
+    clock: &Clock,
+    owner: &OwnerOfThread,
+) {
     loop {
-        let job = match wake_at {
+        let job = match alarm.rings_at() {
             None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(at) => jobs.recv_timeout(at.saturating_duration_since(Instant::now())),
+            Some(at) => jobs.recv_timeout(clock.instant(at).saturating_duration_since(Instant::now())),
         };
         match job {
             Ok(Job::Work(work)) => {
                 if let Some(event) = may_work.run(work) {
-                    bring(shell, event);
+                    bring(&owner.0, event);
                 }
             }
-            Ok(Job::WakeAt(at)) => wake_at = Some(wake_at.map_or(at, |sooner| sooner.min(at))),
+            // It is looked at before every wait.
+            Ok(Job::Sooner) => {}
             Err(RecvTimeoutError::Timeout) => {
-                wake_at = None;
-                bring(shell, Event::Tick);
+                alarm.put_to_never();
+                bring(&owner.0, Event::Tick);
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-fn bring(shell: &Weak<NodeShell>, event: Event) {
-    if let Some(shell) = shell.upgrade() {
-        shell.bring(event);
+fn bring(owner: &Weak<dyn Owner>, event: Event) {
+    if let Some(owner) = owner.upgrade() {
+        owner.bring(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Wants to be woken at one time after another, and says at each step which is next, as a node does.
+    struct Sleeper {
+        clock: Clock,
+        times: Vec<Monotonic>,
+        worker: OnceLock<DiskWorker>,
+        awake: mpsc::Sender<()>,
+    }
+
+    impl Owner for Sleeper {
+        fn bring(&self, _: Event) {
+            let now = self.clock.now().monotonic;
+            match self.times.iter().find(|at| **at > now) {
+                Some(at) => self.worker.get().unwrap().wake_at(*at),
+                None => self.awake.send(()).unwrap(),
+            }
+        }
+
+        fn fail(&self, why: &str) {
+            panic!("{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_time_that_was_asked_for_beside_a_sooner_one_is_kept() {
+        let clock = Clock::new();
+        let (awake, is_awake) = mpsc::channel();
+        let times: Vec<_> = [5, 10, 15].map(|ms| clock.now().monotonic.plus_ms(ms)).into();
+        let sleeper = Arc::new(Sleeper { clock, times, worker: OnceLock::new(), awake });
+        let owner = Arc::downgrade(&sleeper);
+        let worker = sleeper.worker.get_or_init(|| DiskWorker::new(owner, clock));
+        for at in &sleeper.times {
+            worker.wake_at(*at);
+        }
+        is_awake.recv_timeout(Duration::from_secs(20)).expect("the last of them comes");
+        worker.stop();
     }
 }

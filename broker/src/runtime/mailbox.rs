@@ -49,7 +49,7 @@ impl Recipient for Mailbox {
     }
 
     fn close(&self, why: &str) {
-        tracing::info!(%why, "closing a connection whose producer asked for no answers");
+        tracing::info!(%why, "closing a connection");
         self.inside.lock().closed = true;
         self.wake.notify_one();
     }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::clock::Clock;
-use super::disk_worker::DiskWorker;
+use super::disk_worker::{DiskWorker, Owner};
 use super::mailbox::Recipient;
 use crate::faults::Gate;
 use crate::ids::{Monotonic, NodeId};
@@ -50,7 +50,7 @@ impl NodeShell {
             gate,
             rules: TopicRules::default(),
             clock,
-            disk_worker: DiskWorker::new(Weak::clone(shell)),
+            disk_worker: DiskWorker::new(Weak::clone(shell) as _, clock),
             recipients: Mutex::default(),
             next_connection: AtomicU64::new(0),
             timer: Timer { armed_micros: AtomicU64::new(u64::MAX), sooner: Notify::new() },
@@ -97,19 +97,19 @@ impl NodeShell {
                 }
             };
             let mut effects = Vec::new();
-            let (deadline, turn) = {
+            let (timer, turn) = {
                 let mut place = self.node.lock();
                 let Some(mut node) = place.take() else { return false };
                 node.step(self.clock.now(), event, &mut effects);
                 self.keep_rules(&effects);
-                let deadlines = (node.next_deadline(), node.next_sync_turn());
+                let deadlines = (node.next_timer(), node.next_sync_turn());
                 *place = Some(node);
                 deadlines
             };
-            match turn {
-                // Nothing comes sooner, and after it the others are looked at again.
-                Some(at) if turn == deadline => self.disk_worker.wake_at(at, &self.clock),
-                _ => self.timer.arm(deadline),
+            // Said anew after every step, and forgotten by either clock only right before it brings one.
+            self.timer.arm(timer);
+            if let Some(at) = turn {
+                self.disk_worker.wake_at(at);
             }
             self.carry_out(effects, &mut events);
         }
@@ -198,11 +198,29 @@ impl NodeShell {
         drop(node);
     }
 
+    /// Kills the node, and everyone who waits for it is sent away.
+    fn fail_now(&self, why: &str) {
+        tracing::error!(node = %self.id, why, "the node is gone");
+        self.kill();
+        let recipients = std::mem::take(&mut *self.recipients.lock());
+        recipients.values().for_each(|recipient| recipient.close(why));
+    }
+
     /// Closes the node and says that it was closed: later events find it gone.
     pub(crate) fn close(&self) -> Result<(), LogError> {
         let node = self.node.lock().take();
         self.disk_worker.stop();
         node.map_or(Ok(()), |node| node.close())
+    }
+}
+
+impl Owner for NodeShell {
+    fn bring(&self, event: Event) {
+        self.bring(event);
+    }
+
+    fn fail(&self, why: &str) {
+        self.fail_now(why);
     }
 }
 
@@ -224,3 +242,6 @@ impl Timer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
