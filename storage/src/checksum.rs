@@ -1,6 +1,9 @@
 //! CRC-32C (Castagnoli), the checksum of Kafka's record batches.
 
-use crc_fast::{CrcAlgorithm::Crc32Iscsi, Digest, checksum};
+use crc_fast::{
+    CrcAlgorithm::{Crc32Iscsi, Crc32IsoHdlc},
+    Digest, checksum,
+};
 
 /// The CRC-32C of `bytes`.
 ///
@@ -10,6 +13,11 @@ use crc_fast::{CrcAlgorithm::Crc32Iscsi, Digest, checksum};
 #[must_use]
 pub fn crc32c(bytes: &[u8]) -> u32 {
     narrow(checksum(Crc32Iscsi, bytes))
+}
+
+/// The CRC-32 of gzip and of Kafka's messages before format 2.
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    narrow(checksum(Crc32IsoHdlc, bytes))
 }
 
 /// A CRC-32C of bytes that come in pieces.

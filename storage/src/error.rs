@@ -30,6 +30,23 @@ pub enum LogError {
         #[source]
         source: BatchError,
     },
+    /// A log that is not opened, because bytes are damaged that were durable once: no stop leaves them so, and cutting the
+    /// log there would lose what follows. `highwater log verify` shows all of the damage.
+    #[error(
+        "damage at byte {position} of {}, below the recovery point {recovery_point}: the log is not cut there; \
+         to open it as far as it is whole, remove the node's recovery-point-offset-checkpoint", path.display()
+    )]
+    DamagedBelow {
+        /// The segment file.
+        path: PathBuf,
+        /// Where in it.
+        position: u64,
+        /// Below this offset everything was durable.
+        recovery_point: Offset,
+        /// What is wrong with the bytes there.
+        #[source]
+        source: BatchError,
+    },
     /// A file whose contents do not have their form.
     #[error("malformed {}: {what}", path.display())]
     Malformed {

@@ -55,6 +55,8 @@ pub struct Log {
     poisoned: Option<Arc<str>>,
     synced: Synced,
     recovery_point: Offset,
+    /// The last segment removed may still be there after a power cut.
+    removal_is_unsynced: bool,
     /// Rises with every name made in the directory, and with every change of the epochs.
     names_version: u32,
     epochs_version: u32,
@@ -132,6 +134,7 @@ impl Log {
                 cuts: 0,
             },
             recovery_point: start_offset,
+            removal_is_unsynced: false,
             names_version: 1,
             epochs_version: 1,
         }

@@ -18,8 +18,8 @@ pub struct Opening {
     pub stop: StopKind,
     /// The first offset that may be read, as [checkpointed](crate::checkpoint::START_OFFSETS); 0 when unknown.
     pub start_offset: Offset,
-    /// Below it everything is durable, as [checkpointed](crate::checkpoint::RECOVERY_POINTS); 0 when unknown. Asked for
-    /// after an unclean stop only.
+    /// Below it everything is durable, as [checkpointed](crate::checkpoint::RECOVERY_POINTS); 0 when unknown. Files below
+    /// it are trusted after an unclean stop, and damage there is never cut off, after either.
     pub recovery_point: Offset,
     /// What `partition.metadata` is to say where there is no log yet.
     pub topic_id: Option<TopicId>,

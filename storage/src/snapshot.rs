@@ -162,7 +162,10 @@ pub(crate) fn entries(bytes: &[u8]) -> Result<impl Iterator<Item = SnapshotEntry
 /// The table in a file's bytes; `Err` says what is wrong with them.
 pub(crate) fn parse(bytes: &[u8]) -> Result<ProducerTable, String> {
     let mut table = ProducerTable::default();
-    for entry in entries(bytes)? {
+    // Kafka writes them as its hash map gives them; those of one producer stay in their order.
+    let mut entries: Vec<_> = entries(bytes)?.collect();
+    entries.sort_by_key(|entry| entry.producer_id);
+    for entry in entries {
         if entry.producer_id.is_none() {
             return Err(format!("producer id {}", entry.producer_id));
         }

@@ -17,8 +17,8 @@ use crate::{
 
 /// Bytes brought in at a time to look for a batch at any of them.
 const SEARCH_WINDOW_BYTES: usize = 64 << 10;
-/// How many places that look like a batch have their checksum computed: made to deceive, bytes could look so everywhere.
-const MAX_CANDIDATES: usize = 1_000;
+/// How many bytes are checksummed at places that look like a batch: made to deceive, bytes could look so everywhere.
+const MAX_CHECKED_BYTES: u64 = 1 << 30;
 
 /// Walks a `.log` file. An iterator over its batches that ends at the file's end or at bytes that are no whole batch:
 /// [`tail`](Self::tail) then says what they are. Checksums are looked at by [`InspectedBatch::check_crc`] only.
@@ -95,7 +95,7 @@ impl Batches {
     }
 
     fn find_batch(&self, start: u64, from: Offset) -> io::Result<bool> {
-        let (mut window_start, mut candidates) = (start, 0);
+        let (mut window_start, mut checked_bytes) = (start, 0);
         let mut window = vec![0; SEARCH_WINDOW_BYTES];
         while window_start + BatchHeader::LEN as u64 <= self.end {
             let len = usize::try_from(self.end - window_start).unwrap_or(usize::MAX).min(window.len());
@@ -108,11 +108,11 @@ impl Batches {
                     && header.check_offsets().is_ok()
                     && header.size_bytes() as u64 <= self.end - position
                 {
-                    candidates += 1;
+                    checked_bytes += header.size_bytes() as u64;
                     if check_crc(&*self.file, position, &header)?.is_ok() {
                         return Ok(true);
                     }
-                    if candidates == MAX_CANDIDATES {
+                    if checked_bytes > MAX_CHECKED_BYTES {
                         return Ok(false);
                     }
                 }

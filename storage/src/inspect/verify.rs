@@ -249,10 +249,13 @@ impl Judge<'_> {
         self.report.records += u64::try_from(header.record_count).unwrap_or(0);
         self.report.bytes += header.size_bytes() as u64;
         let position = Some(batch.position);
-        if let Some(why) = out_of_order(batch, *next_offset) {
+        let out_of_order = out_of_order(batch, *next_offset);
+        let is_in_order = out_of_order.is_none();
+        if let Some(why) = out_of_order {
             self.found(path.to_owned(), position, Problem::DamagedBatch { why });
+        } else {
+            *next_offset = header.next_offset();
         }
-        *next_offset = header.next_offset().max(*next_offset);
         if let Err(why) = batch.check_crc()? {
             self.found(path.to_owned(), position, Problem::DamagedBatch { why });
             return Ok(());
@@ -275,7 +278,9 @@ impl Judge<'_> {
             }
             Err(why) => self.unreadable(path, batch, why),
         }
-        self.note(batch, control, aborted);
+        if is_in_order {
+            self.note(batch, control, aborted);
+        }
         Ok(())
     }
 

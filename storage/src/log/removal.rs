@@ -14,6 +14,8 @@ use crate::{
     Log, LogError, Offset, Retention, SegmentFacts, TimestampMs, disk::Disk, retention, segment::Segment,
 };
 
+/// How many segments one call takes away: it is made where others wait.
+const MAX_REMOVED: usize = 16;
 /// What segment files end in until they are unlinked.
 const DELETED_SUFFIX: &str = "deleted";
 
@@ -66,10 +68,10 @@ impl Removed {
 impl Log {
     /// Removes the oldest segments that retention does not keep (Kafka's `deleteOldSegments`): those wholly below the
     /// start offset, those beyond the size, those beyond the time. None reaches past the high watermark. `now` is the
-    /// wall clock.
+    /// wall clock. At most 16 go: where so many went there may be more.
     ///
     /// # Errors
-    /// What the disk says; the log is then poisoned.
+    /// What the disk says; the log is then poisoned, unless the disk is only full.
     pub fn expire(
         &mut self,
         retention: Retention,
@@ -96,7 +98,7 @@ impl Log {
     /// the only one, the log rolls first. `None` if it reaches past the high watermark or holds nothing.
     ///
     /// # Errors
-    /// What the disk says; the log is then poisoned.
+    /// As [`expire`](Self::expire).
     pub fn remove_oldest_segment(
         &mut self,
         high_watermark: Offset,
@@ -129,14 +131,29 @@ impl Log {
             return Ok(None);
         }
         self.refuse_if_poisoned()?;
-        let removed = self.try_remove_first(count, now);
-        removed.map(Some).inspect_err(|error| self.poison(&error.to_string()))
+        let count = self.behind_first(count.min(MAX_REMOVED), now).inspect_err(|error| {
+            // Without room for a segment that is to follow, everything is as it was.
+            if !error.is_full() {
+                self.poison(&error.to_string());
+            }
+        })?;
+        self.take_first(count).map(Some).inspect_err(|error| self.poison(&error.to_string()))
     }
 
-    fn try_remove_first(&mut self, count: usize, now: TimestampMs) -> Result<Removed, LogError> {
-        if count == self.segments.len() {
-            self.roll(now)?;
+    /// Sees to it that a segment follows the first `count`; says how many can go. On a full disk the last one stays: what
+    /// goes before it makes room.
+    fn behind_first(&mut self, count: usize, now: TimestampMs) -> Result<usize, LogError> {
+        if count < self.segments.len() {
+            return Ok(count);
         }
+        match self.roll(now) {
+            Ok(()) => Ok(count),
+            Err(error) if error.is_full() && count > 1 => Ok(count - 1),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn take_first(&mut self, count: usize) -> Result<Removed, LogError> {
         self.raise_start(self.segments[count].base_offset());
         let mut removed = Removed {
             disk: Arc::clone(&self.disk),
@@ -147,6 +164,10 @@ impl Log {
         };
         let disk = Arc::clone(&self.disk);
         for _ in 0..count {
+            if std::mem::replace(&mut self.removal_is_unsynced, true) {
+                // A later name must not be gone before an earlier one: that would be a hole.
+                disk.sync_dir(&self.dir).map_err(LogError::io("sync", &*self.dir))?;
+            }
             for path in self.segments[0].name.paths() {
                 rename_away(&*disk, path, &mut removed.files)?;
             }

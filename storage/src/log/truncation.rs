@@ -93,7 +93,7 @@ impl Log {
         self.start_offset = self.start_offset.min(end_offset);
         self.synced.upto = self.synced.upto.min(end_offset);
         self.synced.cuts += 1;
-        self.recovery_point = self.recovery_point.min(end_offset);
+        self.recovery_point = self.recovery_point.min(self.active().base_offset());
         self.names_version += u32::from(self.unborn.is_none());
         if self.epochs.truncate_from_end(end_offset) {
             self.epochs_version += 1;

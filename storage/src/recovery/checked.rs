@@ -12,9 +12,18 @@ use super::{
 use crate::{
     LogError, Offset,
     batch::{BatchError, BatchHeader},
+    checksum::crc32,
+    disk::File,
     log::truncation,
     segment::{COMPANIONS, Segment, SegmentName, file_name},
 };
+
+/// Offset, size, checksum and magic of a message of format 0 or 1.
+const OLD_MESSAGE_HEAD_BYTES: usize = 17;
+/// The least that such a message's size says.
+const OLD_MESSAGE_LEAST_BYTES: usize = 14;
+/// What a larger size says is not looked at.
+const OLD_MESSAGE_LIMIT_BYTES: usize = 64 << 20;
 
 impl Place<'_> {
     /// Checks the segments with these bases, up to the first damage: the rest of that segment is cut off, and later ones
@@ -26,14 +35,19 @@ impl Place<'_> {
         reading: &mut Reading,
     ) -> Result<(), LogError> {
         for (at, base) in bases.iter().enumerate() {
+            let name = SegmentName::new(self.dir, *base);
             if self.cannot_follow(*base, reading) {
+                let expected_offset = reading.end().unwrap_or(*base);
+                let why = BatchError::OutOfOrder { base_offset: *base, expected_offset };
+                self.refuse_if_durable(*base, &name, 0, why)?;
                 return self.remove(&bases[at..], reading);
             }
-            let name = SegmentName::new(self.dir, *base);
             let log = self.disk.open(&name.log_path()).map_err(|source| name.failed("open", source))?;
             let mut segment = Segment::over(Some(Arc::clone(&log)), name, self.now);
             let damage = self.walk(&mut segment, reading)?;
-            if damage.is_some() {
+            if let Some(why) = damage.clone() {
+                self.refuse_if_durable(segment.next_offset, &segment.name, segment.size_bytes, why)?;
+                refuse_if_old(&*log, &segment)?;
                 // Later segments go for good before this one ends: a crash in between must not leave a hole.
                 self.remove(&bases[at + 1..], reading)?;
                 reading.recovered.truncated_bytes += log.len() - segment.size_bytes;
@@ -52,7 +66,22 @@ impl Place<'_> {
     /// reached the medium while this one's name did.
     fn cannot_follow(self, base: Offset, reading: &Reading) -> bool {
         let end = reading.end().unwrap_or(base);
-        base < end || (end < base && base > self.config.compacted_below)
+        base < end || (end < base && !self.may_follow_hole(base))
+    }
+
+    /// Damage at an offset below the recovery point is none that a stop leaves.
+    fn refuse_if_durable(
+        self,
+        at: Offset,
+        name: &SegmentName,
+        position: u64,
+        source: BatchError,
+    ) -> Result<(), LogError> {
+        if at >= self.durable_below {
+            return Ok(());
+        }
+        let (path, recovery_point) = (name.log_path(), self.durable_below);
+        Err(LogError::DamagedBelow { path, position, recovery_point, source })
     }
 
     /// Notes the batches of a file up to its end, or to the first that is damaged, and says how it is.
@@ -74,7 +103,9 @@ impl Place<'_> {
     ) -> Result<(), WalkError> {
         while let Some(header) = walk.next()? {
             in_order(&header, segment).map_err(WalkError::Damaged)?;
-            walk.check(&header)?;
+            if header.next_offset() > self.durable_below {
+                walk.check(&header)?;
+            }
             let control = walk.control(&header)?;
             segment.note(&header, self.config);
             segment.note_aborted(reading.producers.note(&header, control));
@@ -131,6 +162,32 @@ impl Place<'_> {
         }
         Ok(())
     }
+}
+
+/// Messages of before Kafka 0.11 are no damage, but nothing we can read either.
+fn refuse_if_old(log: &dyn File, segment: &Segment) -> Result<(), LogError> {
+    let position = segment.size_bytes;
+    let failed = |source| segment.name.failed("read", source);
+    let left = usize::try_from(log.len() - position).unwrap_or(usize::MAX);
+    let mut head = [0; OLD_MESSAGE_HEAD_BYTES];
+    if left < head.len() {
+        return Ok(());
+    }
+    log.read_exact_at(position, &mut head).map_err(failed)?;
+    let [_, _, _, _, _, _, _, _, s0, s1, s2, s3, c0, c1, c2, c3, magic] = head;
+    let size = usize::try_from(u32::from_be_bytes([s0, s1, s2, s3])).unwrap_or(usize::MAX);
+    let fits = (OLD_MESSAGE_LEAST_BYTES..=OLD_MESSAGE_LIMIT_BYTES.min(left - 12)).contains(&size);
+    if magic > 1 || !fits {
+        return Ok(());
+    }
+    let mut covered = vec![0; size - 4];
+    log.read_exact_at(position + 16, &mut covered).map_err(failed)?;
+    if crc32(&covered) != u32::from_be_bytes([c0, c1, c2, c3]) {
+        return Ok(());
+    }
+    let what =
+        format!("a message of format {magic} at byte {position}; formats before Kafka 0.11 are not read");
+    Err(LogError::Malformed { path: segment.name.log_path(), what })
 }
 
 /// Whether the batch has a codec and offsets, and follows what the segment holds.

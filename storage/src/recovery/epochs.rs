@@ -54,8 +54,8 @@ impl Epochs {
     /// Whether the terms known say of the batch what it says itself; below the log's start they say nothing.
     pub(super) fn agree_with(&self, header: &BatchHeader) -> bool {
         header.leader_epoch.is_none()
-            || header.base_offset < self.log_start
-            || self.known.epoch_of(header.base_offset) == Some(header.leader_epoch)
+            || header.last_offset() < self.log_start
+            || self.known.epoch_of(header.base_offset.max(self.log_start)) == Some(header.leader_epoch)
     }
 
     pub(super) fn are_contradicted(&self) -> bool {

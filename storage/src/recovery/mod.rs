@@ -5,7 +5,9 @@
 //! the producers come from a snapshot. Of a [checked](checked) one every batch is held against its checksum, and indexes,
 //! aborted transactions, epochs and producers are built anew; the log ends before the first batch that is not whole, and
 //! later segments go. Whatever does not add up where files are trusted ends the trust: the log is then checked from its
-//! first byte. Nothing is mapped meanwhile, so files may be cut. A crash while opening leaves a log that opens as well.
+//! first byte. But what lies below the recovery point was durable once and no stop has left it like this: damage there is
+//! neither cut nor followed by a removal, it keeps the log from opening; checksums there are for readers to look at, as in
+//! Kafka, and a hole is one that a removal of old segments left. Nothing is mapped meanwhile, so files may be cut. A crash while opening leaves a log that opens as well.
 
 mod checked;
 mod epochs;
@@ -58,7 +60,7 @@ pub(crate) fn load(
     opening: Opening,
     now: TimestampMs,
 ) -> Result<Loaded, LogError> {
-    let place = Place { disk, dir, config, now };
+    let place = Place { disk, dir, config, durable_below: opening.recovery_point, now };
     match place.load_as(opening) {
         Ok(loaded) => Ok(loaded),
         Err(Stopped::Failed(error)) => Err(error),
@@ -80,6 +82,8 @@ struct Place<'a> {
     disk: &'a dyn Disk,
     dir: &'a Arc<Path>,
     config: &'a LogConfig,
+    /// The recovery point as it was remembered, also when nothing else is trusted.
+    durable_below: Offset,
     now: TimestampMs,
 }
 
@@ -99,6 +103,11 @@ impl Reading {
 }
 
 impl Place<'_> {
+    /// Whether there may be a hole before a segment of this base.
+    fn may_follow_hole(self, base: Offset) -> bool {
+        base <= self.config.compacted_below.max(self.durable_below)
+    }
+
     fn load_as(self, opening: Opening) -> Result<Loaded, Stopped> {
         let names = Names::tidied(self.disk, self.dir)?;
         let bases = names.bases("log");
@@ -130,8 +139,10 @@ impl Place<'_> {
         if reading.epochs.are_contradicted() && trusted > 0 {
             return Err(Stopped::Distrust);
         }
+        // The index files of what was checked are written anew, and not durable.
+        let checked_from = reading.segments.get(trusted).map(Segment::base_offset);
         self.begin_at(opening.start_offset, &mut reading)?;
-        Ok(self.finish(reading, &names, opening)?)
+        Ok(self.finish(reading, &names, opening, checked_from)?)
     }
 
     /// A log that ends before the offset it is to begin at has lost its files: what is left of it is no part of what
@@ -161,7 +172,13 @@ impl Place<'_> {
         Ok(())
     }
 
-    fn finish(self, mut reading: Reading, names: &Names, opening: Opening) -> Result<Loaded, LogError> {
+    fn finish(
+        self,
+        mut reading: Reading,
+        names: &Names,
+        opening: Opening,
+        checked_from: Option<Offset>,
+    ) -> Result<Loaded, LogError> {
         if reading.segments.is_empty() {
             self.clear(opening.start_offset)?;
             let name = SegmentName::new(self.dir, opening.start_offset);
@@ -180,7 +197,9 @@ impl Place<'_> {
         epochs.truncate_from_end(active.next_offset);
         let recovery_point = match opening.stop {
             StopKind::Clean => active.next_offset,
-            StopKind::Unclean => opening.recovery_point.min(active.next_offset),
+            StopKind::Unclean => {
+                opening.recovery_point.min(checked_from.unwrap_or_else(|| active.base_offset()))
+            }
         };
         names.remove_orphans(self.disk, self.dir, &segments)?;
         let snapshots = names.keep_snapshots(self.disk, self.dir, &segments)?;

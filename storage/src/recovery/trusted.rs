@@ -1,10 +1,10 @@
 //! Reading a segment that was left in order: its indexes, and the batches behind their last entries.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-use super::{Place, Reading, Stopped, checked::in_order, leftovers::Names, read_if_there};
+use super::{Place, Reading, Stopped, checked::in_order, leftovers::Names};
 use crate::{
-    Offset, StopKind,
+    LogError, Offset, StopKind,
     batch::BatchHeader,
     disk::File,
     index::{OffsetIndex, TimeIndex},
@@ -12,6 +12,9 @@ use crate::{
     segment::{Segment, SegmentName, file_name},
     transactions,
 };
+
+/// A larger index is not read but built anew.
+const INDEX_LIMIT_BYTES: usize = 1 << 30;
 
 impl Place<'_> {
     pub(super) fn read_trusted(
@@ -23,7 +26,7 @@ impl Place<'_> {
     ) -> Result<(), Stopped> {
         let due = reading.end().unwrap_or(base);
         // After an unclean stop a gap may be a segment's lost end.
-        if base < due || (base > due && stop == StopKind::Unclean && base > self.config.compacted_below) {
+        if base < due || (base > due && stop == StopKind::Unclean && !self.may_follow_hole(base)) {
             return Err(Stopped::Distrust);
         }
         let name = SegmentName::new(self.dir, base);
@@ -64,8 +67,18 @@ impl Place<'_> {
         extension: &str,
         parse: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<T, Stopped> {
-        let bytes = read_if_there(self.disk, &segment.name.path(extension))?.ok_or(Stopped::Distrust)?;
-        parse(&bytes).ok_or(Stopped::Distrust)
+        let path = segment.name.path(extension);
+        let read = self.disk.open(&path).and_then(|file| {
+            let len = usize::try_from(file.len()).ok().filter(|len| *len <= INDEX_LIMIT_BYTES);
+            let Some(len) = len else { return Ok(None) };
+            let mut bytes = vec![0; len];
+            file.read_exact_at(0, &mut bytes).map(|()| Some(bytes))
+        });
+        match read {
+            Ok(bytes) => bytes.and_then(|bytes| parse(&bytes)).ok_or(Stopped::Distrust),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Stopped::Distrust),
+            Err(error) => Err(LogError::io("read", path)(error).into()),
+        }
     }
 
     /// Notes the batches from the last index entry on. They must bear out what the indexes and the epochs say.
