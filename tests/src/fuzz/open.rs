@@ -27,8 +27,9 @@ pub fn open(data: &[u8]) {
     };
     let Ok((mut log, recovered)) = reopen(&disk, opening) else { return };
     assert!(log.start_offset() <= log.end_offset());
+    // What lies below the recovery point is not held against its checksums, whatever else is not trusted.
     let is_all_checked =
-        recovered.was_not_clean || (opening.stop == StopKind::Unclean && recovery_point == 0);
+        recovery_point == 0 && (recovered.was_not_clean || opening.stop == StopKind::Unclean);
     read_all(&log, is_all_checked);
     search(&mut log);
     append(&mut log);
