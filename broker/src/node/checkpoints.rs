@@ -3,8 +3,11 @@
 //! Both are Kafka's files beside the partitions. One is written when something it says has changed: soon after
 //! (`log.flush.offset.checkpoint.interval.ms`, `log.flush.start.offset.checkpoint.interval.ms`), at once when somebody
 //! waits for it, and at a clean stop. A deletion of records that was answered is therefore never undone by a crash.
+//!
+//! Always: what a checkpoint says of a topic that is gone is out of it before there is another topic of that name. What it
+//! says of a partition that could not be opened stays in it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +15,10 @@ use std::sync::Arc;
 use highwater_storage::checkpoint::{OffsetCheckpoint, RECOVERY_POINTS, START_OFFSETS};
 use highwater_storage::disk::Disk;
 use highwater_storage::{Log, LogError, Offset, Opening, StopKind, TopicId};
+use parking_lot::Mutex;
 
 use super::{DiskWork, Effect, Effects, LocalTopic, Node, Reply, Ticket};
-use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
+use crate::ids::{Monotonic, Now, TopicName};
 use crate::refusal::Refusal;
 
 /// One of a node's checkpoints.
@@ -34,7 +38,9 @@ impl CheckpointKind {
         })
     }
 
-    fn entry(self, log: &Log) -> Option<Offset> {
+    pub(super) const BOTH: [Self; 2] = [Self::RecoveryPoints, Self::StartOffsets];
+
+    pub(super) fn entry(self, log: &Log) -> Option<Offset> {
         match self {
             Self::RecoveryPoints => Some(log.recovery_point()).filter(|point| *point > Offset::ZERO),
             Self::StartOffsets => Some(log.start_offset()).filter(|start| *start > log.oldest().base_offset),
@@ -42,18 +48,80 @@ impl CheckpointKind {
     }
 }
 
+/// The soonest that a checkpoint is tried again which could not be written.
+const RETRY_MS: i32 = 1_000;
+
+/// A checkpoint's file. Whoever writes it and in whatever order, the newest version stays.
+#[derive(Debug)]
+pub struct CheckpointFile {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    newest: Mutex<u64>,
+}
+
+impl CheckpointFile {
+    /// Makes the file say this, unless it says what is newer.
+    pub(super) fn write(&self, version: u64, checkpoint: &OffsetCheckpoint) -> Result<(), LogError> {
+        let mut newest = self.newest.lock();
+        if version >= *newest {
+            checkpoint.write(self.disk.as_ref(), &self.path)?;
+            *newest = version;
+        }
+        Ok(())
+    }
+}
+
 /// When one checkpoint is written, and who waits for it. Versions count the changes of what it says.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Schedule {
+    file: Arc<CheckpointFile>,
     version: u64,
     written: u64,
     in_flight: Option<u64>,
     due: Option<Monotonic>,
     /// Answers that wait, each for a version.
     waiting: VecDeque<(u64, Ticket, Reply)>,
+    /// Topics that are gone, each with the version that does not speak of it any more.
+    gone: Vec<(u64, TopicName)>,
+    /// What is remembered of partitions that could not be opened.
+    unopened: OffsetCheckpoint,
 }
 
 impl Schedule {
+    fn new(disk: &Arc<dyn Disk>, path: PathBuf) -> Self {
+        Self {
+            file: Arc::new(CheckpointFile { disk: Arc::clone(disk), path, newest: Mutex::new(0) }),
+            version: 0,
+            written: 0,
+            in_flight: None,
+            due: None,
+            waiting: VecDeque::new(),
+            gone: Vec::new(),
+            unopened: OffsetCheckpoint::default(),
+        }
+    }
+
+    /// Whether the file says what is so.
+    fn is_settled(&self) -> bool {
+        self.written == self.version
+    }
+
+    /// The file says this version, or a newer one.
+    fn wrote(&mut self, version: u64) {
+        self.written = self.written.max(version);
+        self.gone.retain(|(without, _)| *without > version);
+    }
+
+    /// A topic is gone of which the file may speak.
+    fn forget(&mut self, topic: &TopicName, now: Monotonic) {
+        self.changed(now);
+        self.gone.push((self.version, topic.clone()));
+        let others = self.unopened.iter().filter(|(name, _, _)| *name != topic.as_str());
+        let mut unopened = OffsetCheckpoint::default();
+        others.for_each(|(name, partition, offset)| unopened.insert(name, partition, offset));
+        self.unopened = unopened;
+    }
+
     fn changed(&mut self, due: Monotonic) {
         self.version += 1;
         self.due = Some(self.due.map_or(due, |sooner| sooner.min(due)));
@@ -75,19 +143,47 @@ impl Schedule {
 }
 
 /// Both checkpoints of a node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Checkpoints {
     recovery_points: Schedule,
     start_offsets: Schedule,
 }
 
 impl Checkpoints {
+    /// Those of a node's folder.
+    pub(super) fn new(disk: &Arc<dyn Disk>, folder: &Path) -> Self {
+        let schedule = |kind: CheckpointKind| Schedule::new(disk, kind.path(folder));
+        Self {
+            recovery_points: schedule(CheckpointKind::RecoveryPoints),
+            start_offsets: schedule(CheckpointKind::StartOffsets),
+        }
+    }
+
+    /// A partition could not be opened: what is remembered of it stays so.
+    pub(super) fn keep_unopened(&mut self, topic: &TopicName, slot: usize, opening: Opening) {
+        let partition = i32::try_from(slot).unwrap_or(i32::MAX);
+        let remembered = [
+            (CheckpointKind::RecoveryPoints, opening.recovery_point),
+            (CheckpointKind::StartOffsets, opening.start_offset),
+        ];
+        for (kind, offset) in remembered.into_iter().filter(|(_, offset)| *offset > Offset::ZERO) {
+            self.of_mut(kind).unopened.insert(topic.as_str(), partition, offset);
+        }
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
         let both = [&self.recovery_points, &self.start_offsets];
         both.into_iter().filter_map(Schedule::next_deadline).min()
     }
 
-    fn of(&mut self, kind: CheckpointKind) -> &mut Schedule {
+    fn of(&self, kind: CheckpointKind) -> &Schedule {
+        match kind {
+            CheckpointKind::RecoveryPoints => &self.recovery_points,
+            CheckpointKind::StartOffsets => &self.start_offsets,
+        }
+    }
+
+    fn of_mut(&mut self, kind: CheckpointKind) -> &mut Schedule {
         match kind {
             CheckpointKind::RecoveryPoints => &mut self.recovery_points,
             CheckpointKind::StartOffsets => &mut self.start_offsets,
@@ -142,58 +238,91 @@ impl Remembered {
 impl Node {
     /// Something that a checkpoint says has changed: it is written in its time.
     pub(super) fn checkpoint_later(&mut self, now: Now, kind: CheckpointKind) {
-        let interval_ms = match kind {
-            CheckpointKind::RecoveryPoints => self.config.recovery_point_interval_ms(),
-            CheckpointKind::StartOffsets => self.config.start_offset_interval_ms(),
-        };
-        self.checkpoints.of(kind).changed(now.monotonic.plus_ms(interval_ms));
+        let interval_ms = self.checkpoint_interval_ms(kind);
+        self.checkpoints.of_mut(kind).changed(now.monotonic.plus_ms(interval_ms));
     }
 
-    /// Something that a checkpoint says has changed: it is written at once, and this answered then.
-    pub(super) fn checkpoint_and_answer(
+    fn checkpoint_interval_ms(&self, kind: CheckpointKind) -> i32 {
+        match kind {
+            CheckpointKind::RecoveryPoints => self.config.recovery_point_interval_ms(),
+            CheckpointKind::StartOffsets => self.config.start_offset_interval_ms(),
+        }
+    }
+
+    /// Answers once the start offsets are written down as they are now; `rose` says that one just changed.
+    pub(super) fn answer_when_starts_are_written(
         &mut self,
         now: Now,
-        kind: CheckpointKind,
-        ticket: Ticket,
-        reply: Reply,
+        rose: bool,
+        (ticket, reply): (Ticket, Reply),
+        effects: &mut Effects,
     ) {
-        let schedule = self.checkpoints.of(kind);
-        schedule.changed(now.monotonic);
+        let schedule = self.checkpoints.of_mut(CheckpointKind::StartOffsets);
+        if rose {
+            schedule.changed(now.monotonic);
+        } else if schedule.is_settled() {
+            return effects.push(Effect::Reply(ticket, reply));
+        } else if schedule.in_flight != Some(schedule.version) {
+            schedule.due = Some(now.monotonic);
+        }
         schedule.waiting.push_back((schedule.version, ticket, reply));
     }
 
     /// A topic is gone: what the checkpoints say of it is taken out at once, for the next topic of this name.
-    pub(super) fn forget_checkpoints(&mut self, now: Now, topic: &LocalTopic) {
-        for kind in [CheckpointKind::RecoveryPoints, CheckpointKind::StartOffsets] {
-            if topic.partitions.iter().flatten().any(|replica| kind.entry(&replica.log).is_some()) {
-                self.checkpoints.of(kind).changed(now.monotonic);
+    pub(super) fn forget_checkpoints(&mut self, now: Now, name: &TopicName, topic: &LocalTopic) {
+        for kind in CheckpointKind::BOTH {
+            let speaks = topic.partitions.iter().any(|replica| match replica {
+                Ok(replica) => kind.entry(&replica.log).is_some(),
+                Err(_) => true,
+            });
+            let schedule = self.checkpoints.of_mut(kind);
+            if speaks || !schedule.is_settled() {
+                schedule.forget(name, now.monotonic);
             }
         }
     }
 
-    /// What the checkpoints say of partitions that there are not is taken out: a crash came before that was done.
-    pub(super) fn forget_remembered(&mut self, now: Now, remembered: &Remembered) {
-        let stray = |checkpoint: &OffsetCheckpoint| {
-            let is_here = |topic: &str, index| {
-                let id = self.metadata.id_of(&TopicName::from(topic));
-                id.is_some_and(|id| self.metadata.partition(id, PartitionIndex(index)).is_some())
+    /// Sees to it that no checkpoint speaks of topics of these names any more, here and now: there are to be others.
+    pub(super) fn settle_checkpoints(&mut self, names: &[&TopicName]) -> Result<(), Refusal> {
+        for kind in CheckpointKind::BOTH {
+            let schedule = self.checkpoints.of(kind);
+            if schedule.gone.iter().any(|(_, gone)| names.contains(&gone)) {
+                let version = schedule.version;
+                let written = schedule.file.write(version, &self.checkpoint(kind));
+                written.map_err(|error| Refusal::storage(&error))?;
+                self.checkpoints.of_mut(kind).wrote(version);
+            }
+        }
+        Ok(())
+    }
+
+    /// The logs were opened: what the checkpoints say otherwise is put right. A crash came before that was done, or left
+    /// less of a log than was remembered.
+    pub(super) fn correct_checkpoints(&mut self, now: Now, remembered: &Remembered) {
+        for kind in CheckpointKind::BOTH {
+            let said = match kind {
+                CheckpointKind::RecoveryPoints => &remembered.recovery_points,
+                CheckpointKind::StartOffsets => &remembered.start_offsets,
             };
-            checkpoint.iter().any(|(topic, index, _)| !is_here(topic, index))
-        };
-        let strays = [stray(&remembered.recovery_points), stray(&remembered.start_offsets)];
-        let kinds = [CheckpointKind::RecoveryPoints, CheckpointKind::StartOffsets];
-        for (kind, _) in kinds.into_iter().zip(strays).filter(|(_, stray)| *stray) {
-            self.checkpoints.of(kind).changed(now.monotonic);
+            if self.checkpoint(kind) == *said {
+                continue;
+            }
+            let names: BTreeSet<_> = said.iter().map(|(topic, _, _)| TopicName::from(topic)).collect();
+            let gone: Vec<_> = names.into_iter().filter(|name| self.metadata.id_of(name).is_none()).collect();
+            let schedule = self.checkpoints.of_mut(kind);
+            schedule.changed(now.monotonic);
+            gone.iter().for_each(|name| schedule.forget(name, now.monotonic));
         }
     }
 
     /// Begins to write what is due.
     pub(super) fn begin_checkpoints(&mut self, now: Now, effects: &mut Effects) {
-        for kind in [CheckpointKind::RecoveryPoints, CheckpointKind::StartOffsets] {
-            if self.checkpoints.of(kind).begin(now.monotonic) {
-                let (disk, path) = (Arc::clone(&self.disk), kind.path(&self.folder));
+        for kind in CheckpointKind::BOTH {
+            if self.checkpoints.of_mut(kind).begin(now.monotonic) {
+                let schedule = self.checkpoints.of(kind);
+                let (file, version) = (Arc::clone(&schedule.file), schedule.version);
                 let checkpoint = Box::new(self.checkpoint(kind));
-                effects.push(Effect::Disk(DiskWork::Checkpoint { kind, disk, path, checkpoint }));
+                effects.push(Effect::Disk(DiskWork::Checkpoint { kind, file, version, checkpoint }));
             }
         }
     }
@@ -207,14 +336,18 @@ impl Node {
         effects: &mut Effects,
     ) {
         let refusal = outcome.err().map(|error| Refusal::storage(&error));
-        if let Some(refusal) = &refusal {
-            tracing::error!(?kind, %refusal, "a checkpoint could not be written");
-            // What it was to say is still to be said.
-            self.checkpoint_later(now, kind);
-        }
-        let schedule = self.checkpoints.of(kind);
+        let retry_ms = self.checkpoint_interval_ms(kind).max(RETRY_MS);
+        let schedule = self.checkpoints.of_mut(kind);
         let Some(version) = schedule.in_flight.take() else { return };
-        schedule.written = schedule.written.max(version);
+        match &refusal {
+            None => schedule.wrote(version),
+            Some(refusal) => {
+                tracing::error!(?kind, %refusal, "a checkpoint could not be written");
+                // What it was to say is still to be said.
+                let retry = now.monotonic.plus_ms(retry_ms);
+                schedule.due = Some(schedule.due.map_or(retry, |sooner| sooner.min(retry)));
+            }
+        }
         while schedule.waiting.front().is_some_and(|(needs, _, _)| *needs <= version) {
             let Some((_, ticket, mut reply)) = schedule.waiting.pop_front() else { break };
             if let Some(refusal) = &refusal {
@@ -225,7 +358,7 @@ impl Node {
     }
 
     pub(super) fn checkpoint(&self, kind: CheckpointKind) -> OffsetCheckpoint {
-        let mut checkpoint = OffsetCheckpoint::default();
+        let mut checkpoint = self.checkpoints.of(kind).unopened.clone();
         for (name, partition, log) in self.logs() {
             if let Some(offset) = kind.entry(log) {
                 checkpoint.insert(name.as_str(), partition.0, offset);

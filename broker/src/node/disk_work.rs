@@ -8,7 +8,7 @@ use highwater_storage::checkpoint::OffsetCheckpoint;
 use highwater_storage::disk::Disk;
 use highwater_storage::{Removed, SyncHandle, TopicId};
 
-use super::{CheckpointKind, Event};
+use super::{CheckpointFile, CheckpointKind, Event};
 use crate::ids::PartitionIndex;
 use crate::refusal::Refusal;
 
@@ -37,10 +37,10 @@ pub enum DiskWork {
     Checkpoint {
         /// Which.
         kind: CheckpointKind,
-        /// The disk it goes to.
-        disk: Arc<dyn Disk>,
-        /// The file.
-        path: PathBuf,
+        /// Its file.
+        file: Arc<CheckpointFile>,
+        /// Which version of it.
+        version: u64,
         /// What it says.
         checkpoint: Box<OffsetCheckpoint>,
     },
@@ -79,8 +79,8 @@ impl DiskWork {
             Self::Flush { topic, partition, handle } => {
                 Some(Event::Flushed { topic, partition, outcome: handle.sync() })
             }
-            Self::Checkpoint { kind, disk, path, checkpoint } => {
-                Some(Event::Checkpointed { kind, outcome: checkpoint.write(disk.as_ref(), &path) })
+            Self::Checkpoint { kind, file, version, checkpoint } => {
+                Some(Event::Checkpointed { kind, outcome: file.write(version, &checkpoint) })
             }
             Self::WriteFile { disk, path, contents } => {
                 if let Err(error) = disk.write_atomic(&path, contents.as_bytes()) {

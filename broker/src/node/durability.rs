@@ -4,7 +4,7 @@
 //! acknowledged (`highwater.durability`, `flush.messages`), the high watermark follows the syncs, so that nobody sees what
 //! could still be lost. A failed sync poisons its log: whoever waits for it is told so.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use highwater_storage::{LogError, Offset, Synced, TopicId};
 
@@ -28,6 +28,8 @@ pub(super) struct Syncs {
     rolled: BTreeSet<Watched>,
     /// Answers that wait for the cluster's log to be durable below an offset, in order.
     replies: VecDeque<(Offset, Ticket, Reply)>,
+    /// Topics that are not durable yet where they must be, with where the cluster's log ended after them.
+    young_topics: BTreeMap<TopicId, Offset>,
 }
 
 impl Syncs {
@@ -191,27 +193,55 @@ impl Node {
             }
         };
         let durable = self.cluster_log.synced_offset();
+        self.syncs.young_topics.retain(|_, needs| *needs > durable);
         while let Some((needs, _, _)) = self.syncs.replies.front() {
             if refusal.is_none() && *needs > durable {
                 break;
             }
             let Some((_, ticket, mut reply)) = self.syncs.replies.pop_front() else { break };
             if let Some(refusal) = &refusal {
-                reply.refuse(refusal);
+                self.refuse_in_doubt(&mut reply, refusal);
             }
             effects.push(Effect::Reply(ticket, reply));
         }
+    }
+
+    /// A topic was made: where that is promised, nothing is taken for it and nobody told of it before it is durable.
+    pub(super) fn not_durable_yet(&mut self, id: TopicId) {
+        if self.config.is_durable() {
+            self.syncs.young_topics.insert(id, self.cluster_log.end_offset());
+        }
+    }
+
+    /// Refuses a topic that nobody has been told of, or ever will.
+    pub(super) fn check_is_durable(&self, id: TopicId) -> Result<(), Refusal> {
+        match (self.syncs.young_topics.contains_key(&id), self.cluster_log.poisoned()) {
+            (false, _) => Ok(()),
+            (true, None) => Err(Refusal::UnknownTopicOrPartition),
+            (true, Some(why)) => Err(Refusal::Storage { message: why.to_owned() }),
+        }
+    }
+
+    /// The cluster's log failed: what the answer rests on and may be lost is refused.
+    fn refuse_in_doubt(&self, reply: &mut Reply, refusal: &Refusal) {
+        let Some(topics) = reply.told_topics() else { return reply.refuse(refusal) };
+        let in_doubt = topics.iter_mut().filter(|topic| self.syncs.young_topics.contains_key(&topic.id));
+        in_doubt.for_each(|topic| topic.refusal = Some(refusal.clone()));
     }
 
     /// Answers a request that rests on the cluster's log below `needs`, once that is durable.
     pub(super) fn answer_when_durable(
         &mut self,
         ticket: Ticket,
-        reply: Reply,
+        mut reply: Reply,
         needs: Offset,
         effects: &mut Effects,
     ) {
-        if self.cluster_log.synced_offset() >= needs || self.cluster_log.poisoned().is_some() {
+        if self.cluster_log.synced_offset() >= needs {
+            return effects.push(Effect::Reply(ticket, reply));
+        }
+        if let Some(why) = self.cluster_log.poisoned() {
+            self.refuse_in_doubt(&mut reply, &Refusal::Storage { message: why.to_owned() });
             return effects.push(Effect::Reply(ticket, reply));
         }
         self.syncs.commit.want(CLUSTER, Some(ticket.connection));

@@ -76,6 +76,15 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// The topics that it tells of, if that is what it does.
+    pub(super) fn told_topics(&mut self) -> Option<&mut [DescribedTopic]> {
+        match self {
+            Self::Metadata(reply) => Some(&mut reply.topics),
+            Self::DescribeTopics(reply) => Some(&mut reply.topics),
+            _ => None,
+        }
+    }
+
     /// Turns an answer that waited for the disk into a refusal: what it says may be lost.
     pub(super) fn refuse(&mut self, refusal: &Refusal) {
         fn refuse_each<'a, T: 'a>(
@@ -89,11 +98,6 @@ impl Reply {
             Self::CreateTopics(topics) => refuse_each(topics.iter_mut().map(|t| &mut t.outcome), refusal),
             Self::DeleteTopics(topics) => refuse_each(topics.iter_mut().map(|t| &mut t.outcome), refusal),
             Self::DeleteRecords(parts) => refuse_each(parts.iter_mut().map(|p| &mut p.outcome), refusal),
-            Self::Metadata(reply) => {
-                for topic in reply.topics.iter_mut().filter(|topic| topic.refusal.is_none()) {
-                    topic.refusal = Some(refusal.clone());
-                }
-            }
             other => unreachable!("{other:?} does not wait for the disk"),
         }
     }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use highwater_storage::disk::Disk;
 use highwater_storage::{Log, Offset, TopicId};
 
-pub use checkpoints::CheckpointKind;
+pub use checkpoints::{CheckpointFile, CheckpointKind};
 pub use disk_work::DiskWork;
 pub use effect::{
     ClusterReply, CreatedTopic, DeletedRecords, DeletedTopic, DescribeTopicsReply, DescribedConfig,
@@ -167,7 +167,6 @@ impl Node {
     }
 
     fn request(&mut self, now: Now, ticket: Ticket, request: Request, effects: &mut Effects) {
-        let cluster_end = self.cluster_log.end_offset();
         let reply = match request {
             Request::Produce(request) => return self.produce(now, ticket, request, effects),
             Request::Fetch(request) => return self.fetch(now, ticket, request, effects),
@@ -186,7 +185,13 @@ impl Node {
         let needs = match &reply {
             // An id that is given twice would make one producer's records the other's duplicates.
             Reply::InitProducerId(Ok(_)) => self.producer_ids_reserved_at,
-            _ if self.cluster_log.end_offset() > cluster_end && self.config.is_durable() => {
+            // Topics are told of when they are durable, whoever asks.
+            Reply::Metadata(_)
+            | Reply::DescribeTopics(_)
+            | Reply::CreateTopics(_)
+            | Reply::DeleteTopics(_)
+                if self.config.is_durable() =>
+            {
                 self.cluster_log.end_offset()
             }
             _ => return effects.push(Effect::Reply(ticket, reply)),

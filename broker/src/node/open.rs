@@ -121,6 +121,7 @@ impl Node {
             cluster_id: cluster_id.as_deref().unwrap_or_default().into(),
             sessions: FetchSessions::new(config.fetch_session_slots()),
             expiry: Expiry::new(&config, now.monotonic),
+            checkpoints: Checkpoints::new(&disk, &own),
             config,
             disk,
             folder: own,
@@ -133,7 +134,6 @@ impl Node {
             parked_fetches: Parked::default(),
             parked_produces: Parked::default(),
             syncs: Syncs::default(),
-            checkpoints: Checkpoints::default(),
             is_disk_full: false,
             leaving: Leaving::default(),
             next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),
@@ -158,7 +158,7 @@ impl Node {
         for (id, topic) in topics {
             node.open_topic(now, id, &topic, &mut found, effects);
         }
-        node.forget_remembered(now, &found.remembered);
+        node.correct_checkpoints(now, &found.remembered);
         node.set_strays_aside(found, effects);
         node.begin_checkpoints(now, effects);
         node.expiry.used_bytes = node.count_used_bytes();

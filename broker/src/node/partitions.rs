@@ -81,6 +81,7 @@ impl Node {
             let log = self.open_or_create(&name, id, &config, found, opening, now).map_err(|error| {
                 let refusal = Refusal::storage(&error);
                 tracing::error!(partition = name, %refusal, "a partition cannot be opened");
+                self.checkpoints.keep_unopened(&topic.name, slot, opening);
                 refusal
             });
             partitions.push(log.map(|log| self.lead(log, partition)));

@@ -72,6 +72,7 @@ impl Node {
     fn expire_logs(&mut self, now: Now, effects: &mut Effects) -> usize {
         let mut went = Vec::new();
         let mut count = 0;
+        let mut entries_changed = false;
         'all: for (id, topic) in &mut self.topics {
             let config = &topic.config;
             for (index, replica) in (0..).zip(&mut topic.partitions) {
@@ -80,7 +81,10 @@ impl Node {
                     continue;
                 }
                 let high_watermark = replica.leader.positions().high_watermark;
-                match replica.log.expire(config.retention, high_watermark, now.wall) {
+                let entry = CheckpointKind::StartOffsets.entry(&replica.log);
+                let expired = replica.log.expire(config.retention, high_watermark, now.wall);
+                entries_changed |= entry != CheckpointKind::StartOffsets.entry(&replica.log);
+                match expired {
                     Ok(None) => {}
                     Ok(Some(removed)) => {
                         count += removed.segments();
@@ -95,6 +99,9 @@ impl Node {
                     }
                 }
             }
+        }
+        if entries_changed {
+            self.checkpoint_later(now, CheckpointKind::StartOffsets);
         }
         for (partition, removed, delay_micros) in went {
             self.began_later(now, partition, effects);
@@ -143,11 +150,7 @@ impl Node {
             done.push(DeletedRecords { topic, partition, outcome });
         }
         let reply = Reply::DeleteRecords(done);
-        if rose {
-            self.checkpoint_and_answer(now, CheckpointKind::StartOffsets, ticket, reply);
-        } else {
-            effects.push(Effect::Reply(ticket, reply));
-        }
+        self.answer_when_starts_are_written(now, rose, (ticket, reply), effects);
     }
 
     fn delete_below(
@@ -198,7 +201,11 @@ impl Node {
             };
             let Ok(replica) = self.replica_mut(partition.0, partition.1) else { break };
             let high_watermark = replica.leader.positions().high_watermark;
+            let entry = CheckpointKind::StartOffsets.entry(&replica.log);
             let removed = replica.log.remove_oldest_segment(high_watermark, now.wall);
+            if entry != CheckpointKind::StartOffsets.entry(&replica.log) {
+                self.checkpoint_later(now, CheckpointKind::StartOffsets);
+            }
             let removed = removed.map_err(|error| Refusal::storage(&error))?;
             let Some(removed) = removed else { break };
             self.began_later(now, partition, effects);

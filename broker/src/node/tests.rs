@@ -7,6 +7,7 @@ use highwater_storage::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence
 
 use super::*;
 
+mod checkpoints;
 mod closing;
 mod durability;
 mod retention;

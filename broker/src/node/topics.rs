@@ -86,9 +86,12 @@ impl Node {
         if creations.is_empty() {
             return Ok(());
         }
+        let names: Vec<_> = creations.iter().map(|(name, _)| *name).collect();
+        self.settle_checkpoints(&names)?;
         let records: Vec<_> = creations.iter().map(|(name, creation)| creation.record(name)).collect();
         self.commit(now, &records)?;
         for (name, creation) in creations {
+            self.not_durable_yet(creation.id);
             self.let_go_of_name(name, effects);
             if let Some(topic) = self.metadata.topic(creation.id).cloned() {
                 self.open_topic(now, creation.id, &topic, &mut Found::nothing(), effects);
@@ -125,7 +128,7 @@ impl Node {
         self.commit(now, &[MetadataRecord::TopicDeleted { id: id.get() }])?;
         let Some(topic) = self.topics.remove(&id) else { return Ok(()) };
         let partitions = topic.partitions.len();
-        self.forget_checkpoints(now, &topic);
+        self.forget_checkpoints(now, &name, &topic);
         self.leaving.take(id, name.clone(), topic);
         effects.push(Effect::TopicClosed { id, name });
         self.wake_all(now, id, partitions, effects);

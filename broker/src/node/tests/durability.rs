@@ -10,7 +10,7 @@ pub(super) fn config(settings: &[(&str, &str)]) -> BrokerConfig {
     config
 }
 
-fn durable() -> BrokerConfig {
+pub(super) fn durable() -> BrokerConfig {
     config(&[("highwater.durability", "leader")])
 }
 
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// A topic of two partitions, durable.
-    fn with_topic(disk: &Arc<FaultDisk>, config: BrokerConfig) -> Self {
+    pub(super) fn with_topic(disk: &Arc<FaultDisk>, config: BrokerConfig) -> Self {
         let mut world = Self::configured(Arc::clone(disk) as _, config);
         let mut effects = world.create_effects("t");
         let work = work(&mut effects);
@@ -231,4 +231,62 @@ fn a_topic_that_goes_answers_who_waits_for_its_syncs() {
     // The sync comes to its end behind it, and the deletion is durable before it is told.
     let answers = world.work_off(turn.into_iter().chain(removal).collect());
     assert!(matches!(answers[..], [Effect::Reply(_, Reply::DeleteTopics(_))]), "{answers:?}");
+}
+
+fn told(effects: &Effects) -> Option<Vec<Option<Refusal>>> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Reply(_, Reply::Metadata(reply)) => {
+            Some(reply.topics.iter().map(|topic| topic.refusal.clone()).collect())
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn nobody_is_told_of_a_topic_that_is_not_durable_and_nothing_taken_for_it() {
+    for fails in [false, true] {
+        let disk = Arc::new(FaultDisk::in_memory());
+        let mut world = World::configured(Arc::clone(&disk) as _, durable());
+        let mut effects = world.create_effects("before");
+        let turn = work(&mut effects);
+        world.work_off(turn);
+        let names = || Some(["before", "t"].map(|name| TopicRef::Name(name.into())).into());
+        let ask = || Request::Metadata(MetadataRequest { topics: names(), allow_auto_creation: false });
+        let mut effects = world.create_effects("t");
+        let turn = work(&mut effects);
+        // Others, who did not make it.
+        assert!(world.ask(ask()).is_empty());
+        assert!(world.create_effects("t").is_empty(), "that it exists is told later, too");
+        assert_eq!(produced(&world.produce(vec![(0, batch(b"v"))])), [Err(Refusal::UnknownTopicOrPartition)]);
+        if fails {
+            disk.fail_at(disk.calls(), FaultKind::Error(std::io::ErrorKind::Other));
+        }
+        let answers = world.work_off(turn);
+        let late = told(&world.ask(ask())).unwrap();
+        for topics in [told(&answers).unwrap(), late] {
+            assert_eq!(topics[0], None);
+            assert_eq!(matches!(topics[1], Some(Refusal::Storage { .. })), fails, "{topics:?}");
+        }
+        let mut effects = world.produce(vec![(0, batch(b"v"))]);
+        let turn = work(&mut effects);
+        effects.extend(world.work_off(turn));
+        let produced = produced(&effects);
+        assert_eq!(matches!(produced[..], [Err(Refusal::Storage { .. })]), fails, "{produced:?}");
+    }
+}
+
+#[test]
+fn an_id_whose_reservation_could_not_be_synced_is_not_given() {
+    let disk = Arc::new(FaultDisk::in_memory());
+    let mut world = World::on(Arc::clone(&disk) as _);
+    let mut effects = world.ask(Request::InitProducerId(no_producer()));
+    let turn = work(&mut effects);
+    disk.fail_at(disk.calls(), FaultKind::Error(std::io::ErrorKind::Other));
+    let waited = world.work_off(turn);
+    // The rest of the block is in memory; a power cut would give it again.
+    let late = world.ask(Request::InitProducerId(no_producer()));
+    for effects in [waited, late] {
+        let [Effect::Reply(_, Reply::InitProducerId(outcome))] = &effects[..] else { panic!("{effects:?}") };
+        assert!(matches!(outcome, Err(Refusal::Storage { .. })), "{outcome:?}");
+    }
 }

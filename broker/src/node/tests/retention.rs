@@ -4,7 +4,7 @@ use super::durability::{config, work};
 use super::*;
 
 /// A topic `t` of small segments: every batch of [`large`] begins one.
-fn with_segments(settings: &[(&str, &str)]) -> (World, Arc<FaultDisk>) {
+pub(super) fn with_segments(settings: &[(&str, &str)]) -> (World, Arc<FaultDisk>) {
     let disk = Arc::new(FaultDisk::in_memory());
     let mut all = vec![("log.segment.bytes", "1048576"), ("log.initial.task.delay.ms", "0")];
     all.extend(settings);
@@ -13,23 +13,23 @@ fn with_segments(settings: &[(&str, &str)]) -> (World, Arc<FaultDisk>) {
     (world, disk)
 }
 
-fn large(at_ms: i64) -> Bytes {
+pub(super) fn large(at_ms: i64) -> Bytes {
     let mut builder = BatchBuilder::new();
     builder.append(TimestampMs::new(at_ms), None, Some(&[7; 600_000]), &[]).unwrap();
     builder.build().unwrap()
 }
 
-const NOW_MS: i64 = 1_700_000_000_000;
+pub(super) const NOW_MS: i64 = 1_700_000_000_000;
 
 impl World {
-    fn tick(&mut self) -> Effects {
+    pub(super) fn tick(&mut self) -> Effects {
         let mut effects = self.bring(Event::Tick);
         let work = work(&mut effects);
         effects.extend(self.work_off(work));
         effects
     }
 
-    fn delete(&mut self, partition: i32, below: i64) -> Effects {
+    pub(super) fn delete(&mut self, partition: i32, below: i64) -> Effects {
         let asked = RecordsToDelete {
             topic: "t".into(),
             partition: PartitionIndex(partition),
@@ -38,7 +38,7 @@ impl World {
         self.ask(Request::DeleteRecords(vec![asked]))
     }
 
-    fn bounds(&self, partition: i32) -> (i64, i64) {
+    pub(super) fn bounds(&self, partition: i32) -> (i64, i64) {
         let id = self.node.metadata.id_of(&"t".into()).unwrap();
         let log = &self.node.replica(id, PartitionIndex(partition)).unwrap().log;
         (log.start_offset().get(), log.end_offset().get())
@@ -50,12 +50,12 @@ impl World {
     }
 
     /// As after a crash of the process.
-    fn crashed(self) -> Self {
+    pub(super) fn crashed(self) -> Self {
         self.restart()
     }
 }
 
-fn deleted(effects: &Effects) -> Option<Result<Offset, Refusal>> {
+pub(super) fn deleted(effects: &Effects) -> Option<Result<Offset, Refusal>> {
     effects.iter().find_map(|effect| match effect {
         Effect::Reply(_, Reply::DeleteRecords(done)) => Some(done[0].outcome.clone()),
         _ => None,
