@@ -16,7 +16,7 @@ use crate::config::BrokerConfig;
 use crate::entropy::Entropy;
 use crate::faults::Gate;
 use crate::ids::NodeId;
-use crate::node::{Node, NodeOptions, OpenError};
+use crate::node::{DiskWork, Effect, Node, NodeOptions, OpenError};
 use crate::runtime::{self, Advertised, Clock, DataFolder, FolderError, InProcess, Listener, NodeShell};
 
 /// Why a cluster does not start.
@@ -110,6 +110,12 @@ impl ClusterBuilder {
         let mut opening = Vec::new();
         let node = Node::open(options, clock.now(), &mut opening)?;
         let cluster_id = Arc::clone(node.cluster_id());
+        if folder.is_none() {
+            // In memory nothing takes time: no thread is begun for it.
+            opening
+                .extract_if(.., |effect| matches!(effect, Effect::Disk(DiskWork::WriteFile { .. })))
+                .for_each(run);
+        }
         let shell = NodeShell::new(node, opening, clock, Arc::clone(&gate));
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&shell).keep_deadlines());
@@ -123,6 +129,12 @@ impl ClusterBuilder {
             stop: watch::Sender::new(false),
             _folder: folder,
         })
+    }
+}
+
+fn run(effect: Effect) {
+    if let Effect::Disk(work) = effect {
+        work.run();
     }
 }
 

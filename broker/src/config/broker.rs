@@ -8,6 +8,9 @@ use super::{Effective, Source, micros};
 
 const DURABILITIES: &[&str] = &["none", "leader", "isr"];
 
+/// A broker keeps nothing for no time at all, whatever a topic may ask for (`KafkaConfig.validateValues`).
+const RETENTION_TIMES: &[&str] = &["log.retention.ms", "log.retention.minutes", "log.retention.hours"];
+
 macro_rules! settings {
     ($($name:literal, $kind:expr, $default:literal, $doc:literal;)*) => {
         &[$(Definition { name: $name, kind: $kind, default: $default, broker_name: None, doc: $doc }),*]
@@ -30,7 +33,8 @@ static DEFINITIONS: &[Definition] = settings! {
         "How many bytes of answers may wait for a client that does not read; more are not made before it does.";
     "highwater.disk.max.bytes", Kind::Long { min: -1 }, "-1",
         "How much all partitions of the node may take on disk: beyond it the oldest segments go, and when none can, \
-         records are refused; -1 without limit.";
+         records are refused. No segment is larger than a sixteenth of it then, or 1 MiB, or the largest batch; -1 \
+         without limit.";
     "highwater.durability", Kind::Choice(DURABILITIES), "none",
         "What an acknowledged record survives: the process alone (none), or also the power of its leader (leader) or of \
          every in-sync replica (isr, the same with one node).";
@@ -83,6 +87,10 @@ impl BrokerConfig {
         })?;
         // A topic's range holds for the broker's default of it too, told in the broker's own name.
         Definition { name, kind: check.kind, default: "", broker_name: None, doc: "" }.check(value)?;
+        if RETENTION_TIMES.contains(&name) && value.trim().parse() == Ok(0) {
+            let why = "it must be unlimited (-1) or, equal or greater than 1";
+            return Err(format!("Invalid value {value} for configuration {name}: {why}"));
+        }
         self.given.insert(name, value.trim().to_owned());
         Ok(())
     }
@@ -241,6 +249,17 @@ mod tests {
             assert_eq!(definition.check(definition.default), Ok(()), "{}", definition.name);
         }
         assert!(DEFINITIONS.is_sorted_by_key(|definition| definition.name));
+    }
+
+    #[test]
+    fn a_broker_keeps_records_for_some_time() {
+        let mut config = BrokerConfig::default();
+        for name in RETENTION_TIMES {
+            assert!(config.set(name, "0").unwrap_err().contains("greater than 1"), "{name}");
+            config.set(name, "1").unwrap();
+            config.set(name, "-1").unwrap();
+        }
+        assert_eq!(TopicConfig::check("retention.ms", "0"), Ok(()));
     }
 
     #[test]

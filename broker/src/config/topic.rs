@@ -11,6 +11,9 @@ use super::{BrokerConfig, Effective, Source, micros};
 const TIMESTAMP_TYPES: &[&str] = &["CreateTime", "LogAppendTime"];
 const COMPRESSION_TYPES: &[&str] = &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
 
+/// Kafka's least `segment.bytes`.
+const MIN_SEGMENT_BYTES: usize = 1024 * 1024;
+
 /// What a topic can be told. Sorted by name, as answers list them.
 static DEFINITIONS: &[Definition] = &[
     Definition {
@@ -201,7 +204,7 @@ impl TopicConfig {
         let long = |name: &str| text(name).trim().parse::<i64>().unwrap_or_default();
         let size = |name: &str| usize::try_from(int(name)).unwrap_or_default();
         let log = LogConfig {
-            segment_bytes: size("segment.bytes"),
+            segment_bytes: segment_bytes(size("segment.bytes"), size("max.message.bytes"), broker),
             segment_ms: long("segment.ms"),
             segment_index_bytes: size("segment.index.bytes"),
             index_interval_bytes: size("index.interval.bytes"),
@@ -245,6 +248,13 @@ impl TopicConfig {
     pub fn describe(overrides: &BTreeMap<String, String>, broker: &BrokerConfig) -> Vec<Effective> {
         DEFINITIONS.iter().map(|definition| describe_one(definition, overrides, broker)).collect()
     }
+}
+
+/// A log gives room only segment by segment: where room is limited, one takes at most a sixteenth of it.
+fn segment_bytes(asked: usize, max_message_bytes: usize, broker: &BrokerConfig) -> usize {
+    let limit =
+        broker.disk_max_bytes().map_or(usize::MAX, |bytes| usize::try_from(bytes / 16).unwrap_or(usize::MAX));
+    asked.min(limit.max(MIN_SEGMENT_BYTES).max(max_message_bytes))
 }
 
 fn find(name: &str) -> Option<&'static Definition> {
@@ -341,6 +351,20 @@ mod tests {
                 ("log.segment.bytes", "1073741824".to_owned(), Source::Default),
             ]
         );
+    }
+
+    #[test]
+    fn where_room_is_limited_a_segment_is_a_sixteenth_of_it() {
+        let segment_bytes = |limit: &str, own: &[(&str, &str)]| {
+            let mut broker = BrokerConfig::default();
+            broker.set("highwater.disk.max.bytes", limit).unwrap();
+            TopicConfig::effective(&set(own), &broker).log.segment_bytes
+        };
+        assert_eq!(segment_bytes("-1", &[]), 1 << 30);
+        assert_eq!(segment_bytes("1600000000", &[]), 100_000_000);
+        assert_eq!(segment_bytes("1600000000", &[("segment.bytes", "2000000")]), 2_000_000);
+        assert_eq!(segment_bytes("1600", &[("max.message.bytes", "1000")]), MIN_SEGMENT_BYTES);
+        assert_eq!(segment_bytes("1600", &[]), 1_048_588, "what may be sent fits");
     }
 
     #[test]

@@ -67,6 +67,8 @@ struct Replica {
     leader: Leader,
     /// Whether `flush.ms` runs.
     flush_is_due: bool,
+    /// What of it is in the node's count of used bytes.
+    counted_bytes: u64,
 }
 
 /// What this node holds of one topic. A partition whose log could not be opened keeps the reason.

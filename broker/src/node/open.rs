@@ -161,7 +161,7 @@ impl Node {
         node.correct_checkpoints(now, &found.remembered);
         node.set_strays_aside(found, effects);
         node.begin_checkpoints(now, effects);
-        node.expiry.used_bytes = node.count_used_bytes();
+        node.count_all();
         Ok(node)
     }
 

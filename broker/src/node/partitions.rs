@@ -100,7 +100,7 @@ impl Node {
             log.end_offset(),
             log.synced_offset(),
         );
-        Replica { log, leader, flush_is_due: false }
+        Replica { log, leader, flush_is_due: false, counted_bytes: 0 }
     }
 
     fn open_or_create(

@@ -222,6 +222,8 @@ impl Node {
             Ok(appended) => appended,
             Err(error) => return Err(self.not_appended(partition, error)),
         };
+        let size_bytes = batch.size_bytes() as u64;
+        replica.counted_bytes += size_bytes;
         let end = replica.log.end_offset();
         let committed = replica.leader.appended(end, every);
         if replica.leader.positions().high_watermark < end {
@@ -229,11 +231,13 @@ impl Node {
         }
         let wants_sync = replica.leader.wants_sync(every);
         self.is_disk_full = false;
+        self.expiry.used_bytes = self.expiry.used_bytes.saturating_add(size_bytes);
         if committed {
             self.wake_fetches(now, partition, effects);
         }
         if appended.rolled {
             self.flush_closed_segments(partition);
+            self.count(partition);
         }
         if wants_sync {
             self.want_sync(partition, who);

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use highwater_storage::{Log, Offset, Removed, TimestampMs};
 
 use super::{
-    CheckpointKind, DeletedRecords, DiskWork, Effect, Effects, Node, RecordsToDelete, Reply, Ticket,
+    CheckpointKind, DeletedRecords, DiskWork, Effect, Effects, LocalTopic, Node, RecordsToDelete, Reply,
+    Ticket,
 };
 use crate::config::BrokerConfig;
 use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
@@ -17,6 +18,8 @@ use crate::refusal::Refusal;
 
 /// How many segments one turn takes away before others get theirs.
 const TURN_SEGMENTS: usize = 64;
+/// How many segments one batch may push out before others get their turn.
+const TURN_ROOM_SEGMENTS: usize = 16;
 /// How soon a pass goes on that gave way to others.
 const NEXT_TURN_MICROS: u64 = 100;
 
@@ -27,7 +30,7 @@ pub(super) struct Expiry {
     removals: BTreeMap<(Monotonic, u64), Removed>,
     /// Tells apart removals that are due at the same time.
     removed: u64,
-    /// What the partitions hold on disk, counted since the last look at all of them; kept where there is a limit.
+    /// What the partitions hold on disk, as far as it is counted; kept where there is a limit.
     pub(super) used_bytes: u64,
     /// `highwater.disk.max.bytes`.
     pub(super) limit_bytes: Option<u64>,
@@ -82,21 +85,25 @@ impl Node {
                 }
                 let high_watermark = replica.leader.positions().high_watermark;
                 let entry = CheckpointKind::StartOffsets.entry(&replica.log);
-                let expired = replica.log.expire(config.retention, high_watermark, now.wall);
-                entries_changed |= entry != CheckpointKind::StartOffsets.entry(&replica.log);
-                match expired {
-                    Ok(None) => {}
-                    Ok(Some(removed)) => {
-                        count += removed.segments();
-                        went.push(((*id, PartitionIndex(index)), removed, config.file_delete_delay_micros));
-                        if count >= TURN_SEGMENTS {
-                            break 'all;
+                // A log gives some segments at a time.
+                while count < TURN_SEGMENTS {
+                    match replica.log.expire(config.retention, high_watermark, now.wall) {
+                        Ok(None) => break,
+                        Ok(Some(removed)) => {
+                            count += removed.segments();
+                            let partition = (*id, PartitionIndex(index));
+                            went.push((partition, removed, config.file_delete_delay_micros));
+                        }
+                        Err(error) => {
+                            let (dir, refusal) = (replica.log.dir().display(), Refusal::storage(&error));
+                            tracing::error!(log = %dir, %refusal, "old segments cannot be removed");
+                            break;
                         }
                     }
-                    Err(error) => {
-                        let (dir, refusal) = (replica.log.dir().display(), Refusal::storage(&error));
-                        tracing::error!(log = %dir, %refusal, "old segments cannot be removed");
-                    }
+                }
+                entries_changed |= entry != CheckpointKind::StartOffsets.entry(&replica.log);
+                if count >= TURN_SEGMENTS {
+                    break 'all;
                 }
             }
         }
@@ -106,7 +113,7 @@ impl Node {
         for (partition, removed, delay_micros) in went {
             self.began_later(now, partition, effects);
             self.say_removed(partition, &removed, "they are older, or more, than is kept");
-            self.expiry.used_bytes = self.expiry.used_bytes.saturating_sub(removed.bytes());
+            self.count(partition);
             // Where there is a limit, what waits to be unlinked would go beyond it.
             let delay_micros = if self.expiry.limit_bytes.is_some() { 0 } else { delay_micros };
             self.expiry.remove_at(now.monotonic.plus_micros(delay_micros), removed);
@@ -191,15 +198,18 @@ impl Node {
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        if self.expiry.used_bytes.saturating_add(bytes) > limit {
-            self.expiry.used_bytes = self.count_used_bytes();
+        let full =
+            |why| Err(Refusal::DiskFull { message: format!("highwater.disk.max.bytes={limit}, and {why}") });
+        if bytes > limit {
+            return full("the batch alone is larger");
         }
+        let mut gone = 0;
         while self.expiry.used_bytes.saturating_add(bytes) > limit {
-            let Some(partition) = self.oldest_partition() else {
-                let message = format!("highwater.disk.max.bytes={limit}, and no old segment may go");
-                return Err(Refusal::DiskFull { message });
-            };
-            let Ok(replica) = self.replica_mut(partition.0, partition.1) else { break };
+            if gone == TURN_ROOM_SEGMENTS {
+                return full("there is more to be removed before there is room");
+            }
+            let Some(partition) = self.oldest_partition() else { return full("no old segment may go") };
+            let replica = self.replica_mut(partition.0, partition.1)?;
             let high_watermark = replica.leader.positions().high_watermark;
             let entry = CheckpointKind::StartOffsets.entry(&replica.log);
             let removed = replica.log.remove_oldest_segment(high_watermark, now.wall);
@@ -207,18 +217,42 @@ impl Node {
                 self.checkpoint_later(now, CheckpointKind::StartOffsets);
             }
             let removed = removed.map_err(|error| Refusal::storage(&error))?;
-            let Some(removed) = removed else { break };
+            let Some(removed) = removed else { return full("no old segment may go") };
+            gone += 1;
+            self.count(partition);
             self.began_later(now, partition, effects);
             self.say_removed(partition, &removed, "highwater.disk.max.bytes is reached");
             effects.push(Effect::Disk(DiskWork::RemoveSegments(removed)));
-            self.expiry.used_bytes = self.count_used_bytes();
         }
-        self.expiry.used_bytes = self.expiry.used_bytes.saturating_add(bytes);
         Ok(())
     }
 
-    pub(super) fn count_used_bytes(&self) -> u64 {
-        self.logs().map(|(_, _, log)| log.size_bytes()).sum()
+    /// Counts one partition's files anew where there is a limit: its log rolled, or lost segments. Between two counts only
+    /// the batches appended are added, for a log may have thousands of files.
+    pub(super) fn count(&mut self, partition: Watched) {
+        if self.expiry.limit_bytes.is_none() {
+            return;
+        }
+        let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
+        let counted = std::mem::replace(&mut replica.counted_bytes, replica.log.disk_bytes());
+        let now = replica.counted_bytes;
+        self.expiry.used_bytes = self.expiry.used_bytes.saturating_sub(counted).saturating_add(now);
+    }
+
+    /// Counts everything, where there is a limit.
+    pub(super) fn count_all(&mut self) {
+        let partitions = self.topics.iter().flat_map(|(id, topic)| {
+            (0..).zip(&topic.partitions).map(|(index, _)| (*id, PartitionIndex(index)))
+        });
+        for partition in partitions.collect::<Vec<_>>() {
+            self.count(partition);
+        }
+    }
+
+    /// A topic is gone, and its files are on their way out.
+    pub(super) fn count_out(&mut self, topic: &LocalTopic) {
+        let counted: u64 = topic.partitions.iter().flatten().map(|replica| replica.counted_bytes).sum();
+        self.expiry.used_bytes = self.expiry.used_bytes.saturating_sub(counted);
     }
 
     /// The partition that holds the oldest segment of all that may go.

@@ -128,6 +128,7 @@ impl Node {
         self.commit(now, &[MetadataRecord::TopicDeleted { id: id.get() }])?;
         let Some(topic) = self.topics.remove(&id) else { return Ok(()) };
         let partitions = topic.partitions.len();
+        self.count_out(&topic);
         self.forget_checkpoints(now, &name, &topic);
         self.leaving.take(id, name.clone(), topic);
         effects.push(Effect::TopicClosed { id, name });

@@ -263,12 +263,51 @@ fn beyond_the_limit_the_oldest_segments_go_and_else_records_are_refused() {
     assert_eq!(world.files(".deleted"), 0, "room is made at once");
 
     let (mut world, _) = with_segments(&[("highwater.disk.max.bytes", "500000")]);
+    assert_eq!(produced(&world.produce(vec![(0, batch(b"small"))])), [Ok(0)]);
     let refused = send(&mut world, 0, 0);
+    assert_eq!(world.bounds(0), (0, 1), "what can never fit pushes nothing out");
     assert!(
         matches!(&refused, Err(Refusal::DiskFull { message }) if message.contains("highwater.disk.max.bytes")),
         "{refused:?}"
     );
-    assert_eq!(produced(&world.produce(vec![(0, batch(b"small"))])), [Ok(0)]);
+    assert_eq!(produced(&world.produce(vec![(0, batch(b"small"))])), [Ok(1)]);
+}
+
+#[test]
+fn what_pushes_out_many_segments_does_so_some_at_a_time() {
+    let (mut world, _) = with_segments(&[("highwater.disk.max.bytes", "30000000")]);
+    for _ in 0..40 {
+        produced(&world.produce(vec![(0, large(NOW_MS))]));
+    }
+    world.tick();
+    let used = |world: &World| world.node.logs().map(|(_, _, log)| log.disk_bytes()).sum::<u64>();
+    let counted = world.node.expiry.used_bytes;
+    assert!(counted.abs_diff(used(&world)) < 1_000, "{counted} of {}", used(&world));
+    world.node.expiry.limit_bytes = Some(5_000_000);
+    let (start, _) = world.bounds(0);
+    let refused = produced(&world.produce(vec![(0, large(NOW_MS))]));
+    assert!(matches!(refused[..], [Err(Refusal::DiskFull { .. })]), "{refused:?}");
+    assert_eq!(world.bounds(0).0, start + 16);
+    for _ in 0..3 {
+        world.produce(vec![(0, large(NOW_MS))]);
+    }
+    assert!(used(&world) <= 5_000_000 && used(&world) > 4_000_000);
+    world.ask(Request::DeleteTopics(vec![TopicToDelete { name: Some("t".into()), id: TopicId::ZERO }]));
+    assert_eq!(world.node.expiry.used_bytes, 0);
+}
+
+#[test]
+fn a_log_of_many_old_segments_gives_way_to_others() {
+    let (mut world, _) = with_segments(&[("log.retention.ms", "1000")]);
+    for _ in 0..70 {
+        world.produce(vec![(0, large(NOW_MS - 5_000))]);
+    }
+    world.wait_ms(300_000);
+    world.tick();
+    assert_eq!(world.bounds(0), (64, 70));
+    world.wait_ms(1);
+    world.tick();
+    assert_eq!(world.bounds(0), (70, 70));
 }
 
 #[test]
