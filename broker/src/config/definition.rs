@@ -17,7 +17,7 @@ pub enum Kind {
     },
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// A list of these words, none twice.
+    /// A list of these words, none twice; it may be empty.
     List(&'static [&'static str]),
 }
 
@@ -60,6 +60,7 @@ impl Definition {
                 Err(_) => refuse("Not a number of type LONG".into()),
             },
             Kind::Choice(words) if words.contains(&trimmed) => Ok(()),
+            Kind::List(_) if trimmed.is_empty() => Ok(()),
             Kind::List(words) => {
                 let given: Vec<_> = trimmed.split(',').map(str::trim).collect();
                 if (1..given.len()).any(|at| given[..at].contains(&given[at])) {

@@ -21,7 +21,7 @@ static DEFINITIONS: &[Definition] = &[
         kind: Kind::List(&["delete"]),
         default: "delete",
         broker_name: Some("log.cleanup.policy"),
-        doc: "What becomes of old segments: they are deleted.",
+        doc: "What becomes of old segments: they are deleted, or kept if this is empty.",
     },
     Definition {
         name: "compression.type",
@@ -174,8 +174,10 @@ pub struct TopicConfig {
     pub flush_messages: i64,
     /// `flush.ms`; none for never.
     pub flush_ms: Option<i64>,
-    /// `retention.bytes`, `retention.ms`.
+    /// `retention.bytes`, `retention.ms`; everything is kept where there is no `cleanup.policy`.
     pub retention: Retention,
+    /// `cleanup.policy`: whether old records may go at all.
+    pub is_deleted: bool,
     /// `file.delete.delay.ms`, in microseconds.
     pub file_delete_delay_micros: u64,
     /// `segment.bytes`, `segment.ms`, `segment.index.bytes`, `index.interval.bytes`.
@@ -212,6 +214,7 @@ impl TopicConfig {
             compacted_below: Offset::ZERO,
             ..LogConfig::default()
         };
+        let is_deleted = !text("cleanup.policy").trim().is_empty();
         Self {
             codec: codec_named(text("compression.type").trim()),
             max_message_bytes: size("max.message.bytes"),
@@ -223,9 +226,10 @@ impl TopicConfig {
             timestamp_after_max_ms: long("message.timestamp.after.max.ms"),
             flush_messages: if broker.is_durable() { 1 } else { long("flush.messages") },
             retention: Retention {
-                bytes: u64::try_from(long("retention.bytes")).ok(),
-                ms: Some(long("retention.ms")).filter(|ms| *ms >= 0),
+                bytes: u64::try_from(long("retention.bytes")).ok().filter(|_| is_deleted),
+                ms: Some(long("retention.ms")).filter(|ms| is_deleted && *ms >= 0),
             },
+            is_deleted,
             file_delete_delay_micros: micros(long("file.delete.delay.ms")),
             flush_ms: Some(long("flush.ms")).filter(|ms| *ms < i64::MAX),
             log,
@@ -393,5 +397,6 @@ mod tests {
         assert_eq!(retention_ms(&[hours, minutes]), Some(180_000));
         assert_eq!(retention_ms(&[hours, minutes, ("log.retention.ms", "5")]), Some(5));
         assert_eq!(retention_ms(&[("log.retention.hours", "-1")]), None);
+        assert_eq!(retention_ms(&[hours, ("log.cleanup.policy", "")]), None);
     }
 }

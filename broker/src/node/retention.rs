@@ -258,7 +258,7 @@ impl Node {
     /// The partition that holds the oldest segment of all that may go.
     fn oldest_partition(&self) -> Option<Watched> {
         let mut oldest = None::<(TimestampMs, Watched)>;
-        for (id, topic) in &self.topics {
+        for (id, topic) in self.topics.iter().filter(|(_, topic)| topic.config.is_deleted) {
             for (index, replica) in (0..).zip(&topic.partitions) {
                 let Ok(replica) = replica else { continue };
                 let facts = replica.log.oldest();

@@ -274,6 +274,27 @@ fn beyond_the_limit_the_oldest_segments_go_and_else_records_are_refused() {
 }
 
 #[test]
+fn without_a_policy_nothing_goes_but_what_somebody_deletes() {
+    let settings =
+        [("log.cleanup.policy", ""), ("log.retention.ms", "1000"), ("highwater.disk.max.bytes", "2000000")];
+    let (mut world, _) = with_segments(&settings);
+    for at in 0..3 {
+        assert_eq!(produced(&world.produce(vec![(0, large(NOW_MS - 5_000))])), [Ok(at)]);
+    }
+    world.wait_ms(300_000);
+    world.tick();
+    assert_eq!((world.bounds(0), world.files(".log")), ((0, 3), 3));
+    let refused = produced(&world.produce(vec![(0, large(NOW_MS))]));
+    assert!(matches!(refused[..], [Err(Refusal::DiskFull { .. })]), "{refused:?}");
+    let mut effects = world.delete(0, 2);
+    let checkpoint = work(&mut effects);
+    world.work_off(checkpoint);
+    world.wait_ms(300_000);
+    world.tick();
+    assert_eq!((world.bounds(0), world.files(".log")), ((2, 3), 1));
+}
+
+#[test]
 fn what_pushes_out_many_segments_does_so_some_at_a_time() {
     let (mut world, _) = with_segments(&[("highwater.disk.max.bytes", "30000000")]);
     for _ in 0..40 {
