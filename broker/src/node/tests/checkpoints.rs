@@ -155,3 +155,21 @@ fn what_is_remembered_of_a_partition_that_does_not_open_is_remembered_on() {
         assert_eq!(node.replica(id.unwrap(), PartitionIndex(0)).unwrap().log.start_offset(), Offset::new(2));
     }
 }
+
+#[test]
+fn a_start_after_a_clean_stop_has_nothing_to_put_right() {
+    let (world, _) = with_deleted();
+    let World { config, disk, now, node, .. } = world;
+    node.close().unwrap();
+    let options = NodeOptions {
+        id: NodeId(0),
+        nodes: vec![NodeId(0)],
+        config,
+        disk,
+        folder: "data".into(),
+        entropy: Entropy::from_seed(9),
+    };
+    let mut effects = Effects::new();
+    let node = Node::open(options, now, &mut effects).unwrap();
+    assert!(work(&mut effects).is_empty() && node.checkpoints.next_deadline().is_none());
+}
