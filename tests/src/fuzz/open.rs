@@ -14,7 +14,7 @@ use super::folder::{FOLDER, NOW, config, folder};
 
 /// After either kind of stop: the log opens or says why not, what it then holds can be read, it can be written to,
 /// searched and shortened, and when it is closed and opened again it is the same. The first three bytes choose what was
-/// there and how it stopped, the start offset and the recovery point; see [`folder`] for the others.
+/// there and how it stopped, the start offset and the recovery point; see the module `folder` for the others.
 pub fn open(data: &[u8]) {
     let Some((&[choice, start_offset, recovery_point], deeds)) = data.split_first_chunk() else { return };
     let disk: Arc<MemoryDisk> = Arc::new(folder(choice, deeds));
