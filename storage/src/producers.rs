@@ -77,6 +77,12 @@ impl ProducerEntry {
         self.batches.last().map_or(Sequence::NONE, |batch| batch.last_sequence)
     }
 
+    /// Whether none of it was learned at `offset` or beyond.
+    pub(crate) fn is_of_log_below(&self, offset: Offset) -> bool {
+        self.batches().all(|batch| batch.last_offset < offset)
+            && self.current_txn_first_offset.is_none_or(|first| first < offset)
+    }
+
     /// The remembered batch with exactly these sequences.
     #[must_use]
     pub fn duplicate_of(&self, first: Sequence, last: Sequence) -> Option<&ProducerBatch> {

@@ -45,9 +45,11 @@ impl Place<'_> {
         Ok(state)
     }
 
+    /// `None` if there is none, or one that is not of the log below `offset`.
     fn read_snapshot(self, offset: Offset) -> Result<Option<ProducerTable>, LogError> {
         let bytes = snapshot::read(self.disk, &self.dir.join(file_name(offset, "snapshot")))?;
-        Ok(bytes.and_then(|bytes| snapshot::parse(&bytes).ok()))
+        let table = bytes.and_then(|bytes| snapshot::parse(&bytes).ok());
+        Ok(table.filter(|table| table.iter().all(|(_, entry)| entry.is_of_log_below(offset))))
     }
 }
 
