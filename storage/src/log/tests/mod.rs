@@ -4,6 +4,7 @@ mod cases;
 mod faults;
 mod model;
 mod power;
+mod recovery;
 mod removal;
 mod transactions;
 
