@@ -43,6 +43,15 @@ impl Epochs {
         if epoch.is_none() {
             return;
         }
+        let is_in_log = header.last_offset() >= self.log_start;
+        if let Some(told) = &mut self.told
+            && told.latest().is_some_and(|latest| {
+                is_in_log && latest.start_offset < self.log_start && latest.epoch > epoch
+            })
+        {
+            // What only batches below the log's start say does not stand against a batch of the log.
+            *told = LeaderEpochs::default();
+        }
         for epochs in [Some(&mut self.known), self.told.as_mut()].into_iter().flatten() {
             if epochs.latest().is_none_or(|latest| epoch > latest.epoch) {
                 epochs.assign(epoch, offset);
