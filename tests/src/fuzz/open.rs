@@ -30,11 +30,11 @@ pub fn open(data: &[u8]) {
     // What lies below the recovery point is not held against its checksums, whatever else is not trusted.
     let is_all_checked =
         recovery_point == 0 && (recovered.was_not_clean || opening.stop == StopKind::Unclean);
-    read_all(&log, is_all_checked);
+    let epochs_rose = read_all(&log, is_all_checked);
     search(&mut log);
     append(&mut log);
     shorten(&mut log, choice);
-    let epochs_rise = read_all(&log, is_all_checked);
+    let epochs_rise = read_all(&log, is_all_checked) && epochs_rose;
     let (start_offset, end) = (log.start_offset(), log.end_offset());
     let producers = log.producers().clone();
     if log.close_clean().is_err() {
