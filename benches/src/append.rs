@@ -1,4 +1,4 @@
-//! What a batch costs on its way into a log: being checked, and being appended.
+//! What a batch costs on its way into a log: being checked, being appended, and being made durable.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +42,17 @@ pub(crate) fn run(bench: &mut Bench) {
             bench.prepared(Case::new(&case, Work::Bytes(run_bytes)).against(limit, run_bytes), make, append);
         }
     }
+    durable(bench);
+}
+
+/// What a lone producer waits for where a sync was promised: by the wall, since the disk is what it waits for.
+fn durable(bench: &mut Bench) {
+    let checked = CheckedBatch::trusted(batch(Codec::None, 1000, 1 << 10)).expect("it is a batch");
+    let mut logged = Logged::in_a_folder();
+    bench.case(Case::new("append/folder, 1 KiB, synced", Work::Items(1, "batches")).by_the_wall(), || {
+        logged.log.append(&checked, LeaderEpoch::new(0), NOW).expect("there is room");
+        logged.log.flush().expect("the disk works");
+    });
 }
 
 const SIZES: [(&str, usize); 3] = [("1 KiB", 1 << 10), ("16 KiB", 16 << 10), ("256 KiB", 256 << 10)];

@@ -11,13 +11,14 @@ mod config;
 mod deletion;
 mod durability;
 mod removal;
+mod room;
 pub(crate) mod snapshots;
 pub(crate) mod truncation;
 
 use std::{path::Path, sync::Arc};
 
 pub use self::{append::Appended, config::LogConfig, deletion::LogDeletion, removal::Removed};
-use self::{birth::Unborn, snapshots::SnapshotFile};
+use self::{birth::Unborn, room::Room, snapshots::SnapshotFile};
 use crate::{
     LeaderEpoch, LeaderEpochs, LogError, LogRange, Offset, Opening, Recovered, StopKind, Synced, TimestampMs,
     TimestampSearch, TopicId,
@@ -55,6 +56,8 @@ pub struct Log {
     poisoned: Option<Arc<str>>,
     synced: Synced,
     recovery_point: Offset,
+    /// What is kept ahead of the end.
+    room: Room,
     /// The last segment removed may still be there after a power cut.
     removal_is_unsynced: bool,
     /// Rises with every name made in the directory, and with every change of the epochs.
@@ -134,6 +137,7 @@ impl Log {
                 cuts: 0,
             },
             recovery_point: start_offset,
+            room: Room::default(),
             removal_is_unsynced: false,
             names_version: 1,
             epochs_version: 1,

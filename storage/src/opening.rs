@@ -38,6 +38,9 @@ impl Opening {
 pub struct Recovered {
     /// Bytes cut off because they were no whole, valid batch, or came after such.
     pub truncated_bytes: u64,
+    /// Zeros cut off behind the last batch of a segment: room that was kept for more ([`Log`](crate::Log) keeps some while
+    /// syncs are small), or an append of which nothing reached the medium.
+    pub room_bytes: u64,
     /// Segments removed because they came after such bytes, or ended before the start offset.
     pub removed_segments: usize,
     /// Segments whose index files were written anew.

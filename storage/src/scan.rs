@@ -14,6 +14,9 @@ use crate::{
 /// Bytes checksummed at a time.
 const CRC_STEP_BYTES: usize = 256 << 10;
 
+/// Bytes looked at at a time for anything but zeros.
+const ZEROS_STEP_BYTES: usize = 16 << 10;
+
 /// How a scan brings bytes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -128,6 +131,20 @@ impl<'a> Scan<'a> {
         };
         read.map_err(ScanError::Io)
     }
+}
+
+/// Whether a file holds nothing but zeros from a position on.
+pub(crate) fn is_zeros(file: &dyn File, mut position: u64) -> io::Result<bool> {
+    let mut window = vec![0; ZEROS_STEP_BYTES];
+    while position < file.len() {
+        let len = usize::try_from(file.len() - position).unwrap_or(usize::MAX).min(window.len());
+        file.read_exact_at(position, &mut window[..len])?;
+        if window[..len].iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        position += len as u64;
+    }
+    Ok(true)
 }
 
 /// Whether the checksum of the batch at `position` matches; it lies whole within the file.

@@ -1,7 +1,7 @@
 //! A segment: one file of batches, the indexes beside it, and what is known of it in memory.
 //!
 //! What always holds: the file's first `size_bytes` are whole batches in rising order of offset, all below
-//! `next_offset`; bytes past them are of an append that failed. `note` is the one place that learns of a batch, whether
+//! `next_offset`; bytes past them are of an append that failed, or room ahead of the next ones. `note` is the one place that learns of a batch, whether
 //! it was just written or found when the log was opened. The indexes are complete in memory; their files may lag behind
 //! while the disk is full, and are made whole before the segment is left.
 
@@ -46,6 +46,10 @@ pub(crate) struct Segment {
     /// One past the last offset; the base if empty.
     pub(crate) next_offset: Offset,
     pub(crate) size_bytes: u64,
+    /// How far zeros were written for batches to go over; no further than the batches if there is no room.
+    room_end: u64,
+    /// The log's version of names from when it was left on: until one as late is durable, so is its length not.
+    pub(crate) left_at_version: u32,
     pub(crate) name: SegmentName,
     /// `None` until the first append of a log makes it.
     log: Option<Arc<dyn File>>,
@@ -72,6 +76,8 @@ impl Segment {
         Self {
             next_offset: name.base_offset,
             size_bytes: 0,
+            room_end: 0,
+            left_at_version: 0,
             name,
             log,
             offset_index: OffsetIndex::default(),
@@ -156,7 +162,7 @@ impl Segment {
 
     /// Writes a batch behind the last one, still to be noted. After an error nothing of it is in the file if the disk
     /// was full, and unknown bytes otherwise.
-    pub(crate) fn write(&self, header: &BatchHeader, body: &[u8]) -> Result<(), LogError> {
+    pub(crate) fn write(&mut self, header: &BatchHeader, body: &[u8]) -> Result<(), LogError> {
         let head = header.to_bytes();
         let wrote = self.file().write_at(self.size_bytes, &[IoSlice::new(&head), IoSlice::new(body)]);
         wrote.map_err(|source| {
@@ -164,11 +170,44 @@ impl Segment {
             if !refused.is_full() {
                 return refused;
             }
-            match self.file().cut_excess() {
+            match self.cut_excess() {
                 Ok(()) => refused,
                 Err(source) => self.name.failed("truncate", io::Error::other(source)),
             }
         })
+    }
+
+    fn cut_excess(&mut self) -> io::Result<()> {
+        self.file().cut_excess()?;
+        self.room_end = 0;
+        Ok(())
+    }
+
+    /// Whether there is room ahead of the next batch.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room_end > self.size_bytes
+    }
+
+    /// How long the file is, room included.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.size_bytes.max(self.room_end)
+    }
+
+    /// Makes room up to a position. `false` if the disk has no use for it.
+    pub(crate) fn make_room(&mut self, upto: u64) -> Result<bool, LogError> {
+        let made = self.file().make_room(self.file_bytes(), upto);
+        if !matches!(made, Ok(false)) {
+            self.room_end = upto;
+        }
+        made.map_err(|source| self.name.failed("extend", source))
+    }
+
+    /// Cuts the file to its batches.
+    pub(crate) fn cut_room(&mut self) -> Result<(), LogError> {
+        if self.has_room() {
+            self.cut_excess().map_err(|source| self.name.failed("truncate", source))?;
+        }
+        Ok(())
     }
 
     /// Learns of the batch at the end of the file.
@@ -296,8 +335,9 @@ impl Segment {
         Ok(made | (lag && self.complete_indexes(disk)?))
     }
 
-    /// No batch will follow: what only appends need goes.
-    pub(crate) fn retire(&mut self) {
+    /// No batch will follow: what only appends need goes. The segment was left when names had this version.
+    pub(crate) fn retire(&mut self, left_at_version: u32) {
+        self.left_at_version = left_at_version;
         self.index_files = None;
         self.recent = VecDeque::new();
         self.aborted.shrink_to_fit();

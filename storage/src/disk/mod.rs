@@ -135,8 +135,15 @@ pub trait File: fmt::Debug + Send + Sync {
     /// Cuts the file, or extends it with zeros. `ResourceBusy` while anyone in the process may have mapped it: write
     /// another file then and let it take the name.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Cuts off what a failed write left past [`len`](Self::len). Nobody was ever given these bytes, so this is allowed
-    /// while the file is mapped.
+    /// Writes zeros past [`len`](Self::len), from `from` up to `to`, for later writes to go over: their syncs have no new
+    /// length and no new blocks to commit, only bytes. The length stays. Only who appends may call it, for a write at the
+    /// same time would be zeroed. After an error any part of it is there. `false` where this spares nothing; nothing was
+    /// done then.
+    fn make_room(&self, _from: u64, _to: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+    /// Cuts off what a failed write or [`make_room`](Self::make_room) left past [`len`](Self::len). Nobody was ever given
+    /// these bytes, so this is allowed while the file is mapped.
     fn cut_excess(&self) -> io::Result<()>;
     /// Makes the bytes written so far durable.
     fn sync(&self) -> io::Result<()>;
@@ -161,6 +168,19 @@ fn write_starts_within(position: u64, file_len: u64) -> io::Result<()> {
         io::ErrorKind::InvalidInput,
         format!("a write at {position} leaves a hole after {file_len}"),
     ))
+}
+
+/// Zeros up to `total_bytes`, in parts for one write.
+fn zeros(total_bytes: u64) -> Vec<IoSlice<'static>> {
+    static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+    let mut parts = Vec::new();
+    let mut left = usize::try_from(total_bytes).unwrap_or(usize::MAX);
+    while left > 0 {
+        let part = &ZEROS[..left.min(ZEROS.len())];
+        parts.push(IoSlice::new(part));
+        left -= part.len();
+    }
+    parts
 }
 
 fn total_bytes(parts: &[IoSlice<'_>]) -> usize {

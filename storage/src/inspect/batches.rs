@@ -12,7 +12,7 @@ use crate::{
     LogError, Offset,
     batch::{BatchError, BatchHeader, RecordError, RecordIter},
     disk::{Disk, File},
-    scan::{Access, Scan, ScanError, check_crc},
+    scan::{Access, Scan, ScanError, check_crc, is_zeros},
 };
 
 /// Bytes brought in at a time to look for a batch at any of them.
@@ -39,7 +39,7 @@ pub struct Tail {
     pub len: u64,
     /// Why no batch begins there.
     pub why: BatchError,
-    /// It is nothing but zeros, as a file system leaves what was never written.
+    /// It is nothing but zeros: room ahead of the next batches, or what a file system leaves where nothing was written.
     pub is_zeros: bool,
 }
 
@@ -123,15 +123,7 @@ impl Batches {
     }
 
     fn tail_at(&self, why: BatchError) -> Result<Tail, io::Error> {
-        let mut is_zeros = true;
-        let mut at = self.position;
-        let mut window = [0; 4096];
-        while at < self.end && is_zeros {
-            let len = usize::try_from(self.end - at).unwrap_or(usize::MAX).min(window.len());
-            self.file.read_exact_at(at, &mut window[..len])?;
-            is_zeros = window[..len].iter().all(|&byte| byte == 0);
-            at += len as u64;
-        }
+        let is_zeros = is_zeros(&*self.file, self.position)?;
         Ok(Tail { position: self.position, len: self.end - self.position, why, is_zeros })
     }
 }

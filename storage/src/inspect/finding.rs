@@ -21,12 +21,13 @@ pub struct Finding {
 /// What was found.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Problem {
-    /// Bytes after the last whole batch of the last segment: being written at this moment, or left by an unclean stop.
-    /// The next start cuts them off.
+    /// Bytes after the last whole batch of the last segment: room kept ahead, being written at this moment, or left by an
+    /// unclean stop. The next start cuts them off. Zeros may also stand at the end of a segment that another follows
+    /// without a gap: its room, if power failed when it had just been left.
     UnfinishedTail {
         /// How many.
         len: u64,
-        /// They are all zeros: room that was never written.
+        /// They are all zeros: room that was not written to yet.
         is_zeros: bool,
     },
     /// No batch where one must begin. What follows in this segment cannot be read.
@@ -150,9 +151,14 @@ impl fmt::Display for Finding {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnfinishedTail { len, is_zeros } => {
-                let what = if *is_zeros { "zeros" } else { "bytes" };
-                write!(f, "{len} {what} after the last whole batch, being written or left by an unclean stop")
+            Self::UnfinishedTail { len, is_zeros: true } => {
+                write!(
+                    f,
+                    "{len} zeros after the last whole batch: room kept ahead, cut off by the next start"
+                )
+            }
+            Self::UnfinishedTail { len, is_zeros: false } => {
+                write!(f, "{len} bytes after the last whole batch, being written or left by an unclean stop")
             }
             Self::NoBatch { len, why } => write!(f, "no batch, and {len} bytes that cannot be read: {why}"),
             Self::DamagedBatch { why } => write!(f, "damaged: {why}"),

@@ -71,7 +71,7 @@ pub fn verify(
     let mut judge = Judge { disk, dir, progress, report: Report::default(), epochs: None, producers: None };
     judge.other_files(&names, &bases)?;
     for (at, base) in bases.iter().enumerate() {
-        match judge.segment(*base, at + 1 == bases.len()) {
+        match judge.segment(*base, bases.get(at + 1).copied()) {
             // Retention took it meanwhile; the broker goes on.
             Err(error) if is_missing(&error) => {}
             judged => judged?,
@@ -134,7 +134,8 @@ impl Judge<'_> {
         Ok(bytes.and_then(|bytes| LeaderEpochs::from_checkpoint(&bytes).ok()))
     }
 
-    fn segment(&mut self, base: Offset, is_last: bool) -> Result<(), LogError> {
+    fn segment(&mut self, base: Offset, next: Option<Offset>) -> Result<(), LogError> {
+        let is_last = next.is_none();
         let path = self.dir.join(file_name(base, "log"));
         self.place(&path, base);
         self.producers_at(base)?;
@@ -152,8 +153,10 @@ impl Judge<'_> {
             (self.progress)(Progress { path: &path, done_bytes: batch.end_position(), len_bytes });
         }
         if let Some(tail) = batches.tail().cloned() {
+            // Room is cut when a segment is left, but after a power cut it may be there again; nothing is missing then.
+            let is_room = tail.is_zeros && next == Some(next_offset);
             // What an unclean stop leaves has nothing sound behind it.
-            let problem = if is_last && !batches.goes_on_behind_tail(next_offset)? {
+            let problem = if is_room || is_last && !batches.goes_on_behind_tail(next_offset)? {
                 Problem::UnfinishedTail { len: tail.len, is_zeros: tail.is_zeros }
             } else {
                 Problem::NoBatch { len: tail.len, why: tail.why }

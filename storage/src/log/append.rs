@@ -1,8 +1,8 @@
 //! Putting batches at the log's end.
 //!
 //! Order is everything: the batch's bytes first, then what memory knows of it, then the index files. A disk without room
-//! refuses before memory has learnt anything; what a failed write left of the batch is cut off, a roll that could not
-//! make its files is undone, and index entries that found no room are written with the next ones. Any other failure
+//! refuses before memory has learnt anything; what a failed write left of the batch is cut off with the [room](super::room)
+//! kept ahead, a roll that could not make its files is undone, and index entries that found no room are written with the next ones. Any other failure
 //! poisons the log.
 
 use std::sync::Arc;
@@ -72,13 +72,25 @@ impl Log {
         })
     }
 
-    /// Makes files and rolls if need be, and writes; tells whether it began a segment other than the log's first.
+    /// Writes; if there is no room on the disk, once more without what this log kept of it for later.
     fn write(&mut self, header: &BatchHeader, body: &[u8], now: TimestampMs) -> Result<bool, LogError> {
+        let had_room = self.active().has_room();
+        match self.write_once(header, body, now) {
+            Err(error) if error.is_full() && had_room => {
+                self.give_room_back()?;
+                self.write_once(header, body, now)
+            }
+            wrote => wrote,
+        }
+    }
+
+    /// Makes files and rolls if need be, and writes; tells whether it began a segment other than the log's first.
+    fn write_once(&mut self, header: &BatchHeader, body: &[u8], now: TimestampMs) -> Result<bool, LogError> {
         self.be_born()?;
         if self.active().is_full_for(header, &self.config, now) {
             self.roll(now)?;
         }
-        let active = self.active();
+        let active = self.segments.last_mut().expect("a log has a segment");
         active.write(header, body)?;
         Ok(active.size_bytes == 0 && self.segments.len() > 1)
     }
@@ -104,18 +116,20 @@ impl Log {
             // The batch is in the log, whole: the next one is refused.
             Err(error) => self.poison(&error.to_string()),
         }
+        self.keep_room();
     }
 
-    /// Goes on in a new segment. Whatever fails, the log stays as it was.
+    /// Goes on in a new segment. Whatever fails, the log stays as it was, but for its room.
     pub(super) fn roll(&mut self, now: TimestampMs) -> Result<(), LogError> {
         let active = self.segments.last_mut().expect("a log has a segment");
+        active.cut_room()?;
         active.finish_indexes(&*self.disk)?;
         self.take_snapshot()?;
         let next = Segment::create(&*self.disk, &self.dir, self.end_offset(), now)?;
-        let active = self.segments.last_mut().expect("a log has a segment");
-        active.retire();
-        self.segments.push(next);
         self.names_version += 1;
+        let active = self.segments.last_mut().expect("a log has a segment");
+        active.retire(self.names_version);
+        self.segments.push(next);
         Ok(())
     }
 }

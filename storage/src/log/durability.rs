@@ -42,8 +42,10 @@ impl Log {
         mut closed_files: Vec<PathBuf>,
         recovery_point: Option<Offset>,
     ) -> SyncHandle {
-        let unsynced =
-            self.segments[..count].iter().filter(|s| s.next_offset > self.synced.upto && s.size_bytes > 0);
+        let unsynced = self.segments[..count].iter().filter(|s| {
+            let length_is_unsynced = s.left_at_version > self.synced.names_version;
+            (s.next_offset > self.synced.upto || length_is_unsynced) && s.size_bytes > 0
+        });
         let files = unsynced.map(|segment| (Arc::clone(segment.file()), segment.name.clone()));
         let epochs_changed = self.epochs_version > self.synced.epochs_version
             && !self.epochs.entries().is_empty()
@@ -80,10 +82,14 @@ impl Log {
         if done.cuts != known.cuts {
             return;
         }
+        let covered = (known.upto, done.upto);
         known.upto = known.upto.max(done.upto);
         known.names_version = known.names_version.max(done.names_version);
         known.epochs_version = known.epochs_version.max(done.epochs_version);
-        self.recovery_point = self.recovery_point.max(done.recovery_point.unwrap_or(Offset::ZERO));
+        match done.recovery_point {
+            Some(recovery_point) => self.recovery_point = self.recovery_point.max(recovery_point),
+            None => self.note_sync_of(self.available_bytes(covered.0, covered.1).at_most),
+        }
     }
 
     /// Below this offset everything, indexes included, is durable: where recovery after an unclean stop begins. For the
@@ -150,6 +156,8 @@ impl Log {
             return Ok(None);
         }
         let active = self.segments.last_mut().expect("a log has a segment");
+        let had_room = active.has_room();
+        active.cut_room()?;
         self.names_version += u32::from(active.finish_indexes(&*self.disk)?);
         self.take_snapshot()?;
         let unflushed = self.segments.iter().filter(|s| s.next_offset > self.recovery_point);
@@ -158,6 +166,10 @@ impl Log {
         if self.names_version > self.synced.names_version {
             // It may have been written anew at an offset that is durable otherwise.
             closed_files.push(self.snapshot_path(self.end_offset()));
+        }
+        let active = self.active();
+        if had_room && active.next_offset <= self.synced.upto {
+            closed_files.push(active.name.log_path());
         }
         let mut handle = self.handle_for(self.segments.len(), closed_files, None);
         // The name of the log's own directory is for whoever closes many logs to sync once.

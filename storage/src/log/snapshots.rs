@@ -57,10 +57,10 @@ impl Log {
         found
     }
 
-    /// All files together, as far as memory tells: batches, indexes, snapshots.
+    /// All files together, as far as memory tells: batches and the room kept ahead of them, indexes, snapshots.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
-        let segments = self.segments.iter().map(|segment| segment.size_bytes + segment.index_bytes());
+        let segments = self.segments.iter().map(|segment| segment.file_bytes() + segment.index_bytes());
         segments.sum::<u64>() + self.snapshots.iter().map(|file| file.len_bytes).sum::<u64>()
     }
 

@@ -10,11 +10,12 @@ use super::{
     walk::{Walk, WalkError},
 };
 use crate::{
-    LogError, Offset,
+    LogError, Offset, Recovered,
     batch::{BatchError, BatchHeader},
     checksum::crc32,
     disk::File,
     log::truncation,
+    scan::is_zeros,
     segment::{COMPANIONS, Segment, SegmentName, file_name},
 };
 
@@ -45,17 +46,25 @@ impl Place<'_> {
             let log = self.disk.open(&name.log_path()).map_err(|source| name.failed("open", source))?;
             let mut segment = Segment::over(Some(Arc::clone(&log)), name, self.now);
             let damage = self.walk(&mut segment, reading)?;
-            if let Some(why) = damage.clone() {
-                self.refuse_if_durable(segment.next_offset, &segment.name, segment.size_bytes, why)?;
-                refuse_if_old(&*log, &segment)?;
-                // Later segments go for good before this one ends: a crash in between must not leave a hole.
-                self.remove(&bases[at + 1..], reading)?;
-                reading.recovered.truncated_bytes += log.len() - segment.size_bytes;
+            let mut is_end = false;
+            if let Some(why) = damage {
+                let is_room = is_zeros(&*log, segment.size_bytes)
+                    .map_err(|source| segment.name.failed("read", source))?;
+                // Room that was cut when the segment was left, but not for good: nothing is missing before the next.
+                is_end = !is_room || bases.get(at + 1) != Some(&segment.next_offset);
+                if is_end {
+                    self.refuse_if_durable(segment.next_offset, &segment.name, segment.size_bytes, why)?;
+                    refuse_if_old(&*log, &segment)?;
+                    // Later segments go for good before this one ends: a crash in between must not leave a hole.
+                    self.remove(&bases[at + 1..], reading)?;
+                }
+                let Recovered { truncated_bytes, room_bytes, .. } = &mut reading.recovered;
+                *(if is_room { room_bytes } else { truncated_bytes }) += log.len() - segment.size_bytes;
                 self.cut(&mut segment)?;
             }
             self.rebuild_indexes(&mut segment, names, reading)?;
             reading.segments.push(segment);
-            if damage.is_some() {
+            if is_end {
                 break;
             }
         }

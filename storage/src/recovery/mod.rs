@@ -188,7 +188,7 @@ impl Place<'_> {
         let (active, sealed) = segments.split_last_mut().expect("a log has a segment");
         for segment in &mut *sealed {
             segment.finish_indexes(self.disk)?;
-            segment.retire();
+            segment.retire(0);
         }
         let start_offset = sealed.first().unwrap_or(active).base_offset().max(opening.start_offset);
         let mut epochs = epochs.concluded();

@@ -27,7 +27,7 @@ use self::{
     medium::{SinceSync, Tracked},
     names::NameChange,
 };
-use super::{DirEntry, Disk, File, MemoryDisk, total_bytes};
+use super::{DirEntry, Disk, File, MemoryDisk, total_bytes, zeros};
 
 /// What a medium writes as a whole.
 pub const SECTOR_BYTES: usize = 512;
@@ -379,6 +379,24 @@ impl FaultFile {
         self.tracked.inner.write_at(position, parts)
     }
 
+    /// Writes all of it unless a fault is due or room is wanting; part of it then.
+    fn write_if_room(&self, position: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        if let Err(kind) = self.disk.call() {
+            if let FaultKind::TornWrite { keep_bytes } = kind {
+                self.tear(position, parts, keep_bytes)?;
+            }
+            return Err(kind.into_error());
+        }
+        let total = total_bytes(parts);
+        let growth = (position + total as u64).saturating_sub(self.tracked.inner.len());
+        let missing = growth - self.disk.take_room(growth);
+        if missing > 0 {
+            self.tear(position, parts, total - usize::try_from(missing).unwrap_or(total))?;
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "no room"));
+        }
+        self.write(position, parts)
+    }
+
     /// Writes the first bytes only.
     fn tear(&self, position: u64, parts: &[IoSlice<'_>], keep_bytes: usize) -> io::Result<()> {
         let whole: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
@@ -398,22 +416,8 @@ impl FaultFile {
 
 impl File for FaultFile {
     fn write_at(&self, position: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        if let Err(kind) = self.disk.call() {
-            if let FaultKind::TornWrite { keep_bytes } = kind {
-                self.tear(position, parts, keep_bytes)?;
-            }
-            return Err(kind.into_error());
-        }
-        let total = total_bytes(parts);
-        let end = position + total as u64;
-        let growth = end.saturating_sub(self.tracked.inner.len());
-        let missing = growth - self.disk.take_room(growth);
-        if missing > 0 {
-            self.tear(position, parts, total - usize::try_from(missing).unwrap_or(total))?;
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "no room"));
-        }
-        self.write(position, parts)?;
-        self.len.fetch_max(end, Ordering::SeqCst);
+        self.write_if_room(position, parts)?;
+        self.len.fetch_max(position + total_bytes(parts) as u64, Ordering::SeqCst);
         Ok(())
     }
 
@@ -437,6 +441,11 @@ impl File for FaultFile {
         self.cut(len)?;
         self.len.store(len, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn make_room(&self, from: u64, to: u64) -> io::Result<bool> {
+        self.write_if_room(from, &zeros(to.saturating_sub(from)))?;
+        Ok(true)
     }
 
     fn cut_excess(&self) -> io::Result<()> {
@@ -507,6 +516,27 @@ mod tests {
         let spared = BTreeSet::from([unsynced[2].clone()]);
         let image = disk.crash(&Survivors::Only(spared)).unwrap().read(path).unwrap();
         assert_eq!(image, [vec![1; 700], vec![0; 1536 - 700], vec![2; 1700 - 1536]].concat());
+    }
+
+    #[test]
+    fn room_is_sectors_like_others() {
+        let disk = FaultDisk::in_memory();
+        let path = Path::new("f");
+        let file = disk.create(path).unwrap();
+        write(&file, 0, &[1; 100]);
+        assert!(file.make_room(100, 1500).unwrap());
+        assert_eq!((disk.unsynced_sectors().len(), file.len()), (3, 100));
+        file.sync().unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        write(&file, 100, &[1; 900]);
+        let spared = BTreeSet::from([disk.unsynced_sectors()[1].clone()]);
+        let image = disk.crash(&Survivors::Only(spared)).unwrap().read(path).unwrap();
+        assert_eq!(image, [vec![1; 100], vec![0; 412], vec![1; 488], vec![0; 500]].concat());
+        disk.limit_room(Some(10));
+        assert_eq!(file.make_room(1500, 2000).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        file.cut_excess().unwrap();
+        assert_eq!(disk.read(path).unwrap(), [1; 1000]);
+        assert!(file.make_room(1000, 1510).is_ok(), "what was cut made room");
     }
 
     #[test]

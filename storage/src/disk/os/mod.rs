@@ -24,7 +24,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use parking_lot::Mutex;
 
 use self::handles::Hold;
-use super::{DirEntry, Disk, File, end_within, total_bytes, write_starts_within};
+use super::{DirEntry, Disk, File, end_within, total_bytes, write_starts_within, zeros};
 
 /// How many files of one disk are mapped at a time. Linux allows a process 65530 maps in all.
 const MAPS_LIMIT: usize = 4096;
@@ -238,9 +238,8 @@ impl AsRef<[u8]> for MappedRange {
     }
 }
 
-impl File for OsFile {
-    fn write_at(&self, position: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        write_starts_within(position, self.len())?;
+impl OsFile {
+    fn write_all(&self, position: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         let total = total_bytes(parts) as u64;
         let mut written: u64 = 0;
         let mut rest: Vec<IoSlice<'_>>;
@@ -262,7 +261,15 @@ impl File for OsFile {
                 IoSlice::advance_slices(&mut left, wrote);
             }
         }
-        self.len.fetch_max(position + total, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl File for OsFile {
+    fn write_at(&self, position: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        write_starts_within(position, self.len())?;
+        self.write_all(position, parts)?;
+        self.len.fetch_max(position + total_bytes(parts) as u64, Ordering::SeqCst);
         Ok(())
     }
 
@@ -292,6 +299,12 @@ impl File for OsFile {
         self.hold.if_only(|| self.file.set_len(len))?;
         self.len.store(len, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn make_room(&self, from: u64, to: u64) -> io::Result<bool> {
+        debug_assert!(from >= self.len());
+        self.write_all(from, &zeros(to.saturating_sub(from)))?;
+        Ok(true)
     }
 
     fn cut_excess(&self) -> io::Result<()> {
@@ -362,6 +375,23 @@ mod tests {
         assert!(again.set_len(3).is_err());
         drop(slice);
         again.set_len(3).unwrap();
+    }
+
+    #[test]
+    fn room_is_past_the_length_and_goes_under_a_map() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = file_in(dir.path());
+        let on_disk = || std::fs::metadata(dir.path().join("f")).unwrap().len();
+        file.write_at(0, &[IoSlice::new(b"head")]).unwrap();
+        assert!(file.make_room(4, 100_000).unwrap());
+        assert_eq!((file.len(), on_disk()), (4, 100_000));
+        let head = file.slice(0, 4).unwrap();
+        assert!(file.slice(0, 5).is_err());
+        file.write_at(4, &[IoSlice::new(b"body")]).unwrap();
+        assert_eq!((file.len(), on_disk()), (8, 100_000));
+        file.cut_excess().unwrap();
+        assert_eq!((file.len(), on_disk()), (8, 8));
+        assert_eq!((&head[..], &file.slice(0, 8).unwrap()[..]), (&b"head"[..], &b"headbody"[..]));
     }
 
     #[test]

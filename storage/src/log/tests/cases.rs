@@ -183,7 +183,9 @@ fn a_torn_tail_and_a_zero_filled_one_are_cut_off() {
         file.write_at(file.len(), &[IoSlice::new(&tail)]).unwrap();
         // Also when the stop is called clean, wrongly.
         let (log, recovered) = open(&disk, &small(), StopKind::Clean);
-        assert_eq!((recovered.truncated_bytes, recovered.was_not_clean), (tail.len() as u64, true));
+        assert!(recovered.was_not_clean);
+        let cut = if tail[..] == [0; 500] { (0, 500) } else { (tail.len() as u64, 0) };
+        assert_eq!((recovered.truncated_bytes, recovered.room_bytes), cut);
         assert_eq!(read_all(&log), stored);
         assert_eq!(file.len(), log.size_bytes());
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Batches over several segments that roll and take snapshots, a sync, a flush, an expiry, a clean close, and more after
-/// it.
+/// it. Then small syncs, so that room is kept ahead.
 fn scenario(disk: &Arc<dyn Disk>, acknowledged: &mut Vec<Bytes>) -> Result<(), LogError> {
     let mut log = Log::create(Arc::clone(disk), dir(), small(), None, NOW);
     append_some(&mut log, acknowledged, 8)?;
@@ -23,7 +23,18 @@ fn scenario(disk: &Arc<dyn Disk>, acknowledged: &mut Vec<Bytes>) -> Result<(), L
     log.close_clean()?;
     let (mut log, _) = Log::open(Arc::clone(disk), dir(), small(), Opening::after(StopKind::Clean), NOW)?;
     append_some(&mut log, acknowledged, 4)?;
-    log.flush()
+    log.flush()?;
+    log.set_config(roomy());
+    for _ in 0..9 {
+        append_some(&mut log, acknowledged, 7)?;
+        log.flush()?;
+    }
+    log.close_clean()
+}
+
+/// Segments that hold enough to have room.
+fn roomy() -> LogConfig {
+    LogConfig { segment_bytes: 10 << 10, ..small() }
 }
 
 fn append_some(log: &mut Log, acknowledged: &mut Vec<Bytes>, count: usize) -> Result<(), LogError> {

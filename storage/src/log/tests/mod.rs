@@ -6,6 +6,7 @@ mod model;
 mod power;
 mod recovery;
 mod removal;
+mod room;
 mod transactions;
 
 use std::{path::Path, sync::Arc};
