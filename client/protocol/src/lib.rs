@@ -2,7 +2,8 @@
 //!
 //! This crate owns the bytes between a client and a broker, and nothing else: no socket, no clock, no log. A message
 //! is a plain struct in [`messages`], one file per API, request beside response, its fields in wire order and each
-//! marked with the versions that carry it; the codec is derived from that. What always holds:
+//! marked with the versions that carry it; the codec is derived from that. So are the records that group coordinators
+//! keep ([`coordinator`]) and what consumers tell each other ([`consumer_protocol`]). What always holds:
 //!
 //! - **No bytes panic, abort or over-allocate.** Lengths and counts are compared with the bytes that remain before
 //!   anything is allocated, and arrays grow only as their elements are really found. The most a frame can cost is
@@ -41,6 +42,8 @@
 extern crate self as highwater_protocol;
 
 pub mod api;
+pub mod consumer_protocol;
+pub mod coordinator;
 mod decoder;
 mod encoder;
 pub mod error_code;
@@ -51,6 +54,7 @@ pub mod schema;
 mod segments;
 mod text;
 mod uuid;
+mod versioned;
 pub mod wire;
 
 pub use api::{Api, ApiKey, VersionRange};

@@ -13,9 +13,9 @@ use crate::{ErrorCode, Text, Uuid};
 /// The most memory decoding a frame takes, as a multiple of the frame's size (plus [`UNPROVEN_BYTES`] for each array
 /// that is open at once, at most four deep).
 ///
-/// The worst case is an array of empty strings: one byte each on the wire, four words each in memory. Structures are
-/// kept below the same ratio.
-pub const MAX_DECODED_BYTES_PER_FRAME_BYTE: usize = 32;
+/// The worst case is the list of groups at the version of ListGroups before states and types: three bytes each on the wire,
+/// four strings in memory. Strings alone cost 32 times their one byte.
+pub const MAX_DECODED_BYTES_PER_FRAME_BYTE: usize = 43;
 
 /// The most an array reserves before any of its elements has been read.
 pub const UNPROVEN_BYTES: usize = 16 * 1024;

@@ -9,7 +9,12 @@ use kafka_protocol::protocol::{Decodable, Encodable, Message as TheirMessage};
 use proptest::prelude::*;
 
 /// The versions kafka-protocol 0.18.0 (Kafka 4.1) does not have: ours there are compared with themselves only.
-const WITHOUT_SECOND_OPINION: &[(&str, i16)] = &[("ListOffsetsRequest", 11), ("ListOffsetsResponse", 11)];
+const WITHOUT_SECOND_OPINION: &[(&str, i16)] = &[
+    ("ListOffsetsRequest", 11),
+    ("ListOffsetsResponse", 11),
+    ("OffsetCommitRequest", 10),
+    ("OffsetFetchRequest", 10),
+];
 
 fn encode<M: Message>(message: &M, version: i16) -> Result<Bytes, EncodeError> {
     let mut to = Encoder::default();
@@ -104,6 +109,30 @@ macro_rules! compare_each {
 }
 
 highwater_protocol::for_each_api!(compare_each);
+
+mod consumer_protocol {
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn subscription(seed: u64) {
+            compare::<
+                highwater_protocol::consumer_protocol::ConsumerProtocolSubscription,
+                kafka_protocol::messages::ConsumerProtocolSubscription,
+            >(seed);
+        }
+
+        #[test]
+        fn assignment(seed: u64) {
+            compare::<
+                highwater_protocol::consumer_protocol::ConsumerProtocolAssignment,
+                kafka_protocol::messages::ConsumerProtocolAssignment,
+            >(seed);
+        }
+    }
+}
 
 #[test]
 fn no_other_version_goes_without_a_second_opinion() {

@@ -84,8 +84,9 @@ fn each_version<M: Message>() {
     for version in M::VERSIONS.iter() {
         for seed in 0..24 {
             let generated = generate::random::<M>(version, seed);
-            for Length { at, bytes, .. } in generated.lengths {
-                for bomb in bombs(bytes) {
+            for length in generated.lengths {
+                let Length { at, bytes, .. } = length;
+                for bomb in bombs(length) {
                     let rest = &generated.bytes[at + bytes..];
                     let prefix = &generated.bytes[..at];
                     assert_within_limit::<M>([prefix, &bomb, rest].concat(), version, "an inflated count");
@@ -105,12 +106,14 @@ fn each_version<M: Message>() {
 }
 
 /// Counts that fit in the place they stand in, far beyond what follows and just within it.
-fn bombs(bytes: usize) -> Vec<Vec<u8>> {
+fn bombs(length: Length) -> Vec<Vec<u8>> {
     let counts = [200, 30_000, 10_000_000, i32::MAX];
-    match bytes {
-        2 => vec![i16::MAX.to_be_bytes().to_vec()],
-        4 => counts.iter().map(|count| count.to_be_bytes().to_vec()).collect(),
-        _ => counts.iter().map(|count| varint(count.unsigned_abs() as usize + 1)).collect(),
+    match length {
+        Length { is_varint: true, .. } => {
+            counts.iter().map(|count| varint(count.unsigned_abs() as usize + 1)).collect()
+        }
+        Length { bytes: 2, .. } => vec![i16::MAX.to_be_bytes().to_vec()],
+        _ => counts.iter().map(|count| count.to_be_bytes().to_vec()).collect(),
     }
 }
 
@@ -126,6 +129,23 @@ macro_rules! weigh_each {
 }
 
 highwater_protocol::for_each_api!(weigh_each);
+
+#[test]
+fn records_of_groups() {
+    macro_rules! weigh_each {
+        ($($number:literal $name:ident $key:ident $value:ident;)*) => {$(
+            each_version::<highwater_protocol::coordinator::$key>();
+            each_version::<highwater_protocol::coordinator::$value>();
+        )*};
+    }
+    highwater_protocol::for_each_group_record!(weigh_each);
+}
+
+#[test]
+fn what_consumers_tell_each_other() {
+    each_version::<highwater_protocol::consumer_protocol::ConsumerProtocolSubscription>();
+    each_version::<highwater_protocol::consumer_protocol::ConsumerProtocolAssignment>();
+}
 
 /// A count that the frame has room for costs little until its elements turn out to be there.
 #[test]
@@ -166,10 +186,10 @@ fn lists_take_no_more_memory_than_they_may() {
 /// The dense frames above reach a good part of the limit: it is not so high that nothing could fail.
 #[test]
 fn the_limit_is_close_to_the_worst_frame() {
-    type Worst = highwater_protocol::messages::FindCoordinatorRequest;
-    let path = generate::array_paths(Worst::SCHEMA, 4).remove(0);
-    let frame = Bytes::from(generate::generate::<Worst>(4, Style::Dense { path, elements: 5_000 }).bytes);
-    let (peak, _) = cost_of::<Worst>(&frame, 4);
+    type Worst = highwater_protocol::messages::ListGroupsResponse;
+    let path = generate::array_paths(Worst::SCHEMA, 3).remove(0);
+    let frame = Bytes::from(generate::generate::<Worst>(3, Style::Dense { path, elements: 5_000 }).bytes);
+    let (peak, _) = cost_of::<Worst>(&frame, 3);
     assert!(peak > (MAX_DECODED_BYTES_PER_FRAME_BYTE - 1) * frame.len(), "{peak} bytes for {}", frame.len());
 }
 

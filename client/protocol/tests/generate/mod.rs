@@ -43,6 +43,7 @@ pub(crate) enum Style {
 pub(crate) struct Length {
     pub(crate) at: usize,
     pub(crate) bytes: usize,
+    pub(crate) is_varint: bool,
     pub(crate) of_array: bool,
 }
 
@@ -250,7 +251,8 @@ impl Generator {
             2 => self.bytes.extend(length.map_or(-1, |length| i16::try_from(length).unwrap()).to_be_bytes()),
             _ => self.bytes.extend(length.map_or(-1, |length| i32::try_from(length).unwrap()).to_be_bytes()),
         }
-        self.lengths.push(Length { at, bytes: self.bytes.len() - at, of_array });
+        let is_varint = bytes == 0;
+        self.lengths.push(Length { at, bytes: self.bytes.len() - at, is_varint, of_array });
     }
 
     fn varint(&mut self, value: usize) {
