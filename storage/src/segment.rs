@@ -278,6 +278,15 @@ impl Segment {
         Ok(makes)
     }
 
+    /// Writes the `.txnindex` anew: whatever happens, the old one is there or the new one.
+    pub(crate) fn replace_aborted(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
+        let bytes: Vec<u8> = self.aborted.iter().flat_map(|aborted| aborted.to_bytes()).collect();
+        let path = self.name.path("txnindex");
+        disk.replace(&path, &bytes).map_err(LogError::io("write", path))?;
+        self.aborted_written = self.aborted.len();
+        Ok(())
+    }
+
     /// Whether the index files lack entries: the latest, or some for which the disk had no room.
     fn indexes_lag(&self) -> bool {
         let (offset, time) = self.indexes_written.unwrap_or_default();

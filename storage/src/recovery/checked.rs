@@ -147,8 +147,12 @@ impl Place<'_> {
         names: &Names,
         reading: &mut Reading,
     ) -> Result<(), LogError> {
+        // Nothing but its presence tells that it should be there, where files are trusted: also if power fails now.
+        let keeps_aborted = !segment.aborted().is_empty() && segment.base_offset() < self.durable_below;
         for extension in COMPANIONS {
-            if names.contains(&file_name(segment.base_offset(), extension)) {
+            if extension == "txnindex" && keeps_aborted {
+                segment.replace_aborted(self.disk)?;
+            } else if names.contains(&file_name(segment.base_offset(), extension)) {
                 remove_if_there(self.disk, &segment.name.path(extension))?;
             }
         }
