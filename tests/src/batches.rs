@@ -33,6 +33,18 @@ impl ScriptedProducer {
         builder.build().unwrap()
     }
 
+    /// A batch of one record, `value`, of this time, with this sequence.
+    pub fn batch_at(self, sequence: i32, time: TimestampMs, value: &str) -> Bytes {
+        let mut builder = BatchBuilder::new();
+        builder.append(time, None, Some(value.as_bytes()), &[]).unwrap();
+        builder.set_producer(
+            ProducerId::new(self.id),
+            ProducerEpoch::new(self.epoch),
+            Sequence::new(sequence),
+        );
+        builder.build().unwrap()
+    }
+
     /// The same producer one epoch later.
     #[must_use]
     pub fn bumped(self) -> Self {

@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 use highwater_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
+use highwater_protocol::messages::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsTopic,
+};
 use highwater_protocol::messages::fetch::{FetchPartition, FetchTopic, PartitionData};
 use highwater_protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopic,
@@ -10,8 +13,9 @@ use highwater_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, TopicProduceData,
 };
 use highwater_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FetchResponse, InitProducerIdRequest,
-    ListOffsetsRequest, ProduceRequest, ProduceResponse,
+    ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteRecordsResponse, FetchRequest,
+    FetchResponse, InitProducerIdRequest, ListOffsetsRequest, ListOffsetsResponse, ProduceRequest,
+    ProduceResponse,
 };
 use highwater_protocol::{ErrorCode, Uuid};
 
@@ -20,6 +24,10 @@ use crate::connection::Connection;
 
 /// The last version of Produce that names topics.
 pub const PRODUCE: i16 = 12;
+/// The last version of DeleteRecords.
+pub const DELETE_RECORDS: i16 = 2;
+/// A version of ListOffsets that every broker serves.
+pub const LIST_OFFSETS: i16 = 6;
 /// The last version of Fetch that names topics.
 pub const FETCH: i16 = 12;
 
@@ -82,6 +90,25 @@ pub fn list_offsets(topic: &str, partition: i32, timestamp: i64) -> ListOffsetsR
         topics: vec![ListOffsetsTopic { name: topic.to_owned().into(), partitions: vec![partition] }],
         ..Default::default()
     }
+}
+
+/// The one partition of an answer to that.
+pub fn listed(response: ListOffsetsResponse) -> ListOffsetsPartitionResponse {
+    response.topics.into_iter().flat_map(|topic| topic.partitions).next().unwrap()
+}
+
+/// A request to delete the records of one partition below an offset.
+pub fn delete_records(topic: &str, partition: i32, offset: i64) -> DeleteRecordsRequest {
+    let partition = DeleteRecordsPartition { partition_index: partition, offset };
+    DeleteRecordsRequest {
+        topics: vec![DeleteRecordsTopic { name: topic.to_owned().into(), partitions: vec![partition] }],
+        timeout_ms: 30_000,
+    }
+}
+
+/// Where the one partition begins now.
+pub fn deleted(response: DeleteRecordsResponse) -> DeleteRecordsPartitionResult {
+    response.topics.into_iter().flat_map(|topic| topic.partitions).next().unwrap()
 }
 
 impl Connection {
@@ -166,7 +193,6 @@ impl Connection {
         timestamp: i64,
         version: i16,
     ) -> ListOffsetsPartitionResponse {
-        let answer = self.ask(&list_offsets(topic, 0, timestamp), version).await;
-        answer.topics.into_iter().flat_map(|topic| topic.partitions).next().unwrap()
+        listed(self.ask(&list_offsets(topic, 0, timestamp), version).await)
     }
 }

@@ -46,6 +46,19 @@ impl World {
     /// # Errors
     /// As [`Node::open`].
     pub fn configured(disk: Arc<dyn Disk>, seed: u64, config: BrokerConfig) -> Result<Self, OpenError> {
+        Self::later(disk, seed, config, 0)
+    }
+
+    /// Opens a node so long after [the beginning](BEGINNING_MS): the wall clock knows nothing of restarts.
+    ///
+    /// # Errors
+    /// As [`Node::open`].
+    pub fn later(
+        disk: Arc<dyn Disk>,
+        seed: u64,
+        config: BrokerConfig,
+        elapsed_micros: u64,
+    ) -> Result<Self, OpenError> {
         let options = NodeOptions {
             id: NodeId(0),
             nodes: vec![NodeId(0)],
@@ -55,11 +68,11 @@ impl World {
             entropy: Entropy::from_seed(seed),
         };
         let mut effects = Vec::new();
-        let node = Node::open(options, now(0), &mut effects)?;
+        let node = Node::open(options, now(elapsed_micros), &mut effects)?;
         let mut world = Self {
             node,
             rules: TopicRules::default(),
-            elapsed_micros: 0,
+            elapsed_micros,
             asked: Vec::new(),
             next_request: 0,
             trace: String::new(),
@@ -73,6 +86,11 @@ impl World {
     /// Opens a node on a disk of its own, in memory.
     pub fn in_memory(seed: u64) -> Self {
         Self::open(Arc::new(MemoryDisk::new()), seed).unwrap()
+    }
+
+    /// How long after [the beginning](BEGINNING_MS) it is.
+    pub fn elapsed_micros(&self) -> u64 {
+        self.elapsed_micros
     }
 
     /// Lets time pass, and the node do what is due.

@@ -18,4 +18,5 @@ mod power_cuts;
 mod refusals;
 mod resends;
 mod sessions;
+mod shrinking;
 mod topics;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
+use highwater_protocol::ErrorCode;
 use highwater_protocol::frame::{decode_response, encode_request};
 use highwater_protocol::messages::{FetchResponse, ProduceResponse};
 use highwater_storage::batch::{BatchBuilder, BatchHeader, Codec};
@@ -15,7 +16,7 @@ use highwater_tests::program::Killer;
 use highwater_tests::random::Random;
 use highwater_tests::requests::{FETCH, PRODUCE, all_fetched, fetch_many, produce, produced};
 
-use super::PLACES;
+use super::{PLACES, Place};
 
 /// What Kafka's producers keep to, and what a broker remembers.
 pub(super) const MOST_FLYING: usize = 5;
@@ -29,6 +30,10 @@ enum When {
     Sent(u32),
     /// When only so many bytes of this request have.
     HalfSent(u32, usize),
+    /// With the answer to this deletion of records.
+    Deleted(u32),
+    /// When the request of this one has been handed to the system.
+    DeletionSent(u32),
 }
 
 /// The moment, shared by all who may bring it about.
@@ -40,6 +45,8 @@ pub(super) struct Moment {
     killer: Killer,
     acknowledged: Arc<AtomicU32>,
     sent: Arc<AtomicU32>,
+    deleted: Arc<AtomicU32>,
+    deletions_sent: Arc<AtomicU32>,
 }
 
 impl std::fmt::Debug for Moment {
@@ -49,16 +56,21 @@ impl std::fmt::Debug for Moment {
 }
 
 impl Moment {
-    pub(super) fn draw(random: &mut Random, killer: Killer) -> Self {
+    /// `deletes` says that somebody deletes records in this round.
+    pub(super) fn draw(random: &mut Random, killer: Killer, deletes: bool) -> Self {
         let number = u32::try_from(1 + random.below(150)).unwrap();
-        let when = match random.below(5) {
+        let when = match random.below(if deletes { 8 } else { 5 }) {
             0 | 1 => When::Acknowledged(number),
             2 | 3 => When::Sent(number),
-            _ => When::HalfSent(number, random.below(400)),
+            4 => When::HalfSent(number, random.below(400)),
+            5 => When::Deleted(1 + number / 8),
+            _ => When::DeletionSent(1 + number / 8),
         };
         let delay = [0, 300, 30_000, 1_000_000][random.below(4)];
         let delay = u32::try_from(random.below(delay + 1)).unwrap();
-        Self { when, delay, killer, acknowledged: Arc::default(), sent: Arc::default() }
+        let (acknowledged, sent) = (Arc::default(), Arc::default());
+        let (deleted, deletions_sent) = (Arc::default(), Arc::default());
+        Self { when, delay, killer, acknowledged, sent, deleted, deletions_sent }
     }
 
     fn strike(&self) {
@@ -69,6 +81,23 @@ impl Moment {
     fn acknowledged(&self) {
         let number = 1 + self.acknowledged.fetch_add(1, Ordering::Relaxed);
         if matches!(self.when, When::Acknowledged(due) if due == number) {
+            self.strike();
+        }
+    }
+
+    /// Records were deleted, as somebody was told.
+    pub(super) fn deleted(&self) {
+        let number = 1 + self.deleted.fetch_add(1, Ordering::Relaxed);
+        if matches!(self.when, When::Deleted(due) if due == number) {
+            self.strike();
+        }
+    }
+
+    /// Sends a deletion, and kills if it is the one.
+    pub(super) async fn send_deletion(&self, connection: &mut Connection, frame: &[u8]) {
+        let number = 1 + self.deletions_sent.fetch_add(1, Ordering::Relaxed);
+        connection.send_bytes(frame).await;
+        if matches!(self.when, When::DeletionSent(due) if due == number) {
             self.strike();
         }
     }
@@ -138,7 +167,7 @@ impl Sender {
             let place = self.random.below(PLACES.len());
             if asked.len() < most_flying && self.lanes[place].flying.len() < MOST_FLYING {
                 let batch = self.next_batch(place);
-                let (topic, partition) = PLACES[place];
+                let Place { topic, partition, .. } = PLACES[place];
                 let request = produce(topic, partition, -1, batch.bytes.clone());
                 let frame = encode_request(&request, PRODUCE, 0, Some("load")).unwrap().into_bytes();
                 self.lanes[place].flying.push_back(batch);
@@ -161,7 +190,7 @@ impl Sender {
     fn next_batch(&mut self, place: usize) -> Sent {
         let lane = &mut self.lanes[place];
         let sequence = lane.next_sequence;
-        let (count, value_bytes) = match PLACES[place].0 {
+        let (count, value_bytes) = match PLACES[place].topic {
             super::WIDE => (1 + self.random.below(10), 4_000),
             _ => (1 + self.random.below(4), self.random.below(200)),
         };
@@ -205,7 +234,7 @@ impl Follower {
     pub(super) async fn follow(mut self, mut connection: Connection) -> Self {
         loop {
             let places =
-                PLACES.iter().zip(&self.next).map(|((topic, partition), next)| (*topic, *partition, *next));
+                PLACES.iter().zip(&self.next).map(|(place, next)| (place.topic, place.partition, *next));
             let mut request = fetch_many(&places.collect::<Vec<_>>());
             request.max_wait_ms = 1_000;
             let frame = encode_request(&request, FETCH, 0, Some("follower")).unwrap().into_bytes();
@@ -213,7 +242,12 @@ impl Follower {
             let Some(frame) = connection.whole_frame().await else { return self };
             let response = decode_response::<FetchResponse>(frame, FETCH).unwrap().1;
             for (place, part) in all_fetched(response).into_iter().enumerate() {
-                assert_eq!((part.error_code.code(), part.partition_index), (0, PLACES[place].1));
+                assert_eq!(part.partition_index, PLACES[place].partition);
+                if PLACES[place].may_begin_later() && part.error_code == ErrorCode::OffsetOutOfRange {
+                    self.next[place] = part.log_start_offset;
+                    continue;
+                }
+                assert_eq!(part.error_code.code(), 0);
                 let headers = headers_in(&part.records.unwrap_or_default());
                 self.next[place] = headers.last().map_or(self.next[place], |last| last.next_offset().get());
                 self.read[place].extend(headers);
