@@ -5,6 +5,7 @@
 //! records that had to wait (no coordinated omission); an error is counted under its name and makes the run fail; the
 //! first ctrl-c ends the measuring, not the report.
 
+mod batches;
 mod consume;
 mod failures;
 mod lane;
@@ -15,6 +16,7 @@ mod payload;
 mod produce;
 mod progress;
 mod report;
+mod run;
 mod schedule;
 mod sender;
 mod senders;

@@ -87,3 +87,34 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let is_one = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
     error.downcast_ref().is_some_and(is_one)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Does something with every command there is.
+    fn visit(command: &clap::Command, look: &mut impl FnMut(&clap::Command)) {
+        look(command);
+        command.get_subcommands().for_each(|inner| visit(inner, look));
+    }
+
+    #[test]
+    fn arguments_fit_together() {
+        Program::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_strays_under_the_heading_of_something_else() {
+        let mut clusters = 0;
+        visit(&Program::command(), &mut |command| {
+            let of_cluster = |arg: &&clap::Arg| arg.get_help_heading() == Some("The cluster");
+            let ids: Vec<_> =
+                command.get_arguments().filter(of_cluster).map(|arg| arg.get_id().as_str()).collect();
+            assert!(ids.is_empty() || ids == ["addresses", "timeout"], "{}: {ids:?}", command.get_name());
+            clusters += usize::from(!ids.is_empty());
+        });
+        assert!(clusters > 0);
+    }
+}

@@ -4,6 +4,7 @@ mod create;
 mod delete;
 mod describe;
 mod list;
+pub(crate) mod new;
 
 use clap::Subcommand;
 

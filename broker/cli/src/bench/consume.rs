@@ -4,24 +4,21 @@ mod fill;
 mod reader;
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Args;
-use highwater::client::{Client, Codec, ConsumerConfig, Isolation, Offset, OffsetReset, TopicPartition};
+use highwater::client::{Client, ConsumerConfig, Isolation, Offset, OffsetReset, TopicPartition};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use self::reader::Reader;
-use super::measured::Measured;
-use super::payload::Kind;
-use super::produce::DURATION;
-use super::progress::Progress;
-use super::report::{Distribution, Report, records_of};
-use super::stop::Stop;
-use super::topic::{BenchTopic, TopicArguments};
+use self::reader::{Read, Reader};
+use super::batches::Batches;
+use super::report::{Benchmark, Distribution, Report};
+use super::run::{Run, RunArguments};
+use super::topic::BenchTopic;
 use crate::arguments::{self, IsolationLevel};
-use crate::bootstrap::Bootstrap;
 use crate::topic::counted;
 
 /// Records taken at once.
@@ -34,12 +31,6 @@ const RECORDS_AT_ONCE: usize = 2000;
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Consume {
-    /// Stop after that many records.
-    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    records: Option<u64>,
-    /// Stop after that long, as 500ms, 10s or 2m; 10s unless there is a number of records.
-    #[arg(short, long, value_name = "TIME", value_parser = arguments::duration)]
-    duration: Option<Duration>,
     /// Read the topic once, to where it ends at present; without -n and -d, however long that takes.
     #[arg(long)]
     once: bool,
@@ -61,18 +52,10 @@ pub(crate) struct Consume {
     /// Do not check the checksums of batches.
     #[arg(long)]
     no_crc_check: bool,
-    /// Print one JSON object instead of tables.
-    #[arg(long)]
-    json: bool,
-    /// Show no progress.
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    run: RunArguments,
     #[command(flatten)]
     filling: Filling,
-    #[command(flatten)]
-    topic: TopicArguments,
-    #[command(flatten)]
-    bootstrap: Bootstrap,
 }
 
 /// What a new topic is filled with.
@@ -82,18 +65,8 @@ struct Filling {
     /// How many records.
     #[arg(long, value_name = "COUNT", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
     fill: u64,
-    /// The size of a record's value, as 100, 16KiB or 1MiB.
-    #[arg(short, long, value_name = "BYTES", default_value = "1KiB", value_parser = arguments::bytes)]
-    size: usize,
-    /// What values hold.
-    #[arg(long, value_enum, value_name = "KIND", default_value = "random")]
-    payload: Kind,
-    /// The most that a batch holds before compression.
-    #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = arguments::bytes)]
-    batch_size: usize,
-    /// Compress with none, gzip, snappy, lz4 or zstd.
-    #[arg(short = 'z', long, value_name = "CODEC", default_value = "none", value_parser = arguments::codec)]
-    compression: Codec,
+    #[command(flatten)]
+    batches: Batches,
 }
 
 const AFTER_HELP: &str = "Sizes count keys and values, and a MB is a million bytes. The row of the table says how long the consumer \
@@ -126,79 +99,56 @@ type Spans = BTreeMap<TopicPartition, (Offset, Offset)>;
 impl Consume {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         self.config()?.check()?;
-        let stop = Stop::at_interrupt();
-        let client = self.bootstrap.connect().await?;
-        let topic = self.topic.prepare(&client, self.bootstrap.timeout()).await?;
-        let outcome = self.measure(&client, &topic, &stop).await;
-        let removed = topic.remove(&client).await;
-        let report = outcome?;
-        let what = format!("read {}", records_of(report.records, &topic.name, topic.partitions));
-        report.print(self.json, [what, in_words(&report.settings)])?;
-        removed.and(report.failures.check())
+        self.run.run(async |run| self.measure(run).await).await
     }
 
-    async fn measure(
-        &self,
-        client: &Client,
-        topic: &BenchTopic,
-        stop: &Stop,
-    ) -> anyhow::Result<Report<Settings>> {
+    async fn measure(&self, run: &Run<'_>) -> anyhow::Result<Report<Settings>> {
+        let topic = &run.topic;
         if i32::from(self.consumers) > topic.partitions {
             let partitions = counted(usize::try_from(topic.partitions)?, "partition");
             bail!("--consumers: topic {} has {partitions} for them to share", topic.name);
         }
         if topic.is_new {
-            self.filling.fill(client, topic, &self.bootstrap, stop).await?;
+            self.filling.fill(run).await?;
         }
-        let spans = spans(client, topic).await?;
-        let measured = Measured::default();
+        let spans = spans(&run.client, topic).await?;
         let start = Instant::now();
-        let progress = Progress::show(&measured, start, self.quiet);
+        let progress = run.show_progress(start);
+        let read = self.read(run, &spans, start).await?;
+        drop(progress);
+        let mut figures = run.figures();
+        let distributions =
+            vec![Distribution::new("wait for records", "wait", mem::take(&mut figures.times))];
+        let settings = self.settings(read.first.map(|first| first - start), read.passes);
+        let in_words = in_words(&settings);
+        let benchmark = Benchmark { name: "consume", did: "read", in_words, settings };
+        Ok(run.report(benchmark, start, figures, distributions))
+    }
+
+    /// Has all consumers read, each its share. What comes back is the first record of all, and the passes that all made.
+    async fn read(&self, run: &Run<'_>, spans: &Spans, start: Instant) -> anyhow::Result<Read> {
         let mut readers = JoinSet::new();
         for place in 0..usize::from(self.consumers) {
             let share = spans.iter().skip(place).step_by(self.consumers.into());
             let reader = Reader {
                 spans: share.map(|(at, span)| (at.clone(), *span)).collect(),
-                records: self.records,
-                duration: self.duration(),
+                records: self.run.records,
+                duration: self.run.duration_unless(self.run.records.is_some() || self.once),
                 is_once: self.once,
-                patience: self.bootstrap.timeout(),
+                patience: self.run.bootstrap.timeout(),
                 start,
-                stop: stop.clone(),
-                measured: measured.clone(),
+                stop: run.stop.clone(),
+                measured: run.measured.clone(),
             };
-            let consumer = client.consumer().config(self.config()?);
-            readers.spawn(reader.read(consumer));
+            readers.spawn(reader.read(run.client.consumer().config(self.config()?)));
         }
-        let mut first: Option<Instant> = None;
-        let mut passes = u64::MAX;
+        let mut all = Read { first: None, passes: u64::MAX };
         while let Some(read) = readers.join_next().await {
             let read = read?;
-            first = [first, read.first].into_iter().flatten().min();
-            passes = passes.min(read.passes);
+            all.first = [all.first, read.first].into_iter().flatten().min();
+            all.passes = all.passes.min(read.passes);
         }
-        drop(progress);
-        let figures = measured.lock().clone();
-        Ok(Report {
-            benchmark: "consume",
-            topic: topic.name.clone(),
-            partitions: topic.partitions,
-            settings: self.settings(first.map(|first| first - start), passes),
-            took: figures.last.map_or(Duration::ZERO, |last| last - start),
-            records: figures.records,
-            bytes: figures.bytes,
-            distributions: vec![Distribution {
-                label: "wait for records",
-                key: "wait",
-                times: figures.times,
-            }],
-            failures: figures.failures,
-            is_interrupted: stop.is_set(),
-        })
-    }
-
-    fn duration(&self) -> Option<Duration> {
-        self.duration.or((self.records.is_none() && !self.once).then_some(DURATION))
+        Ok(all)
     }
 
     fn config(&self) -> anyhow::Result<ConsumerConfig> {
@@ -212,7 +162,7 @@ impl Consume {
             prefetch_bytes: self.prefetch,
             max_poll_records: RECORDS_AT_ONCE,
             check_crcs: !self.no_crc_check,
-            request_timeout: self.bootstrap.request_timeout(),
+            request_timeout: self.run.bootstrap.request_timeout(),
             ..ConsumerConfig::default()
         })
     }

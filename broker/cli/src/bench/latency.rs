@@ -2,25 +2,19 @@
 
 mod receiver;
 
-use std::time::Duration;
+use std::mem;
 
 use anyhow::bail;
 use clap::Args;
-use highwater::client::Client;
 use serde::Serialize;
 
 use self::receiver::Receiver;
 use super::load::{Load, LoadSettings};
-use super::measured::Measured;
-use super::produce::schedule;
-use super::progress::Progress;
-use super::report::{Distribution, Report, records_of};
+use super::report::{Benchmark, Distribution, Report};
+use super::run::{Run, RunArguments};
 use super::senders::{self, Senders};
 use super::stamp::{STAMP_BYTES, Stamp};
-use super::stop::Stop;
-use super::topic::{BenchTopic, TopicArguments};
 use crate::arguments;
-use crate::bootstrap::Bootstrap;
 
 /// Measure latency at a steady rate: from when a record is due to its acknowledgement, and to its consumer.
 ///
@@ -33,24 +27,10 @@ pub(crate) struct Latency {
     /// Records a second over all producers.
     #[arg(long, value_name = "RECORDS", default_value = "1000", value_parser = arguments::rate)]
     rate: f64,
-    /// Stop after that many records.
-    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    records: Option<u64>,
-    /// Stop after that long, as 500ms, 10s or 2m; 10s unless there is a number of records.
-    #[arg(short, long, value_name = "TIME", value_parser = arguments::duration)]
-    duration: Option<Duration>,
-    /// Print one JSON object instead of tables.
-    #[arg(long)]
-    json: bool,
-    /// Show no progress.
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    run: RunArguments,
     #[command(flatten)]
     load: Load,
-    #[command(flatten)]
-    topic: TopicArguments,
-    #[command(flatten)]
-    bootstrap: Bootstrap,
 }
 
 const AFTER_HELP: &str = "Rows of the table: from due to acknowledged, from due to consumed, and how late records were handed to the \
@@ -70,70 +50,48 @@ struct Settings {
 
 impl Latency {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        if self.load.size < STAMP_BYTES {
+        if self.load.batches.size < STAMP_BYTES {
             bail!("--size: at least {STAMP_BYTES}, which say which record it is");
         }
-        self.load.check(&self.bootstrap)?;
-        let stop = Stop::at_interrupt();
-        let client = self.bootstrap.connect().await?;
-        let topic = self.topic.prepare(&client, self.bootstrap.timeout()).await?;
-        let outcome = self.measure(&client, &topic, &stop).await;
-        let removed = topic.remove(&client).await;
-        let report = outcome?;
-        let records = records_of(report.records, &topic.name, topic.partitions);
-        let words = format!("{} records/s, {}", self.rate, report.settings.load.in_words());
-        report.print(self.json, [format!("sent and read {records}"), words])?;
-        removed.and(report.failures.check())
+        self.load.check(&self.run.bootstrap)?;
+        self.run.run(async |run| self.measure(run).await).await
     }
 
-    async fn measure(
-        &self,
-        client: &Client,
-        topic: &BenchTopic,
-        stop: &Stop,
-    ) -> anyhow::Result<Report<Settings>> {
+    async fn measure(&self, run: &Run<'_>) -> anyhow::Result<Report<Settings>> {
         let stamp = Stamp::of_now();
-        let patience = self.bootstrap.timeout();
-        let schedule = schedule(Some(self.rate), self.records, self.duration);
-        let mut receiver = Receiver::new(client, topic, stamp, schedule, patience).await?;
-        let sources = self.load.sources(client, topic, &self.bootstrap, &stamp.warm_up()).await?;
-        receiver.warm_up(sources.len() * topic.all().count()).await?;
+        let schedule = self.run.schedule(Some(self.rate));
+        let mut receiver = Receiver::new(run, stamp, schedule).await?;
+        let sources = self.load.sources(run, &stamp.warm_up()).await?;
+        receiver.warm_up(sources.len() * run.topic.all().count()).await?;
 
-        let measured = Measured::default();
         let start = senders::soon();
-        let progress = Progress::show(&measured, start, self.quiet);
-        let receiving = receiver.receive(client.clone(), topic.all().collect(), start);
+        let progress = run.show_progress(start);
+        let receiving = receiver.receive(run.client.clone(), run.topic.all().collect(), start);
         let senders = Senders {
+            run,
             load: &self.load,
-            topic,
             sources,
             schedule,
             start,
             records_a_turn: 1,
             stamp: Some(stamp),
-            stop,
-            measured: &measured,
         };
         let handed_over = senders.run().await?;
-        let mut figures = measured.lock().clone();
+        let mut figures = run.figures();
         let received = receiving.finish(figures.records).await?;
         drop(progress);
-        let consumed = received.tell(figures.records, &mut figures.failures);
-        Ok(Report {
-            benchmark: "latency",
-            topic: topic.name.clone(),
-            partitions: topic.partitions,
-            settings: Settings { load: self.load.settings(), rate: self.rate },
-            took: figures.last.map_or(Duration::ZERO, |last| last - start),
-            records: figures.records,
-            bytes: figures.bytes,
-            distributions: vec![
-                Distribution { label: "acknowledged", key: "acknowledged", times: figures.times },
-                Distribution { label: "consumed", key: "consumed", times: consumed },
-                Distribution { label: "sent late", key: "late", times: handed_over.late },
-            ],
-            failures: figures.failures,
-            is_interrupted: stop.is_set(),
-        })
+        let distributions = vec![
+            Distribution::new("acknowledged", "acknowledged", mem::take(&mut figures.times)),
+            Distribution::new("consumed", "consumed", received.tell(figures.records, &mut figures.failures)),
+            Distribution::new("sent late", "late", handed_over.late),
+        ];
+        let load = self.load.settings();
+        let benchmark = Benchmark {
+            name: "latency",
+            did: "sent and read",
+            in_words: format!("{} records/s, {}", self.rate, load.in_words()),
+            settings: Settings { load, rate: self.rate },
+        };
+        Ok(run.report(benchmark, start, figures, distributions))
     }
 }

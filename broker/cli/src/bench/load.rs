@@ -4,44 +4,32 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use highwater::client::{Acks, Client, Codec, Producer, ProducerConfig, Record};
+use highwater::client::{Acks, Producer, ProducerConfig, Record};
 use serde::Serialize;
 
-use super::payload::{Kind, Payload};
-use super::topic::BenchTopic;
+use super::batches::Batches;
+use super::payload::Payload;
+use super::run::Run;
 use crate::arguments;
 use crate::bootstrap::{Bootstrap, explain};
-
-/// What a request may hold beside its records.
-const REQUEST_OVERHEAD_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The load")]
 pub(super) struct Load {
-    /// The size of a record's value, as 100, 16KiB or 1MiB.
-    #[arg(short, long, value_name = "BYTES", default_value = "1KiB", value_parser = arguments::bytes)]
-    pub(super) size: usize,
-    /// What values hold.
-    #[arg(long, value_enum, value_name = "KIND", default_value = "random")]
-    pub(super) payload: Kind,
+    #[command(flatten)]
+    pub(super) batches: Batches,
     /// How many producers, each with a connection to every leader.
     #[arg(short = 'P', long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(super) producers: u16,
+    producers: u16,
     /// Whose acknowledgement to wait for: 0 nobody's, 1 the leader's, all that of all in-sync replicas.
     #[arg(long, value_name = "0|1|all", default_value = "all", value_parser = arguments::acks)]
     acks: Acks,
     /// Send without a producer id and sequences; by default they are used with --acks all.
     #[arg(long)]
     no_idempotence: bool,
-    /// The most that a batch holds before compression.
-    #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = arguments::bytes)]
-    batch_size: usize,
     /// How long a record may wait for others to share its batch, as 5ms.
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = arguments::duration_or_zero)]
     linger: Duration,
-    /// Compress with none, gzip, snappy, lz4 or zstd.
-    #[arg(short = 'z', long, value_name = "CODEC", default_value = "none", value_parser = arguments::codec)]
-    compression: Codec,
     /// How many requests of a producer may be on their way to a broker; at most 5 with idempotence.
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     in_flight: u16,
@@ -80,10 +68,13 @@ impl Load {
             acks: self.acks,
             idempotent: self.no_idempotence.then_some(false),
             linger: self.linger,
-            batch_bytes: self.batch_size,
-            compression: self.compression,
+            batch_bytes: self.batches.batch_size,
+            compression: self.batches.compression,
             max_in_flight: self.in_flight.into(),
-            max_request_bytes: self.largest_batch().max(defaults.max_request_bytes.min(self.buffer)),
+            max_request_bytes: self
+                .batches
+                .largest_request()
+                .max(defaults.max_request_bytes.min(self.buffer)),
             buffer_bytes: self.buffer,
             request_timeout: bootstrap.request_timeout(),
             delivery_timeout: bootstrap.timeout() + self.linger,
@@ -95,23 +86,18 @@ impl Load {
 
     /// As many sources of records as asked for, whose producers have each sent a first record with this value to every
     /// partition: from here on nobody waits for a connection or a producer id.
-    pub(super) async fn sources(
-        &self,
-        client: &Client,
-        topic: &BenchTopic,
-        bootstrap: &Bootstrap,
-        first: &[u8],
-    ) -> anyhow::Result<Vec<Source>> {
+    pub(super) async fn sources(&self, run: &Run<'_>, first: &[u8]) -> anyhow::Result<Vec<Source>> {
+        let topic = &run.topic;
+        let config = self.config(&run.arguments.bootstrap);
         let mut sources = Vec::new();
         let mut greetings = Vec::new();
         for place in 0..self.producers {
-            let producer = client.producer().config(self.config(bootstrap)).build().await?;
+            let producer = run.client.producer().config(config.clone()).build().await?;
             for partition in 0..topic.partitions {
-                let greeting = Record::of(&topic.name, first).partition(partition);
-                greetings
-                    .push(producer.enqueue(greeting).await.map_err(|error| explain(error, &topic.name))?);
+                let greeting = producer.enqueue(Record::of(&topic.name, first).partition(partition)).await;
+                greetings.push(greeting.map_err(|error| explain(error, &topic.name))?);
             }
-            sources.push(Source { producer, payload: Payload::new(self.payload, self.size, place.into()) });
+            sources.push(Source { producer, payload: self.batches.payload(place) });
         }
         for greeting in greetings {
             greeting.await.map_err(|error| explain(error, &topic.name)).context("the first record")?;
@@ -119,15 +105,10 @@ impl Load {
         Ok(sources)
     }
 
-    /// How many records of a run go to one partition before the next one has its turn: a batch of them.
-    pub(super) fn records_a_turn(&self) -> u64 {
-        (self.batch_size / self.size).max(1) as u64
-    }
-
     pub(super) fn settings(&self) -> LoadSettings {
         LoadSettings {
-            record_bytes: self.size,
-            payload: self.payload.name(),
+            record_bytes: self.batches.size,
+            payload: self.batches.payload.name(),
             producers: self.producers,
             acks: match self.acks {
                 Acks::None => "0",
@@ -135,9 +116,9 @@ impl Load {
                 Acks::All => "all",
             },
             idempotent: self.is_idempotent(),
-            batch_bytes: self.batch_size,
+            batch_bytes: self.batches.batch_size,
             linger_ms: self.linger.as_secs_f64() * 1e3,
-            compression: self.compression.name(),
+            compression: self.batches.compression.name(),
             in_flight: self.in_flight,
             buffer_bytes: self.buffer,
         }
@@ -147,18 +128,14 @@ impl Load {
         !self.no_idempotence && self.acks == Acks::All
     }
 
-    /// A record beyond a batch's size has a batch to itself.
-    fn largest_batch(&self) -> usize {
-        self.batch_size.max(self.size).saturating_add(REQUEST_OVERHEAD_BYTES)
-    }
-
     /// Says early what the client would say late.
     pub(super) fn check(&self, bootstrap: &Bootstrap) -> anyhow::Result<()> {
         if self.is_idempotent() && self.in_flight > 5 {
             bail!("--in-flight: at most 5, unless with --no-idempotence");
         }
-        if self.buffer < self.largest_batch() {
-            bail!("--buffer: at least {} bytes, for one batch", self.largest_batch());
+        let least = self.batches.largest_request();
+        if self.buffer < least {
+            bail!("--buffer: at least {least} bytes, for one batch");
         }
         Ok(self.config(bootstrap).check()?)
     }

@@ -1,24 +1,16 @@
 //! `highwater bench produce`: how many records a second a cluster takes.
 
-use std::time::Duration;
+use std::mem;
 
 use clap::Args;
-use highwater::client::Client;
 use serde::Serialize;
 
 use super::load::{Load, LoadSettings};
-use super::measured::Measured;
-use super::progress::Progress;
-use super::report::{Distribution, Report, records_of};
-use super::schedule::Schedule;
+use super::report::{Benchmark, Distribution, Report};
+use super::run::{Run, RunArguments};
 use super::senders::{self, Senders};
-use super::stop::Stop;
-use super::topic::{BenchTopic, TopicArguments};
 use crate::arguments;
-use crate::bootstrap::Bootstrap;
 
-/// How long a run takes unless told otherwise.
-pub(super) const DURATION: Duration = Duration::from_secs(10);
 /// What each producer sends to each partition before the clock starts.
 const FIRST: &[u8] = b"first";
 
@@ -29,27 +21,13 @@ const FIRST: &[u8] = b"first";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Produce {
-    /// Stop after that many records.
-    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    records: Option<u64>,
-    /// Stop after that long, as 500ms, 10s or 2m; 10s unless there is a number of records.
-    #[arg(short, long, value_name = "TIME", value_parser = arguments::duration)]
-    duration: Option<Duration>,
     /// Records a second over all producers. A record's latency then counts from when it was due, not from when it was sent.
     #[arg(long, value_name = "RECORDS", value_parser = arguments::rate)]
     rate: Option<f64>,
-    /// Print one JSON object instead of tables.
-    #[arg(long)]
-    json: bool,
-    /// Show no progress.
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    run: RunArguments,
     #[command(flatten)]
     load: Load,
-    #[command(flatten)]
-    topic: TopicArguments,
-    #[command(flatten)]
-    bootstrap: Bootstrap,
 }
 
 const AFTER_HELP: &str = "Sizes count values only, and a MB is a million bytes. Ctrl-c stops and reports what was measured so far. \
@@ -69,60 +47,37 @@ struct Settings {
 
 impl Produce {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        self.load.check(&self.bootstrap)?;
-        let stop = Stop::at_interrupt();
-        let client = self.bootstrap.connect().await?;
-        let topic = self.topic.prepare(&client, self.bootstrap.timeout()).await?;
-        let outcome = self.measure(&client, &topic, &stop).await;
-        let removed = topic.remove(&client).await;
-        let report = outcome?;
-        let what = format!("sent {}", records_of(report.records, &topic.name, topic.partitions));
-        report.print(self.json, [what, report.settings.load.in_words()])?;
-        removed.and(report.failures.check())
+        self.load.check(&self.run.bootstrap)?;
+        self.run.run(async |run| self.measure(run).await).await
     }
 
-    async fn measure(
-        &self,
-        client: &Client,
-        topic: &BenchTopic,
-        stop: &Stop,
-    ) -> anyhow::Result<Report<Settings>> {
-        let sources = self.load.sources(client, topic, &self.bootstrap, FIRST).await?;
-        let measured = Measured::default();
+    async fn measure(&self, run: &Run<'_>) -> anyhow::Result<Report<Settings>> {
+        let sources = self.load.sources(run, FIRST).await?;
         let start = senders::soon();
-        let progress = Progress::show(&measured, start, self.quiet);
+        let progress = run.show_progress(start);
         let senders = Senders {
+            run,
             load: &self.load,
-            topic,
             sources,
-            schedule: schedule(self.rate, self.records, self.duration),
+            schedule: self.run.schedule(self.rate),
             start,
-            records_a_turn: if self.rate.is_some() { 1 } else { self.load.records_a_turn() },
+            records_a_turn: if self.rate.is_some() { 1 } else { self.load.batches.records_a_batch() },
             stamp: None,
-            stop,
-            measured: &measured,
         };
         let handed_over = senders.run().await?;
         drop(progress);
-        let figures = measured.lock().clone();
-        Ok(Report {
-            benchmark: "produce",
-            topic: topic.name.clone(),
-            partitions: topic.partitions,
-            settings: Settings { load: self.load.settings(), rate: self.rate },
-            took: figures.last.map_or(Duration::ZERO, |last| last - start),
-            records: figures.records,
-            bytes: figures.bytes,
-            distributions: vec![
-                Distribution { label: "acknowledged", key: "acknowledged", times: figures.times },
-                Distribution { label: "sent late", key: "late", times: handed_over.late },
-            ],
-            failures: figures.failures,
-            is_interrupted: stop.is_set(),
-        })
+        let mut figures = run.figures();
+        let distributions = vec![
+            Distribution::new("acknowledged", "acknowledged", mem::take(&mut figures.times)),
+            Distribution::new("sent late", "late", handed_over.late),
+        ];
+        let load = self.load.settings();
+        let benchmark = Benchmark {
+            name: "produce",
+            did: "sent",
+            in_words: load.in_words(),
+            settings: Settings { load, rate: self.rate },
+        };
+        Ok(run.report(benchmark, start, figures, distributions))
     }
-}
-
-pub(super) fn schedule(rate: Option<f64>, records: Option<u64>, duration: Option<Duration>) -> Schedule {
-    Schedule { rate, records, duration: duration.or(records.is_none().then_some(DURATION)) }
 }

@@ -6,31 +6,45 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::failures::{Failure, Failures};
-use super::measured::Times;
+use super::failures::Failure;
+use super::measured::{Figures, Times};
 use crate::table::{self, grouped};
 
-/// A run. `S` is what it was asked to do.
+/// A run.
 #[derive(Debug)]
 pub(super) struct Report<S> {
-    pub(super) benchmark: &'static str,
+    pub(super) benchmark: Benchmark<S>,
     pub(super) topic: String,
     pub(super) partitions: i32,
-    pub(super) settings: S,
     pub(super) took: Duration,
-    pub(super) records: u64,
-    pub(super) bytes: u64,
+    pub(super) figures: Figures,
     pub(super) distributions: Vec<Distribution>,
-    pub(super) failures: Failures,
     pub(super) is_interrupted: bool,
+}
+
+/// What a benchmark says of itself. `S` is what it was asked to do.
+#[derive(Debug)]
+pub(super) struct Benchmark<S> {
+    pub(super) name: &'static str,
+    /// What it did with records: `sent`, `read`.
+    pub(super) did: &'static str,
+    /// The settings in a line, for people.
+    pub(super) in_words: String,
+    pub(super) settings: S,
 }
 
 /// Times under a name for people, and one for programs.
 #[derive(Debug)]
 pub(super) struct Distribution {
-    pub(super) label: &'static str,
-    pub(super) key: &'static str,
-    pub(super) times: Times,
+    label: &'static str,
+    key: &'static str,
+    times: Times,
+}
+
+impl Distribution {
+    pub(super) const fn new(label: &'static str, key: &'static str, times: Times) -> Self {
+        Self { label, key, times }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -81,14 +95,14 @@ fn in_ms(time: Duration) -> f64 {
 }
 
 impl<S: Serialize> Report<S> {
-    /// Prints it: as JSON, or under the two lines that say in words what was done.
-    pub(super) fn print(&self, json: bool, words: [String; 2]) -> io::Result<()> {
+    /// Prints it: as JSON, or as tables under two lines that say in words what was done.
+    pub(super) fn print(&self, json: bool) -> io::Result<()> {
         let mut out = BufWriter::new(stdout().lock());
         if json {
             serde_json::to_writer_pretty(&mut out, &self.json()).map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
-            self.write_tables(&mut out, words)?;
+            self.write_tables(&mut out)?;
         }
         out.flush()
     }
@@ -101,27 +115,29 @@ impl<S: Serialize> Report<S> {
     fn json(&self) -> Json<'_, S> {
         let measured = self.distributions.iter().filter(|distribution| !distribution.times.is_empty());
         Json {
-            benchmark: self.benchmark,
+            benchmark: self.benchmark.name,
             topic: &self.topic,
             partitions: self.partitions,
-            settings: &self.settings,
+            settings: &self.benchmark.settings,
             seconds: self.took.as_secs_f64(),
-            records: self.records,
-            bytes: self.bytes,
-            records_per_second: self.a_second(self.records),
-            bytes_per_second: self.a_second(self.bytes),
+            records: self.figures.records,
+            bytes: self.figures.bytes,
+            records_per_second: self.a_second(self.figures.records),
+            bytes_per_second: self.a_second(self.figures.bytes),
             latency_ms: measured.map(|found| (found.key, Percentiles::of(&found.times))).collect(),
-            errors: self.failures.by_name(),
+            errors: self.figures.failures.by_name(),
             interrupted: self.is_interrupted,
         }
     }
 
-    fn write_tables(&self, out: &mut impl Write, words: [String; 2]) -> io::Result<()> {
-        let [what, how] = words;
+    fn write_tables(&self, out: &mut impl Write) -> io::Result<()> {
+        let Self { benchmark, figures, .. } = self;
+        let records = records_of(figures.records, &self.topic, self.partitions);
         let stopped = if self.is_interrupted { ", interrupted" } else { "" };
-        writeln!(out, "{what} in {:.2} s{stopped}\n{how}\n", self.took.as_secs_f64())?;
-        let (rate, megabytes) = (self.a_second(self.records), self.a_second(self.bytes) / 1e6);
-        let speed = [format!("{rate:.0}"), format!("{megabytes:.2}"), grouped(self.failures.total())];
+        writeln!(out, "{} {records} in {:.2} s{stopped}", benchmark.did, self.took.as_secs_f64())?;
+        writeln!(out, "{}\n", benchmark.in_words)?;
+        let (rate, megabytes) = (self.a_second(figures.records), self.a_second(figures.bytes) / 1e6);
+        let speed = [format!("{rate:.0}"), format!("{megabytes:.2}"), grouped(figures.failures.total())];
         table::print(out, &[["records/s", "MB/s", "errors"].map(str::to_owned), speed], 0)?;
         let mut rows = vec![["ms", "mean", "p50", "p90", "p99", "p99.9", "max"].map(str::to_owned)];
         for found in self.distributions.iter().filter(|found| !found.times.is_empty()) {
@@ -148,7 +164,7 @@ fn three_digits(ms: f64) -> String {
 }
 
 /// `1,000 records of topic t (2 partitions)`.
-pub(super) fn records_of(records: u64, topic: &str, partitions: i32) -> String {
+fn records_of(records: u64, topic: &str, partitions: i32) -> String {
     let record = if records == 1 { "record" } else { "records" };
     let partition = if partitions == 1 { "partition" } else { "partitions" };
     format!("{} {record} of topic {topic} ({partitions} {partition})", grouped(records))
@@ -161,19 +177,21 @@ mod tests {
     fn report() -> Report<()> {
         let mut times = Times::default();
         times.add(Duration::from_micros(250));
-        let mut failures = Failures::default();
-        failures.add_named("never arrived", 2, || "offset 7".to_owned());
-        let distribution = |label, times| Distribution { label, key: label, times };
+        let mut figures = Figures { records: 1000, bytes: 1_000_000, ..Figures::default() };
+        figures.failures.add_named("never arrived", 2, || "offset 7".to_owned());
+        let distribution = |label, times| Distribution::new(label, label, times);
         Report {
-            benchmark: "produce",
+            benchmark: Benchmark {
+                name: "produce",
+                did: "sent",
+                in_words: "1 producer".to_owned(),
+                settings: (),
+            },
             topic: "t".to_owned(),
             partitions: 1,
-            settings: (),
             took: Duration::from_millis(500),
-            records: 1000,
-            bytes: 1_000_000,
+            figures,
             distributions: vec![distribution("acknowledged", times), distribution("late", Times::default())],
-            failures,
             is_interrupted: true,
         }
     }
@@ -181,8 +199,8 @@ mod tests {
     #[test]
     fn the_table_leaves_out_what_was_not_measured() {
         let mut out = Vec::new();
-        report().write_tables(&mut out, ["produced".to_owned(), "1 producer".to_owned()]).unwrap();
-        let expected = "produced in 0.50 s, interrupted\n1 producer\n\n  \
+        report().write_tables(&mut out).unwrap();
+        let expected = "sent 1,000 records of topic t (1 partition) in 0.50 s, interrupted\n1 producer\n\n  \
             records/s  MB/s  errors\n       2000  2.00       2\n\n  \
             ms             mean    p50    p90    p99  p99.9    max\n  \
             acknowledged  0.250  0.250  0.250  0.250  0.250  0.250\n";

@@ -9,11 +9,10 @@ use tokio::task::JoinSet;
 use super::lane::Lane;
 use super::load::{Load, Source};
 use super::measured::Measured;
+use super::run::Run;
 use super::schedule::Schedule;
 use super::sender::{HandedOver, Sender};
 use super::stamp::Stamp;
-use super::stop::Stop;
-use super::topic::BenchTopic;
 
 /// How long before the clock starts they get ready.
 const LEAD: Duration = Duration::from_millis(5);
@@ -25,15 +24,13 @@ pub(super) fn soon() -> Instant {
 
 /// What they are to do, together.
 pub(super) struct Senders<'a> {
+    pub(super) run: &'a Run<'a>,
     pub(super) load: &'a Load,
-    pub(super) topic: &'a BenchTopic,
     pub(super) sources: Vec<Source>,
     pub(super) schedule: Schedule,
     pub(super) start: Instant,
     pub(super) records_a_turn: u64,
     pub(super) stamp: Option<Stamp>,
-    pub(super) stop: &'a Stop,
-    pub(super) measured: &'a Measured,
 }
 
 impl Senders<'_> {
@@ -41,12 +38,13 @@ impl Senders<'_> {
     pub(super) async fn run(self) -> anyhow::Result<HandedOver> {
         let mut settling = JoinSet::new();
         let (mut threads, mut producers) = (Vec::new(), Vec::new());
-        let topic: Arc<str> = self.topic.name.as_str().into();
+        let Run { topic, stop, measured, .. } = self.run;
+        let name: Arc<str> = topic.name.as_str().into();
         let of = self.sources.len() as u64;
         for (place, Source { producer, payload }) in (0..).zip(self.sources) {
-            let lanes: Arc<[Arc<Lane>]> = (0..self.topic.partitions).map(|_| Arc::default()).collect();
+            let lanes: Arc<[Arc<Lane>]> = (0..topic.partitions).map(|_| Arc::default()).collect();
             for lane in lanes.iter() {
-                let (lane, size, measured) = (Arc::clone(lane), self.load.size, self.measured.clone());
+                let (lane, size, measured) = (Arc::clone(lane), self.load.batches.size, measured.clone());
                 settling.spawn(async move { lane.settle(size, measured).await });
             }
             let sender = Sender {
@@ -56,12 +54,12 @@ impl Senders<'_> {
                 start: self.start,
                 producer: producer.clone(),
                 payload,
-                topic: Arc::clone(&topic),
+                topic: Arc::clone(&name),
                 stamp: self.stamp,
                 lanes,
                 records_a_turn: self.records_a_turn,
-                stop: self.stop.clone(),
-                measured: self.measured.clone(),
+                stop: stop.clone(),
+                measured: measured.clone(),
             };
             producers.push(producer);
             threads.push(tokio::task::spawn_blocking(move || sender.run(&Handle::current())));
@@ -78,7 +76,7 @@ impl Senders<'_> {
             () = all(&mut settling) => {}
             _ = tokio::signal::ctrl_c() => {
                 settling.shutdown().await;
-                count_unanswered(self.measured, &handed_over);
+                count_unanswered(measured, &handed_over);
             }
         }
         Ok(handed_over)

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::Args;
-use highwater::client::{Client, ErrorCode, NewTopic, TopicPartition};
+use highwater::client::{Client, ErrorCode, TopicPartition};
 
 use crate::bootstrap::explain;
-use crate::serve::split_setting;
+use crate::topic::new::NewTopicArguments;
 
 /// Between looks whether the partitions of a new topic have leaders.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -15,18 +15,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The topic")]
 pub(super) struct TopicArguments {
-    /// The topic; made for the run if it does not exist, as one with a name of its own is by default.
+    /// The topic; made for the run with one partition if it does not exist, as one with a name of its own is by default.
     #[arg(short, long)]
     topic: Option<String>,
-    /// How many partitions the topic gets that is made.
-    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..))]
-    partitions: Option<i32>,
-    /// How many replicas of each; as the cluster has it by default, unless told otherwise.
-    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(i16).range(1..))]
-    replication_factor: Option<i16>,
-    /// A setting of the topic that is made; may be given several times.
-    #[arg(short = 'c', long = "config", value_name = "KEY=VALUE", value_parser = split_setting)]
-    set: Vec<(String, String)>,
+    #[command(flatten)]
+    new: NewTopicArguments,
     /// Leave the topic that was made, with its records.
     #[arg(long)]
     keep: bool,
@@ -46,24 +39,20 @@ impl TopicArguments {
     /// Finds the topic, or makes it and waits until its partitions have leaders.
     pub(super) async fn prepare(&self, client: &Client, patience: Duration) -> anyhow::Result<BenchTopic> {
         if let Some(name) = &self.topic
-            && let Some(partitions) = partitions_with_leaders(client, name).await?
+            && let Some((partitions, _)) = partitions_with_leaders(client, name).await?
         {
-            if self.partitions.is_some() || self.replication_factor.is_some() || !self.set.is_empty() {
+            if self.new.is_given() {
                 bail!(
                     "topic {name} exists already: --partitions, --replication-factor and --config are for one that is made"
                 );
             }
-            return Ok(BenchTopic {
-                name: name.clone(),
-                partitions: partitions.0,
-                is_new: false,
-                is_to_go: false,
-            });
+            return Ok(BenchTopic { name: name.clone(), partitions, is_new: false, is_to_go: false });
         }
         let name = self.topic.clone().unwrap_or_else(name_of_its_own);
-        self.make(client, &name).await?;
-        let topic =
-            BenchTopic { partitions: self.partitions.unwrap_or(1), name, is_new: true, is_to_go: !self.keep };
+        let partitions = self.new.partitions.unwrap_or(1);
+        let made = self.new.create(client, &name, Some(partitions)).await?;
+        made.map_err(|error| explain(error, &name))?;
+        let topic = BenchTopic { name, partitions, is_new: true, is_to_go: !self.keep };
         match topic.wait_for_leaders(client, patience).await {
             Ok(()) => Ok(topic),
             Err(error) => {
@@ -72,19 +61,6 @@ impl TopicArguments {
                 Err(error)
             }
         }
-    }
-
-    async fn make(&self, client: &Client, name: &str) -> anyhow::Result<()> {
-        let mut topic = NewTopic::new(name).partitions(self.partitions.unwrap_or(1));
-        if let Some(count) = self.replication_factor {
-            topic = topic.replication_factor(count);
-        }
-        for (key, value) in &self.set {
-            topic = topic.config(key.as_str(), value.as_str());
-        }
-        let made = client.create_topics([topic], false).await?.into_iter().next();
-        let (_, outcome) = made.ok_or_else(|| anyhow!("the broker says nothing of topic {name}"))?;
-        outcome.map(drop).map_err(|error| explain(error, name))
     }
 }
 

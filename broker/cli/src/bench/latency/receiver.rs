@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 
 use super::super::failures::Failures;
 use super::super::measured::Times;
+use super::super::run::Run;
 use super::super::schedule::Schedule;
 use super::super::stamp::{Stamp, Stamped};
-use super::super::topic::BenchTopic;
 
 /// How often to look whether the senders are done, while nothing comes.
 const POLL: Duration = Duration::from_millis(100);
@@ -42,18 +42,13 @@ pub(super) struct Received {
 }
 
 impl Receiver {
-    pub(super) async fn new(
-        client: &Client,
-        topic: &BenchTopic,
-        stamp: Stamp,
-        schedule: Schedule,
-        patience: Duration,
-    ) -> anyhow::Result<Self> {
-        let mut consumer = client.consumer();
-        for (at, end) in client.end_offsets(topic.all()).await? {
+    pub(super) async fn new(run: &Run<'_>, stamp: Stamp, schedule: Schedule) -> anyhow::Result<Self> {
+        let mut consumer = run.client.consumer();
+        for (at, end) in run.client.end_offsets(run.topic.all()).await? {
             consumer = consumer.assign_at(at.topic, at.partition, StartAt::Offset(end));
         }
         let consumer = consumer.build().await?;
+        let patience = run.arguments.bootstrap.timeout();
         Ok(Self { consumer, stamp, schedule, patience, received: Received::default() })
     }
 
