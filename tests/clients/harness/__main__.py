@@ -10,7 +10,7 @@ from . import broker, prepare
 from .report import Report, Suite, describe
 
 # In the order they run. Each is a module `suites.NAME` with `run(suite, target)`.
-SUITES = ["specs", "java", "crash", "tools", "librdkafka", "go", "raw", "differential"]
+SUITES = ["specs", "java", "crash", "tools", "librdkafka", "go", "raw", "folders", "differential"]
 
 
 def main():

@@ -63,6 +63,8 @@ const PLACES: [Place; 5] = [
 ];
 /// While a round is looked at nothing goes.
 const PATIENT: [(&str, &str); 1] = [("log.initial.task.delay.ms", "600000")];
+/// What is acknowledged has been synced: logs of small syncs keep zeros ahead of their end.
+const DURABLE: (&str, &str) = ("highwater.durability", "leader");
 /// Under load retention is looked at all the time.
 const EAGER: [(&str, &str); 3] = [
     ("log.initial.task.delay.ms", "0"),
@@ -130,11 +132,14 @@ impl<'a> Story<'a> {
     /// Load, a kill, a restart, a look at everything; now and then a clean stop in between.
     async fn round(&mut self) {
         let expires = self.random.below(2) == 0;
-        let program = start(self.home, if expires { &EAGER } else { &PATIENT });
+        let is_durable = self.random.below(3) == 0;
+        let mut settings = if expires { EAGER.to_vec() } else { PATIENT.to_vec() };
+        settings.extend(is_durable.then_some(DURABLE));
+        let program = start(self.home, &settings);
         self.replace_a_sender(&program).await;
         let deletes = self.random.below(2) == 0;
         let moment = Moment::draw(&mut self.random, program.killer(), deletes);
-        println!("  {moment:?}, expires: {expires}, deletes: {deletes}");
+        println!("  {moment:?}, expires: {expires}, deletes: {deletes}, durable: {is_durable}");
         // Everyone is connected before the first can bring the moment about.
         let reader = Connection::open(program.address).await;
         let mut writers = Vec::new();
