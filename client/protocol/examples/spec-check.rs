@@ -1,54 +1,97 @@
 //! Compares the messages declared here with Kafka's own specifications.
 //!
-//! `cargo run -p highwater-protocol --example spec-check -- DIR`, where DIR holds the message specifications
-//! (`common/message/*.json` in the kafka-clients jar). Prints each difference; exits with 1 if there is any.
+//! `cargo run -p highwater-protocol --example spec-check -- DIR...`, where the folders hold the message specifications
+//! (`common/message/*.json` in the kafka-clients and kafka-group-coordinator jars). Prints each difference; exits with 1
+//! if there is any.
 //!
-//! Compared for every request and response: key, versions, flexible versions, and of every field, in order, its name,
-//! type, versions, nullable versions, tag, default and whether it is ignorable. Versions Kafka marks unstable are left
-//! out, as are versions of a field outside those of its message.
+//! Compared for every request and response, the keys and values of the groups' records, and what consumers tell each
+//! other: key or type, versions, flexible versions, and of every field, in order, its name, type, versions, nullable
+//! versions, tag, default and whether it is ignorable. Versions Kafka marks unstable are left out, as are versions of a
+//! field outside those of what it is in. The names of inner structures are ours to choose.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use highwater_protocol::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use highwater_protocol::messages::APIS;
 use highwater_protocol::schema::{DefaultValue, FieldSchema, FieldType, StructSchema};
-use highwater_protocol::{Api, VersionRange};
+use highwater_protocol::{Message, VersionRange};
 use serde_json::Value;
 
 fn main() -> Result<ExitCode> {
-    let Some(directory) = std::env::args_os().nth(1) else { bail!("usage: spec-check DIR") };
+    let folders: Vec<_> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    if folders.is_empty() {
+        bail!("usage: spec-check DIR...");
+    }
+    let all = declared();
     let mut differences = Vec::new();
-    for api in APIS {
-        check_api(api, Path::new(&directory), &mut differences)?;
+    for declared in &all {
+        check(declared, &folders, &mut differences)?;
     }
     for difference in &differences {
         println!("{difference}");
     }
-    println!("{} messages compared, {} differences", APIS.len() * 2, differences.len());
+    println!("{} messages compared, {} differences", all.len(), differences.len());
     Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn check_api(api: &Api, directory: &Path, differences: &mut Vec<String>) -> Result<()> {
-    let request = read(directory, api.request.name)?;
-    let response = read(directory, api.response.name)?;
-    let unstable = request["latestVersionUnstable"] == true;
-    for (schema, spec) in [(api.request, &request), (api.response, &response)] {
-        let mut check = Check { message: spec, versions: api.versions, differences };
-        check.same(schema.name, "apiKey", api.key.number().to_string(), spec["apiKey"].to_string());
-        let mut valid = versions(&spec["validVersions"])?.context("a message has versions")?;
-        valid.last -= i16::from(unstable);
-        check.same(schema.name, "validVersions", api.versions.to_string(), valid.to_string());
-        let flexible = versions(&spec["flexibleVersions"])?.map(|range| range.first);
-        check.same(schema.name, "flexibleVersions", api.first_flexible, flexible);
-        check.structure(schema.name, schema, &spec["fields"])?;
-    }
-    Ok(())
+/// A message that is declared here.
+struct Declared {
+    schema: &'static StructSchema,
+    versions: VersionRange,
+    first_flexible: Option<i16>,
+    /// The API's key or the record's type, if it has one.
+    number: Option<i64>,
+    /// The message that says whether the last version is unstable: of an API the request.
+    stability: &'static str,
 }
 
-fn read(directory: &Path, message: &str) -> Result<Value> {
-    let path = directory.join(format!("{message}.json"));
-    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+impl Declared {
+    fn of<M: Message>(number: Option<i64>) -> Self {
+        let (schema, versions, first_flexible) = (M::SCHEMA, M::VERSIONS, M::FIRST_FLEXIBLE);
+        Declared { schema, versions, first_flexible, number, stability: M::NAME }
+    }
+}
+
+fn declared() -> Vec<Declared> {
+    let mut declared = Vec::new();
+    for api in APIS {
+        for schema in [api.request, api.response] {
+            let number = Some(i64::from(api.key.number()));
+            let (versions, first_flexible) = (api.versions, api.first_flexible);
+            declared.push(Declared { schema, versions, first_flexible, number, stability: api.request.name });
+        }
+    }
+    macro_rules! records {
+        ($($number:literal $name:ident $key:ident $value:ident;)*) => {$(
+            declared.push(Declared::of::<highwater_protocol::coordinator::$key>(Some($number)));
+            declared.push(Declared::of::<highwater_protocol::coordinator::$value>(Some($number)));
+        )*};
+    }
+    highwater_protocol::for_each_group_record!(records);
+    declared.push(Declared::of::<ConsumerProtocolSubscription>(None));
+    declared.push(Declared::of::<ConsumerProtocolAssignment>(None));
+    declared
+}
+
+fn check(declared: &Declared, folders: &[PathBuf], differences: &mut Vec<String>) -> Result<()> {
+    let name = declared.schema.name;
+    let spec = read(folders, name)?;
+    let mut check = Check { message: &spec, differences };
+    check.same(name, "apiKey", declared.number, spec["apiKey"].as_i64());
+    let mut valid = versions(&spec["validVersions"])?.context("a message has versions")?;
+    valid.last -= i16::from(read(folders, declared.stability)?["latestVersionUnstable"] == true);
+    check.same(name, "validVersions", declared.versions.to_string(), valid.to_string());
+    let flexible = versions(&spec["flexibleVersions"])?.map(|range| range.first);
+    check.same(name, "flexibleVersions", declared.first_flexible, flexible);
+    check.structure(name, declared.schema, &spec["fields"], declared.versions)
+}
+
+fn read(folders: &[PathBuf], message: &str) -> Result<Value> {
+    let path = folders.iter().map(|folder| folder.join(format!("{message}.json"))).find(|path| path.exists());
+    let path: &Path = &path.with_context(|| format!("{message}.json is in none of the folders"))?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let without_comments: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     serde_json::from_str(&without_comments).with_context(|| format!("parsing {}", path.display()))
 }
@@ -56,7 +99,6 @@ fn read(directory: &Path, message: &str) -> Result<Value> {
 /// One message being compared.
 struct Check<'a> {
     message: &'a Value,
-    versions: VersionRange,
     differences: &'a mut Vec<String>,
 }
 
@@ -67,11 +109,18 @@ impl Check<'_> {
         }
     }
 
-    fn structure(&mut self, place: &str, ours: &StructSchema, theirs: &Value) -> Result<()> {
+    /// `within` are the versions that carry the structure.
+    fn structure(
+        &mut self,
+        place: &str,
+        ours: &StructSchema,
+        theirs: &Value,
+        within: VersionRange,
+    ) -> Result<()> {
         let theirs = theirs.as_array().with_context(|| format!("{place} has fields"))?;
         let mut carried = Vec::new();
         for field in theirs {
-            if self.carried(&field["versions"])?.is_some() {
+            if carried_by(&field["versions"], within)?.is_some() {
                 carried.push(field);
             }
         }
@@ -82,33 +131,43 @@ impl Check<'_> {
             return Ok(());
         }
         for (ours, theirs) in ours.fields.iter().zip(carried) {
-            self.field(&format!("{place}.{}", ours.name), ours, theirs)?;
+            self.field(&format!("{place}.{}", ours.name), ours, theirs, within)?;
         }
         Ok(())
     }
 
-    fn field(&mut self, place: &str, ours: &FieldSchema, theirs: &Value) -> Result<()> {
-        let carried = self.carried(&theirs["versions"])?;
-        self.same(place, "versions", self.clip(Some(ours.versions)), carried);
-        let nullable = self.carried(&theirs["nullableVersions"])?;
+    fn field(&mut self, place: &str, ours: &FieldSchema, theirs: &Value, within: VersionRange) -> Result<()> {
+        let carried = carried_by(&theirs["versions"], within)?;
+        self.same(place, "versions", intersection(ours.versions, within), carried);
+        let nullable = carried_by(&theirs["nullableVersions"], within)?;
         let nullable = nullable.zip(carried).and_then(|(nullable, carried)| intersection(nullable, carried));
-        self.same(place, "nullableVersions", self.clip(ours.nullable), nullable);
+        let ours_nullable = ours.nullable.and_then(|nullable| intersection(nullable, within));
+        self.same(place, "nullableVersions", ours_nullable, nullable);
         self.same(place, "tag", ours.tag.map(u64::from), theirs["tag"].as_u64());
-        let tagged = self.carried(&theirs["taggedVersions"])?;
+        let tagged = carried_by(&theirs["taggedVersions"], within)?;
         self.same(place, "taggedVersions", ours.tag.and(carried), tagged);
         let ignorable = theirs["ignorable"].as_bool().unwrap_or(false);
         self.same(place, "ignorable", ours.ignorable, ignorable);
         self.same(place, "flexibleVersions of the field alone", None, versions(&theirs["flexibleVersions"])?);
         self.same(place, "default", default_of(ours.default), their_default(&theirs["default"]));
+        // Absent means what the default is, and only the word makes that null.
+        let absent_is_empty = ours.tag.is_some() && nullable.is_some() && theirs["default"] != "null";
+        self.same(place, "empty if absent", ours.default == DefaultValue::Empty, absent_is_empty);
         let their_type = theirs["type"].as_str().with_context(|| format!("{place} has a type"))?;
-        self.same(place, "type", type_name(ours.field_type), their_type.to_owned());
-        match ours.field_type.structure() {
-            Some(inner) => self.structure(place, inner, &self.fields_of(theirs, inner.name)),
-            None => Ok(()),
+        let their_fields = self.fields_of(theirs, their_type.trim_start_matches("[]"));
+        let their_type = match &their_fields {
+            Value::Null => their_type.to_owned(),
+            _ if their_type.starts_with("[]") => "[]structure".to_owned(),
+            _ => "structure".to_owned(),
+        };
+        self.same(place, "type", type_name(ours.field_type), their_type);
+        match (ours.field_type.structure(), carried) {
+            (Some(inner), Some(carried)) => self.structure(place, inner, &their_fields, carried),
+            _ => Ok(()),
         }
     }
 
-    /// The fields of a structure, given where it is used or once for the whole message.
+    /// The fields of a structure, given where it is used or once for the whole message; null for any other type.
     fn fields_of(&self, field: &Value, name: &str) -> Value {
         if field["fields"].is_array() {
             return field["fields"].clone();
@@ -117,15 +176,11 @@ impl Check<'_> {
         let named = common.and_then(|all| all.iter().find(|structure| structure["name"] == name));
         named.map(|structure| structure["fields"].clone()).unwrap_or_default()
     }
+}
 
-    fn carried(&self, theirs: &Value) -> Result<Option<VersionRange>> {
-        Ok(self.clip(versions(theirs)?))
-    }
-
-    /// The part of a range within the message's versions.
-    fn clip(&self, range: Option<VersionRange>) -> Option<VersionRange> {
-        range.and_then(|range| intersection(range, self.versions))
-    }
+/// The versions that carry something, of those that carry what it is in.
+fn carried_by(theirs: &Value, within: VersionRange) -> Result<Option<VersionRange>> {
+    Ok(versions(theirs)?.and_then(|range| intersection(range, within)))
 }
 
 fn intersection(one: VersionRange, other: VersionRange) -> Option<VersionRange> {
@@ -158,7 +213,7 @@ fn snake_case(name: &Value) -> Result<String> {
 
 fn default_of(default: DefaultValue) -> i64 {
     match default {
-        DefaultValue::Zero => 0,
+        DefaultValue::Zero | DefaultValue::Empty => 0,
         DefaultValue::Integer(number) => number,
         DefaultValue::Bool(value) => i64::from(value),
     }
@@ -192,7 +247,7 @@ fn type_name(field_type: FieldType) -> String {
         FieldType::Bytes => "bytes".to_owned(),
         FieldType::Records => "records".to_owned(),
         FieldType::Uuid => "uuid".to_owned(),
-        FieldType::Struct(schema) => schema.name.to_owned(),
+        FieldType::Struct(_) => "structure".to_owned(),
         FieldType::Array(element) => format!("[]{}", type_name(*element)),
     }
 }

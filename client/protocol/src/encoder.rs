@@ -3,7 +3,6 @@
 use bytes::Bytes;
 
 use crate::segments::Segments;
-use crate::wire::{Version, Wire};
 
 /// From this length on, bytes become a segment of their own instead of being copied. Below it one more entry in a
 /// vectored write costs more than the copy.
@@ -125,17 +124,16 @@ impl Encoder {
         Ok(())
     }
 
-    /// Writes one tagged field: tag, size, content.
-    pub fn put_tagged_field<T: Wire>(
+    /// Writes one tagged field: tag, size, and the content that `write` writes.
+    pub fn put_tagged_field(
         &mut self,
         tag: u32,
-        value: &T,
-        version: Version,
+        write: impl FnOnce(&mut Self) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
         self.put_unsigned_varint(tag);
         let start = self.copied.len();
         self.open_tagged_fields += 1;
-        value.write(self, version)?;
+        write(self)?;
         self.open_tagged_fields -= 1;
         let size_bytes = self.copied.len() - start;
         let size = u32::try_from(size_bytes).map_err(|_| EncodeError::TooLong(size_bytes))?;
@@ -169,6 +167,7 @@ mod tests {
 
     use super::*;
     use crate::Decoder;
+    use crate::wire::{Version, Wire};
 
     #[test]
     fn varints_come_back() {
@@ -200,7 +199,8 @@ mod tests {
         for length in [0, 1, 126, 127, 128, SHARED_FROM_BYTES, 20_000] {
             let content = Bytes::from(vec![5; length]);
             let mut encoder = Encoder::default();
-            encoder.put_tagged_field(3, &content, Version { number: 0, flexible: true }).unwrap();
+            let version = Version { number: 0, flexible: true };
+            encoder.put_tagged_field(3, |to| content.write(to, version)).unwrap();
             let mut decoder = Decoder::new(encoder.finish().into_bytes());
             assert_eq!(decoder.unsigned_varint(), Ok(3));
             let size = decoder.unsigned_varint().unwrap() as usize;

@@ -77,6 +77,8 @@ impl FieldType {
 pub enum DefaultValue {
     /// Zero, false, empty, or null where null is possible.
     Zero,
+    /// Empty, though null is possible.
+    Empty,
     /// A number.
     Integer(i64),
     /// A truth value.

@@ -13,8 +13,8 @@ use crate::{ErrorCode, Text, Uuid};
 /// The most memory decoding a frame takes, as a multiple of the frame's size (plus [`UNPROVEN_BYTES`] for each array
 /// that is open at once, at most four deep).
 ///
-/// The worst case is the list of groups at the version of ListGroups before states and types: three bytes each on the wire,
-/// four strings in memory. Strings alone cost 32 times their one byte.
+/// The worst case is the list of groups at the version of ListGroups before states and types: three bytes each on the
+/// wire, four strings in memory. Strings alone cost 32 times their one byte.
 pub const MAX_DECODED_BYTES_PER_FRAME_BYTE: usize = 43;
 
 /// The most an array reserves before any of its elements has been read.
@@ -357,4 +357,22 @@ pub fn write_nullable_struct<T: Wire>(
             value.write(to, version)
         }
     }
+}
+
+/// Reads a structure that may be null as a tagged field: zero for null, or the structure behind a one.
+pub fn read_tagged_struct<T: Wire>(from: &mut Decoder, version: Version) -> Result<Option<T>, DecodeError> {
+    match from.unsigned_varint()? {
+        0 => Ok(None),
+        _ => T::read(from, version).map(Some),
+    }
+}
+
+/// Writes a structure that may be null as a tagged field.
+pub fn write_tagged_struct<T: Wire>(
+    value: Option<&T>,
+    to: &mut Encoder,
+    version: Version,
+) -> Result<(), EncodeError> {
+    to.put_unsigned_varint(u32::from(value.is_some()));
+    value.map_or(Ok(()), |value| value.write(to, version))
 }

@@ -14,6 +14,8 @@ const WITHOUT_SECOND_OPINION: &[(&str, i16)] = &[
     ("ListOffsetsResponse", 11),
     ("OffsetCommitRequest", 10),
     ("OffsetFetchRequest", 10),
+    ("DescribeLogDirsRequest", 5),
+    ("DescribeLogDirsResponse", 5),
 ];
 
 fn encode<M: Message>(message: &M, version: i16) -> Result<Bytes, EncodeError> {

@@ -50,9 +50,9 @@ fn inflated<M: Message>(version: i16, Generated { bytes, lengths }: &Generated) 
                 let malformed = decode::<M>(bytes, version).map(drop).map_err(|error| error.malformed);
                 let context = format!("{} version {version}, {length:?} as {bomb:02x?}", M::NAME);
                 assert!(malformed.is_err(), "{context}");
-                // A count is refused as such, before anything is read for it. Where the rest is missing, a tagged field
-                // around it may be refused first.
-                if length.of_array && !rest.is_empty() {
+                // A count is refused as such, before anything is read for it. Within a tagged field, or where the rest is
+                // missing, the tagged field around it may be refused first.
+                if length.of_array && !length.in_tag && !rest.is_empty() {
                     assert!(is_refused_count(&malformed), "{context}: {malformed:?}");
                 }
             }

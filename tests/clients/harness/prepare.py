@@ -45,6 +45,13 @@ def client_jar():
     return found[0]
 
 
+def specification_jars():
+    """The jars with Kafka's specifications of messages and of the groups' records in them."""
+    found = [client_jar(), *jars().glob("kafka-group-coordinator-[0-9]*.jar")]
+    assert len(found) == 2, f"{len(found) - 1} jars of kafka-group-coordinator"
+    return found
+
+
 def java_suite():
     """The classpath of the compiled Java suite."""
     jars()

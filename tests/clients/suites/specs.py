@@ -1,4 +1,4 @@
-"""Our declarations of Kafka's messages against the specifications inside Kafka's own jar: fields, types, versions, tags, defaults."""
+"""Our declarations of Kafka's messages against the specifications inside Kafka's own jars: fields, types, versions, tags, defaults."""
 
 import subprocess
 import tempfile
@@ -16,8 +16,9 @@ def run(suite, target):
 def check():
     prepare.need_program("cargo")
     with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(prepare.client_jar()) as jar:
-            jar.extractall(folder, [name for name in jar.namelist() if name.startswith(FOLDER)])
+        for path in prepare.specification_jars():
+            with zipfile.ZipFile(path) as jar:
+                jar.extractall(folder, [name for name in jar.namelist() if name.startswith(FOLDER)])
         command = ["cargo", "run", "--quiet", "--package", "highwater-protocol", "--example", "spec-check", "--", f"{folder}/{FOLDER}"]
         ended = subprocess.run(command, cwd=prepare.REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert ended.returncode == 0, ended.stdout[-2000:]

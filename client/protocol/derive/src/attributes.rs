@@ -100,6 +100,10 @@ pub(crate) struct FieldDeclaration<'a> {
     pub(crate) nullable: Option<Versions>,
     pub(crate) default: Option<Expr>,
     pub(crate) tag: Option<u32>,
+    /// Whether its absence means empty, though it could be null.
+    pub(crate) absent_is_empty: bool,
+    /// Whether it is a structure that can be null.
+    pub(crate) nullable_structure: bool,
     pub(crate) ignorable: bool,
     pub(crate) records: bool,
 }
@@ -128,6 +132,7 @@ impl<'a> FieldDeclaration<'a> {
         let mut nullable = None;
         let mut default = None;
         let mut tag = None;
+        let mut absent_is_empty = None;
         let mut ignorable = None;
         let mut records = None;
         for attribute in
@@ -142,13 +147,16 @@ impl<'a> FieldDeclaration<'a> {
                     set(&mut default, &meta, meta.value()?.parse::<Expr>()?)
                 } else if meta.path.is_ident("tag") {
                     set(&mut tag, &meta, meta.value()?.parse::<LitInt>()?.base10_parse::<u32>()?)
+                } else if meta.path.is_ident("absent_is_empty") {
+                    set(&mut absent_is_empty, &meta, ())
                 } else if meta.path.is_ident("ignorable") {
                     set(&mut ignorable, &meta, ())
                 } else if meta.path.is_ident("records") {
                     set(&mut records, &meta, ())
                 } else {
-                    Err(meta
-                        .error("expected `versions`, `nullable`, `default`, `tag`, `ignorable` or `records`"))
+                    Err(meta.error(
+                        "expected `versions`, `nullable`, `default`, `tag`, `absent_is_empty`, `ignorable` or `records`",
+                    ))
                 }
             })?;
         }
@@ -169,6 +177,9 @@ impl<'a> FieldDeclaration<'a> {
         if default.is_some() && !matches!(shape, Shape::Bool | Shape::Integer) {
             return fail("only an integer or a bool has a default other than zero, empty or None");
         }
+        if absent_is_empty.is_some() && (tag.is_none() || shape != Shape::Option) {
+            return fail("only an Option with a tag can be absent and yet not null");
+        }
         Ok(FieldDeclaration {
             ident,
             ty: &field.ty,
@@ -177,6 +188,8 @@ impl<'a> FieldDeclaration<'a> {
             nullable: (shape == Shape::Option).then(|| nullable.unwrap_or(versions)),
             default,
             tag,
+            absent_is_empty: absent_is_empty.is_some(),
+            nullable_structure: shape == Shape::Option && !marks_null_in_its_length(inner),
             ignorable: ignorable.is_some(),
             records: records.is_some(),
         })
@@ -291,6 +304,8 @@ mod tests {
             (quote::quote!(#[field(records)] a: Text), "records are `Bytes`"),
             (quote::quote!(#[field(default = 3)] a: Text), "only an integer or a bool"),
             (quote::quote!(#[field(tag = 1)] a: i32), "tags count up from 0"),
+            (quote::quote!(#[field(absent_is_empty)] a: Option<Text>), "only an Option with a tag"),
+            (quote::quote!(#[field(absent_is_empty, tag = 0)] a: Text), "only an Option with a tag"),
         ] {
             let refusal = refusal(named(field));
             assert!(refusal.contains(expected), "{refusal:?} should contain {expected:?}");

@@ -1,8 +1,9 @@
 //! The code a declaration turns into: lists of calls into `highwater_protocol::wire`, one line a field.
 
 use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{DeriveInput, Result};
+use quote::{format_ident, quote};
+use syn::ext::IdentExt;
+use syn::{DeriveInput, Ident, Result};
 
 use crate::attributes::{FieldDeclaration, MessageAttributes, Shape, Versions};
 
@@ -37,7 +38,10 @@ pub(crate) fn fields(input: &DeriveInput) -> Result<TokenStream> {
     let sizes = declared.iter().filter(|field| field.tag.is_none()).map(min_bytes_of);
     let reads = declared.iter().map(read_of);
     let tagged_reads = read_tags(&declared);
-    let idents = declared.iter().map(|field| field.ident);
+    let values = declared.iter().map(|field| {
+        let (ident, local) = (field.ident, local_of(field));
+        quote!(#ident: #local)
+    });
     let writes = declared.iter().filter(|field| field.tag.is_none()).map(|field| write_of(&text, field));
     let tagged_writes = write_tags(&text, &declared);
 
@@ -67,7 +71,7 @@ pub(crate) fn fields(input: &DeriveInput) -> Result<TokenStream> {
             ) -> ::core::result::Result<Self, ::highwater_protocol::DecodeError> {
                 #(#reads)*
                 #tagged_reads
-                ::core::result::Result::Ok(Self { #(#idents,)* })
+                ::core::result::Result::Ok(Self { #(#values,)* })
             }
 
             fn write(
@@ -114,6 +118,14 @@ fn default_of(field: &FieldDeclaration<'_>) -> TokenStream {
     }
 }
 
+/// The value of a field that is not there.
+fn absent_of(field: &FieldDeclaration<'_>) -> TokenStream {
+    if field.absent_is_empty {
+        return quote!(::core::option::Option::Some(::core::default::Default::default()));
+    }
+    default_of(field)
+}
+
 /// The test "does this version carry it", or `None` when every version does.
 fn carried(versions: Versions) -> Option<TokenStream> {
     match versions {
@@ -132,13 +144,13 @@ fn carried_as_tag(field: &FieldDeclaration<'_>) -> TokenStream {
     }
 }
 
-fn differs_from_default(field: &FieldDeclaration<'_>) -> TokenStream {
-    let (ident, ty, default) = (field.ident, field.ty, default_of(field));
-    quote!(::highwater_protocol::wire::differs::<#ty>(&self.#ident, &#default))
+fn differs_from_absent(field: &FieldDeclaration<'_>) -> TokenStream {
+    let (ident, ty, absent) = (field.ident, field.ty, absent_of(field));
+    quote!(::highwater_protocol::wire::differs::<#ty>(&self.#ident, &#absent))
 }
 
 fn schema_of(field: &FieldDeclaration<'_>) -> TokenStream {
-    let (name, ty) = (field.ident.to_string(), field.ty);
+    let (name, ty) = (field.ident.unraw().to_string(), field.ty);
     let field_type = if field.records {
         quote!(::highwater_protocol::schema::FieldType::Records)
     } else {
@@ -150,6 +162,7 @@ fn schema_of(field: &FieldDeclaration<'_>) -> TokenStream {
     let default = match (&field.default, field.shape) {
         (Some(default), Shape::Bool) => quote!(Bool(#default)),
         (Some(default), _) => quote!(Integer((#default) as i64)),
+        (None, _) if field.absent_is_empty => quote!(Empty),
         (None, _) => quote!(Zero),
     };
     let ignorable = field.ignorable;
@@ -181,23 +194,31 @@ fn min_bytes_of(field: &FieldDeclaration<'_>) -> TokenStream {
 }
 
 fn read_of(field: &FieldDeclaration<'_>) -> TokenStream {
-    let (ident, ty, default) = (field.ident, field.ty, default_of(field));
+    let (local, ty, default) = (local_of(field), field.ty, absent_of(field));
     if field.tag.is_some() {
-        return quote!(let mut #ident: #ty = #default;);
+        return quote!(let mut #local: #ty = #default;);
     }
     let value = read_value(field);
     match carried(field.versions) {
-        Some(test) => quote!(let #ident: #ty = if #test { #value } else { #default };),
-        None => quote!(let #ident: #ty = #value;),
+        Some(test) => quote!(let #local: #ty = if #test { #value } else { #default };),
+        None => quote!(let #local: #ty = #value;),
     }
+}
+
+/// Where a field is kept until all are read: a field may itself be called `version` or `from`.
+fn local_of(field: &FieldDeclaration<'_>) -> Ident {
+    format_ident!("{}_read", field.ident.unraw())
 }
 
 /// Reads the value itself, refusing a null at a version that does not allow one.
 fn read_value(field: &FieldDeclaration<'_>) -> TokenStream {
     let ty = field.ty;
     match field.nullable {
+        Some(_) if field.tag.is_some() && field.nullable_structure => {
+            quote!(::highwater_protocol::wire::read_tagged_struct(from, version)?)
+        }
         Some(nullable) if nullable != field.versions => {
-            let name = field.ident.to_string();
+            let name = field.ident.unraw().to_string();
             let allowed = carried(nullable).unwrap_or_else(|| quote!(true));
             quote!(::highwater_protocol::wire::read_sometimes_null(from, version, #allowed, #name)?)
         }
@@ -207,9 +228,9 @@ fn read_value(field: &FieldDeclaration<'_>) -> TokenStream {
 
 fn read_tags(declared: &[FieldDeclaration<'_>]) -> TokenStream {
     let arms = declared.iter().filter_map(|field| {
-        let (tag, ident, value) = (field.tag?, field.ident, read_value(field));
+        let (tag, local, value) = (field.tag?, local_of(field), read_value(field));
         let guard = carried(field.versions).map(|test| quote!(if #test));
-        Some(quote!(#tag #guard => #ident = #value,))
+        Some(quote!(#tag #guard => #local = #value,))
     });
     let arms: Vec<_> = arms.collect();
     if arms.is_empty() {
@@ -241,7 +262,7 @@ fn write_of(structure: &str, field: &FieldDeclaration<'_>) -> TokenStream {
 
 /// The condition under which an absent field is an error, and the error.
 fn refuse_absent(structure: &str, field: &FieldDeclaration<'_>) -> Option<(TokenStream, TokenStream)> {
-    let name = field.ident.to_string();
+    let name = field.ident.unraw().to_string();
     let refuse = quote! {
         return ::core::result::Result::Err(::highwater_protocol::EncodeError::FieldNotCarried {
             structure: #structure,
@@ -249,7 +270,7 @@ fn refuse_absent(structure: &str, field: &FieldDeclaration<'_>) -> Option<(Token
             version: version.number,
         });
     };
-    (!field.ignorable).then(|| (differs_from_default(field), refuse))
+    (!field.ignorable).then(|| (differs_from_absent(field), refuse))
 }
 
 fn write_value(structure: &str, field: &FieldDeclaration<'_>) -> TokenStream {
@@ -264,7 +285,7 @@ fn write_value(structure: &str, field: &FieldDeclaration<'_>) -> TokenStream {
 /// Where null is allowed at only some of the versions that carry the field: the check before it is written.
 fn refuse_null(structure: &str, field: &FieldDeclaration<'_>) -> Option<TokenStream> {
     let nullable = field.nullable.filter(|nullable| *nullable != field.versions)?;
-    let (ident, name) = (field.ident, field.ident.to_string());
+    let (ident, name) = (field.ident, field.ident.unraw().to_string());
     let allowed = carried(nullable)?;
     Some(quote! {
         if self.#ident.is_none() && !(#allowed) {
@@ -286,7 +307,7 @@ fn write_tags(structure: &str, declared: &[FieldDeclaration<'_>]) -> TokenStream
     }
     tagged.sort_by_key(|field| field.tag);
     let checks = tagged.iter().map(|field| {
-        let (present, differs) = (carried_as_tag(field), differs_from_default(field));
+        let (present, differs) = (carried_as_tag(field), differs_from_absent(field));
         match refuse_absent(structure, field) {
             Some((_, refuse)) => quote!(if #differs { if #present { count += 1; } else { #refuse } }),
             None => quote!(if #present && #differs { count += 1; }),
@@ -294,10 +315,15 @@ fn write_tags(structure: &str, declared: &[FieldDeclaration<'_>]) -> TokenStream
     });
     let writes = tagged.iter().map(|field| {
         let (ident, tag) = (field.ident, field.tag);
-        let (test, differs) = (carried(field.versions), differs_from_default(field));
+        let (test, differs) = (carried(field.versions), differs_from_absent(field));
         let test = test.map(|test| quote!(#test &&));
         let refuse = refuse_null(structure, field);
-        quote!(if #test #differs { #refuse to.put_tagged_field(#tag, &self.#ident, version)?; })
+        let write = if field.nullable_structure {
+            quote!(::highwater_protocol::wire::write_tagged_struct(self.#ident.as_ref(), to, version))
+        } else {
+            quote!(::highwater_protocol::wire::Wire::write(&self.#ident, to, version))
+        };
+        quote!(if #test #differs { #refuse to.put_tagged_field(#tag, |to| #write)?; })
     });
     quote! {
         let mut count = 0u32;

@@ -18,6 +18,7 @@
 //! | `nullable = 1..` | versions at which an `Option` field may be null; all that carry it if left out |
 //! | `default = -1` | the value when the field is absent; zero, empty or `None` if left out |
 //! | `tag = 0` | the field is a tagged field with this number |
+//! | `absent_is_empty` | an absent tagged field is empty, not null; null is written out |
 //! | `ignorable` | a value that the version cannot carry is dropped in silence instead of refused |
 //! | `records` | a `Bytes` field that holds record batches |
 

@@ -18,16 +18,30 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod consumer_assignment;
+mod consumer_group;
 mod group_metadata;
 mod offset_commit;
+mod regular_expression;
 
+pub use consumer_assignment::{
+    ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupCurrentMemberAssignmentValue,
+    ConsumerGroupTargetAssignmentMemberKey, ConsumerGroupTargetAssignmentMemberValue,
+    ConsumerGroupTargetAssignmentMetadataKey, ConsumerGroupTargetAssignmentMetadataValue, TopicPartition,
+    TopicPartitions,
+};
+pub use consumer_group::{
+    ClassicMemberMetadata, ClassicProtocol, ConsumerGroupMemberMetadataKey, ConsumerGroupMemberMetadataValue,
+    ConsumerGroupMetadataKey, ConsumerGroupMetadataValue, ConsumerGroupPartitionMetadataKey,
+    ConsumerGroupPartitionMetadataValue, PartitionMetadata, TopicMetadata,
+};
 pub use group_metadata::{GroupMetadataKey, GroupMetadataValue, MemberMetadata};
 pub use offset_commit::{LegacyOffsetCommitKey, LegacyOffsetCommitValue, OffsetCommitKey, OffsetCommitValue};
+pub use regular_expression::{ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue};
 
 use bytes::Bytes;
 
-use crate::schema::StructSchema;
-use crate::{DecodeError, Decoder, EncodeError, Message, VersionRange, versioned};
+use crate::{DecodeError, Decoder, EncodeError, Message, versioned};
 
 /// Why bytes are no record of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -58,21 +72,6 @@ impl UnreadableRecord {
     }
 }
 
-/// A type of record as data, to compare with Kafka's own and to generate from.
-#[derive(Debug)]
-pub struct RecordType {
-    /// The number its keys begin with.
-    pub number: i16,
-    /// The fields of its keys, of which there is one version.
-    pub key: &'static StructSchema,
-    /// The fields of its values.
-    pub value: &'static StructSchema,
-    /// The versions of its values.
-    pub value_versions: VersionRange,
-    /// The first flexible version of its values.
-    pub value_first_flexible: Option<i16>,
-}
-
 /// The one version of every key.
 const KEY_VERSION: i16 = 0;
 
@@ -92,6 +91,13 @@ macro_rules! for_each_group_record {
             0 LegacyOffsetCommit LegacyOffsetCommitKey LegacyOffsetCommitValue;
             1 OffsetCommit OffsetCommitKey OffsetCommitValue;
             2 GroupMetadata GroupMetadataKey GroupMetadataValue;
+            3 ConsumerGroupMetadata ConsumerGroupMetadataKey ConsumerGroupMetadataValue;
+            4 ConsumerGroupPartitionMetadata ConsumerGroupPartitionMetadataKey ConsumerGroupPartitionMetadataValue;
+            5 ConsumerGroupMemberMetadata ConsumerGroupMemberMetadataKey ConsumerGroupMemberMetadataValue;
+            6 ConsumerGroupTargetAssignmentMetadata ConsumerGroupTargetAssignmentMetadataKey ConsumerGroupTargetAssignmentMetadataValue;
+            7 ConsumerGroupTargetAssignmentMember ConsumerGroupTargetAssignmentMemberKey ConsumerGroupTargetAssignmentMemberValue;
+            8 ConsumerGroupCurrentMemberAssignment ConsumerGroupCurrentMemberAssignmentKey ConsumerGroupCurrentMemberAssignmentValue;
+            16 ConsumerGroupRegularExpression ConsumerGroupRegularExpressionKey ConsumerGroupRegularExpressionValue;
         }
     };
 }
@@ -108,15 +114,6 @@ macro_rules! group_records {
         }
 
         impl GroupRecord {
-            /// The types there are here, by number.
-            pub const TYPES: &[RecordType] = &[$(RecordType {
-                number: $number,
-                key: $key::SCHEMA,
-                value: $value::SCHEMA,
-                value_versions: $value::VERSIONS,
-                value_first_flexible: $value::FIRST_FLEXIBLE,
-            },)*];
-
             /// The key and the value as bytes, the value at the version that Kafka 4.3.1 writes.
             ///
             /// # Errors

@@ -1,3 +1,5 @@
+mod consumer_groups;
+
 use super::*;
 use crate::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use crate::{Malformed, Uuid};
@@ -199,13 +201,4 @@ fn what_is_not_known_here_is_told_from_damage() {
     assert_eq!(read(GROUP_KEY, Some("00")), Err((UnreadableRecord::Value(malformed(0)), false)));
     assert!(matches!(read(GROUP_KEY, Some("0003")), Err((UnreadableRecord::Value(_), false))));
     assert!(read(&format!("{GROUP_KEY}ff"), None).is_ok(), "what follows is passed over");
-}
-
-#[test]
-fn types_are_numbered_as_they_are_written() {
-    assert!(GroupRecord::TYPES.is_sorted_by(|one, next| one.number < next.number));
-    for (key, number) in [(OFFSET_KEY, 1), (GROUP_KEY, 2)] {
-        let (written, _) = GroupRecord::from_bytes(bytes(key), None).unwrap().to_bytes().unwrap();
-        assert_eq!(written[..2], i16::to_be_bytes(number));
-    }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Length {
     pub(crate) bytes: usize,
     pub(crate) is_varint: bool,
     pub(crate) of_array: bool,
+    /// Whether it is within a tagged field, which says its own size.
+    pub(crate) in_tag: bool,
 }
 
 /// A message as bytes.
@@ -142,7 +144,10 @@ impl Generator {
         self.varint(tag as usize);
         self.varint(content.len());
         let moved = self.bytes.len();
-        self.lengths[outer_lengths..].iter_mut().for_each(|length| length.at += moved);
+        for length in &mut self.lengths[outer_lengths..] {
+            length.at += moved;
+            length.in_tag = true;
+        }
         self.bytes.extend(content);
     }
 
@@ -150,7 +155,7 @@ impl Generator {
     fn default(&self, field: &FieldSchema, to: &mut Vec<u8>) {
         let length_of_null = if self.flexible { 0 } else { 0xff };
         let number = match field.default {
-            DefaultValue::Zero => 0,
+            DefaultValue::Zero | DefaultValue::Empty => 0,
             DefaultValue::Integer(number) => number,
             DefaultValue::Bool(value) => i64::from(value),
         };
@@ -163,10 +168,15 @@ impl Generator {
             FieldType::Uuid => to.extend([0; 16]),
             FieldType::String | FieldType::Bytes | FieldType::Records | FieldType::Array(_) => {
                 assert!(self.flexible, "tagged fields are in flexible versions");
-                to.push(if field.nullable.is_some() { length_of_null } else { 1 });
+                let is_null = field.nullable.is_some() && field.default != DefaultValue::Empty;
+                to.push(if is_null { length_of_null } else { 1 });
             }
             FieldType::Struct(schema) => {
                 assert!(schema.fields.iter().all(|field| field.tag.is_none()), "not needed yet");
+                if field.nullable.is_some() {
+                    assert!(field.tag.is_some() && field.default == DefaultValue::Empty, "not needed yet");
+                    to.push(1);
+                }
                 schema.fields.iter().for_each(|field| self.default(field, to));
                 to.push(0);
             }
@@ -178,7 +188,11 @@ impl Generator {
         let null = nullable && depth.is_none() && self.choose(3, 0) == 0;
         if let FieldType::Struct(schema) = field.field_type {
             if field.nullable.is_some() {
-                self.bytes.push(if null { 0xff } else { 1 });
+                self.bytes.push(match field.tag {
+                    Some(_) => u8::from(!null),
+                    None if null => 0xff,
+                    None => 1,
+                });
             }
             if !null {
                 self.structure(schema, depth);
@@ -252,7 +266,7 @@ impl Generator {
             _ => self.bytes.extend(length.map_or(-1, |length| i32::try_from(length).unwrap()).to_be_bytes()),
         }
         let is_varint = bytes == 0;
-        self.lengths.push(Length { at, bytes: self.bytes.len() - at, is_varint, of_array });
+        self.lengths.push(Length { at, bytes: self.bytes.len() - at, is_varint, of_array, in_tag: false });
     }
 
     fn varint(&mut self, value: usize) {
