@@ -1,0 +1,177 @@
+//! The coordinator of all groups that one partition of `__consumer_offsets` keeps.
+
+use std::collections::BTreeMap;
+
+use highwater_storage::{Offset, ProducerId, TimestampMs};
+
+use super::classic::Classic;
+use super::ids::GroupId;
+use super::offsets::{Offsets, Pending};
+use super::rebalance::Acting;
+use super::record::Record;
+use super::timers::{Timer, Timers};
+use super::turn::Turn;
+use super::words::{GroupReply, Joined};
+use crate::ids::{Monotonic, PartitionIndex, TopicName};
+use crate::node::Ticket;
+use crate::refusal::Refusal;
+
+/// How many records are written as one batch where they need not come together.
+const RECORDS_AT_ONCE: usize = 1_000;
+
+/// One group: its members, and how far they have read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) classic: Classic,
+    pub(super) offsets: Offsets,
+}
+
+/// See the [module](super) for what always holds.
+#[derive(Debug, Default)]
+pub(crate) struct Coordinator {
+    groups: BTreeMap<GroupId, Group>,
+    pending: Pending,
+    timers: Timers,
+}
+
+impl Coordinator {
+    /// When [`Coordinator::tick`] is due.
+    pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
+        self.timers.next()
+    }
+
+    /// Whether it keeps nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.pending.is_empty()
+    }
+
+    /// Ends: who waits is told to find another coordinator.
+    pub(crate) fn abandon(self) -> Vec<(Ticket, GroupReply)> {
+        let members = self.groups.into_values().flat_map(|group| group.classic.members);
+        let answers = members.flat_map(|(member, waiting)| {
+            let outcome = Err(Refusal::NotCoordinator);
+            let joined = GroupReply::Joined(Box::new(Joined { member, outcome }));
+            let synced = GroupReply::Synced(Err(Refusal::NotCoordinator));
+            let joining = waiting.joining.map(|ticket| (ticket, joined));
+            joining.into_iter().chain(waiting.syncing.map(|ticket| (ticket, synced)))
+        });
+        answers.collect()
+    }
+
+    pub(super) fn take_due(&mut self, now: Monotonic) -> Option<Timer> {
+        self.timers.take_due(now)
+    }
+
+    pub(super) fn has(&self, id: &GroupId) -> bool {
+        self.groups.contains_key(id)
+    }
+
+    pub(super) fn group(&self, id: &GroupId) -> Option<&Group> {
+        self.groups.get(id)
+    }
+
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&GroupId, &Group)> {
+        self.groups.iter()
+    }
+
+    pub(super) fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// The partitions of which a transaction has commits of this group.
+    pub(super) fn pending_of(&self, id: &GroupId) -> impl Iterator<Item = (&TopicName, PartitionIndex)> {
+        let keys = self.pending.values().flat_map(BTreeMap::keys);
+        keys.filter(move |key| key.group == *id).map(|key| (&key.topic, key.partition))
+    }
+
+    pub(super) fn has_pending(&self, id: &GroupId) -> bool {
+        self.pending_of(id).next().is_some()
+    }
+
+    pub(super) fn is_pending(&self, id: &GroupId, topic: &TopicName, partition: PartitionIndex) -> bool {
+        self.pending_of(id).any(|pending| pending == (topic, partition))
+    }
+
+    /// A group, to be changed in this turn.
+    pub(super) fn act<'a, 't>(
+        &'a mut self,
+        id: &'a GroupId,
+        turn: &'a mut Turn<'t>,
+    ) -> Option<Acting<'a, 't>> {
+        let group = &mut self.groups.get_mut(id)?.classic;
+        Some(Acting { id, group, timers: &mut self.timers, turn })
+    }
+
+    /// Writes records down together, and makes what they say so.
+    pub(super) fn write(&mut self, turn: &mut Turn<'_>, records: &[Record]) -> Result<(), Refusal> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let base = turn.journal.append(records)?;
+        for (at, record) in (base.get()..).zip(records) {
+            self.apply(Offset::new(at), ProducerId::NONE, record.clone());
+        }
+        Ok(())
+    }
+
+    /// The same with many, each of which makes sense alone.
+    pub(super) fn write_in_parts(&mut self, turn: &mut Turn<'_>, records: &[Record]) -> Result<(), Refusal> {
+        records.chunks(RECORDS_AT_ONCE).try_for_each(|part| self.write(turn, part))
+    }
+
+    /// Makes what a record says so: when it was written, and when the log is replayed. `producer` is who wrote it in a
+    /// transaction, or none.
+    pub(crate) fn apply(&mut self, at: Offset, producer: ProducerId, record: Record) {
+        match record {
+            Record::Group(id, Some(metadata)) => {
+                let classic = Classic::restored(metadata);
+                self.group_or_new(id, TimestampMs::NONE).classic = classic;
+            }
+            Record::Group(id, None) => self.remove(&id),
+            Record::Offset(key, Some(commit)) => {
+                let group = self.group_or_new(key.group.clone(), commit.committed_at);
+                if producer == ProducerId::NONE {
+                    group.offsets.put(key.topic, key.partition, at, commit);
+                } else {
+                    self.pending.entry(producer).or_default().insert(key, (at, commit));
+                }
+            }
+            Record::Offset(key, None) => {
+                if let Some(group) = self.groups.get_mut(&key.group) {
+                    group.offsets.remove(&key.topic, key.partition);
+                }
+                self.pending.retain(|_, commits| {
+                    commits.remove(&key);
+                    !commits.is_empty()
+                });
+            }
+        }
+    }
+
+    /// A transaction came to its end. Of its commits those count that are newer than what else was committed.
+    pub(crate) fn end_transaction(&mut self, producer: ProducerId, committed: bool) {
+        let commits = self.pending.remove(&producer).unwrap_or_default();
+        for (key, (at, commit)) in commits.into_iter().filter(|_| committed) {
+            let group = self.group_or_new(key.group, commit.committed_at);
+            let newer = group.offsets.get(&key.topic, key.partition).is_none_or(|(known, _)| *known < at);
+            if newer {
+                group.offsets.put(key.topic, key.partition, at, commit);
+            }
+        }
+    }
+
+    /// A group that only has offsets is there with its first commit.
+    fn group_or_new(&mut self, id: GroupId, since: TimestampMs) -> &mut Group {
+        let new = || Group { classic: Classic::empty(since), offsets: Offsets::default() };
+        self.groups.entry(id).or_insert_with(new)
+    }
+
+    fn remove(&mut self, id: &GroupId) {
+        let Some(group) = self.groups.get_mut(id) else { return };
+        if group.offsets.is_empty() {
+            self.groups.remove(id);
+        } else {
+            group.classic = Classic::empty(TimestampMs::NONE);
+        }
+    }
+}

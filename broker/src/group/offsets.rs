@@ -1,0 +1,255 @@
+//! How far groups have read: committing, finding and forgetting (`OffsetMetadataManager`).
+
+use std::collections::BTreeMap;
+
+use highwater_storage::{LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId};
+
+use super::classic::{Classic, State};
+use super::coordinator::Coordinator;
+use super::ids::GroupId;
+use super::record::{Commit, OffsetKey, Record};
+use super::turn::Turn;
+use super::words::{CommitOffsets, FoundCommit, FoundPartition};
+use crate::ids::{PartitionIndex, TopicName};
+use crate::refusal::Refusal;
+
+/// How far one group has read, by topic and partition.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Offsets(BTreeMap<TopicName, BTreeMap<PartitionIndex, (Offset, Commit)>>);
+
+impl Offsets {
+    /// Keeps a commit, with the place of its record in the log.
+    pub(super) fn put(&mut self, topic: TopicName, partition: PartitionIndex, at: Offset, commit: Commit) {
+        self.0.entry(topic).or_default().insert(partition, (at, commit));
+    }
+
+    pub(super) fn remove(&mut self, topic: &TopicName, partition: PartitionIndex) {
+        if let Some(partitions) = self.0.get_mut(topic) {
+            partitions.remove(&partition);
+            if partitions.is_empty() {
+                self.0.remove(topic);
+            }
+        }
+    }
+
+    pub(super) fn get(&self, topic: &TopicName, partition: PartitionIndex) -> Option<&(Offset, Commit)> {
+        self.0.get(topic)?.get(&partition)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Every commit, by topic.
+    pub(super) fn by_topic(
+        &self,
+    ) -> impl Iterator<Item = (&TopicName, &BTreeMap<PartitionIndex, (Offset, Commit)>)> {
+        self.0.iter()
+    }
+
+    /// Every commit.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&TopicName, PartitionIndex, &Commit)> {
+        self.0.iter().flat_map(|(topic, partitions)| {
+            partitions.iter().map(move |(partition, (_, commit))| (topic, *partition, commit))
+        })
+    }
+}
+
+/// Commits of transactions that are not at their end, by producer: each with the place of its record.
+pub(super) type Pending = BTreeMap<ProducerId, BTreeMap<OffsetKey, (Offset, Commit)>>;
+
+/// A partition's commit, ready to be written down.
+#[derive(Debug, Clone)]
+pub(crate) struct NewCommit {
+    pub(crate) topic: TopicName,
+    pub(crate) topic_id: TopicId,
+    pub(crate) partition: PartitionIndex,
+    pub(crate) offset: Offset,
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) metadata: String,
+}
+
+impl Coordinator {
+    /// Remembers how far a group has read: each partition's outcome, in order. An `Err` refuses all of them.
+    pub(crate) fn commit_offsets(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: &CommitOffsets,
+        commits: Vec<NewCommit>,
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        match self.act(&request.group, turn) {
+            // Someone who uses no group but keeps offsets under its name.
+            None if !request.generation.is_given() => {}
+            None => return Err(Refusal::GroupNotFound),
+            Some(mut acting) => {
+                check_commit(acting.group, request)?;
+                if matches!(acting.group.state, State::Stable | State::PreparingRebalance) {
+                    acting.renew_session(&request.member);
+                }
+            }
+        }
+        let now = turn.now.wall;
+        let expires_at = request.retention_ms.map(|ms| now.saturating_add(ms));
+        let (mut records, mut outcomes) = (Vec::new(), Vec::new());
+        for commit in commits {
+            if commit.metadata.encode_utf16().count() > turn.limits.offset_metadata_max_units {
+                outcomes.push(Err(Refusal::OffsetMetadataTooLarge));
+                continue;
+            }
+            records.push(record_of(&request.group, commit, now, expires_at));
+            outcomes.push(Ok(()));
+        }
+        self.write(turn, &records)?;
+        Ok(outcomes)
+    }
+
+    /// How far a group has read one partition.
+    pub(crate) fn offset(
+        &self,
+        group: &GroupId,
+        topic: &TopicName,
+        topic_id: Option<TopicId>,
+        partition: PartitionIndex,
+        require_stable: bool,
+    ) -> Result<Option<FoundCommit>, Refusal> {
+        if require_stable && self.is_unstable(group, topic, partition) {
+            return Err(Refusal::UnstableOffsetCommit);
+        }
+        let found = self.group(group).and_then(|group| group.offsets.get(topic, partition));
+        let is_of_topic = |commit: &Commit| {
+            let ids = (commit.topic_id, topic_id.unwrap_or(TopicId::ZERO));
+            ids.0 == TopicId::ZERO || ids.1 == TopicId::ZERO || ids.0 == ids.1
+        };
+        Ok(found.map(|(_, commit)| commit).filter(|commit| is_of_topic(commit)).map(found_commit))
+    }
+
+    /// How far a group has read everything, by topic.
+    pub(crate) fn all_offsets(
+        &self,
+        group: &GroupId,
+        require_stable: bool,
+    ) -> Vec<(TopicName, Vec<FoundPartition>)> {
+        let Some(found) = self.group(group) else { return Vec::new() };
+        let by_topic = found.offsets.by_topic().map(|(topic, partitions)| {
+            let one = |(partition, (_, commit)): (&PartitionIndex, &(Offset, Commit))| {
+                let is_unstable = require_stable && self.is_unstable(group, topic, *partition);
+                let outcome = if is_unstable {
+                    Err(Refusal::UnstableOffsetCommit)
+                } else {
+                    Ok(Some(found_commit(commit)))
+                };
+                (*partition, outcome)
+            };
+            (topic.clone(), partitions.iter().map(one).collect())
+        });
+        by_topic.collect()
+    }
+
+    /// Forgets how far a group has read partitions: each one's outcome, in order. An `Err` refuses all of them.
+    pub(crate) fn delete_offsets(
+        &mut self,
+        turn: &mut Turn<'_>,
+        group: &GroupId,
+        partitions: &[(TopicName, PartitionIndex)],
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        let found = self.group(group).ok_or(Refusal::GroupNotFound)?;
+        if found.classic.state != State::Empty && !found.classic.is_of_consumers() {
+            return Err(Refusal::NonEmptyGroup);
+        }
+        let (mut records, mut outcomes) = (Vec::new(), Vec::new());
+        for (topic, partition) in partitions {
+            if found.classic.is_subscribed(topic) {
+                outcomes.push(Err(Refusal::GroupSubscribedToTopic));
+                continue;
+            }
+            let known = found.offsets.get(topic, *partition).is_some();
+            if known || self.is_unstable(group, topic, *partition) {
+                records.push(forgotten(group, topic, *partition));
+            }
+            outcomes.push(Ok(()));
+        }
+        self.write(turn, &records)?;
+        Ok(outcomes)
+    }
+
+    /// A topic is gone, and what was read of it means nothing any more.
+    pub(crate) fn forget_topic(
+        &mut self,
+        turn: &mut Turn<'_>,
+        topic: &TopicName,
+        id: TopicId,
+    ) -> Result<(), Refusal> {
+        let is_of_it = |commit: &Commit| commit.topic_id == TopicId::ZERO || commit.topic_id == id;
+        let kept = self.groups().flat_map(|(group, found)| {
+            let of_topic =
+                found.offsets.iter().filter(|(name, _, commit)| *name == topic && is_of_it(commit));
+            of_topic.map(move |(_, partition, _)| (group.clone(), partition))
+        });
+        let pending = self.pending().values().flatten();
+        let pending = pending.filter(|(key, (_, commit))| key.topic == *topic && is_of_it(commit));
+        let mut all: Vec<_> =
+            kept.chain(pending.map(|(key, _)| (key.group.clone(), key.partition))).collect();
+        all.sort();
+        all.dedup();
+        let records: Vec<_> =
+            all.into_iter().map(|(group, partition)| forgotten(&group, topic, partition)).collect();
+        self.write_in_parts(turn, &records)
+    }
+
+    /// Whether a transaction that is not at its end may change it.
+    fn is_unstable(&self, group: &GroupId, topic: &TopicName, partition: PartitionIndex) -> bool {
+        if self.pending().is_empty() {
+            return false;
+        }
+        let key = OffsetKey { group: group.clone(), topic: topic.clone(), partition };
+        self.pending().values().any(|commits| commits.contains_key(&key))
+    }
+}
+
+/// Whether a commit is taken from who makes it (`ClassicGroup.validateOffsetCommit`).
+fn check_commit(group: &Classic, request: &CommitOffsets) -> Result<(), Refusal> {
+    let (generation, instance) = (request.generation, request.instance.as_ref());
+    if !generation.is_given() && group.state == State::Empty {
+        return Ok(());
+    }
+    if generation.is_given() || !request.member.is_empty() || instance.is_some() {
+        group.check_generation(&request.member, instance, generation)?;
+    } else if group.state != State::Empty {
+        return Err(Refusal::UnknownMember);
+    }
+    match group.state {
+        State::CompletingRebalance => Err(Refusal::RebalanceInProgress),
+        _ => Ok(()),
+    }
+}
+
+fn record_of(
+    group: &GroupId,
+    commit: NewCommit,
+    committed_at: TimestampMs,
+    expires_at: Option<TimestampMs>,
+) -> Record {
+    let NewCommit { topic, topic_id, partition, offset, leader_epoch, metadata } = commit;
+    let key = OffsetKey { group: group.clone(), topic, partition };
+    // A record with a time to expire has no place for an epoch or a topic's id.
+    let (leader_epoch, topic_id) = match expires_at {
+        Some(_) => (LeaderEpoch::NONE, TopicId::ZERO),
+        None => (leader_epoch, topic_id),
+    };
+    let metadata = metadata.into_boxed_str();
+    Record::Offset(key, Some(Commit { offset, leader_epoch, metadata, committed_at, expires_at, topic_id }))
+}
+
+/// The record that takes a commit back.
+pub(super) fn forgotten(group: &GroupId, topic: &TopicName, partition: PartitionIndex) -> Record {
+    let key = OffsetKey { group: group.clone(), topic: topic.clone(), partition };
+    Record::Offset(key, None)
+}
+
+fn found_commit(commit: &Commit) -> FoundCommit {
+    FoundCommit {
+        offset: commit.offset,
+        leader_epoch: commit.leader_epoch,
+        metadata: commit.metadata.to_string(),
+    }
+}

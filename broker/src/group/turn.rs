@@ -1,0 +1,47 @@
+//! One turn of a coordinator: what it is given from outside.
+
+use highwater_storage::Offset;
+
+use super::record::Record;
+use super::words::GroupReply;
+use crate::ids::Now;
+use crate::node::Ticket;
+use crate::refusal::Refusal;
+
+/// What a coordinator keeps to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// `group.min.session.timeout.ms`.
+    pub(crate) min_session_timeout_ms: i32,
+    /// `group.max.session.timeout.ms`.
+    pub(crate) max_session_timeout_ms: i32,
+    /// `group.max.size`.
+    pub(crate) max_size: usize,
+    /// `group.initial.rebalance.delay.ms`.
+    pub(crate) initial_rebalance_delay_ms: i32,
+    /// `offset.metadata.max.bytes`, in units of UTF-16 as Kafka counts.
+    pub(crate) offset_metadata_max_units: usize,
+    /// `offsets.retention.minutes`, in milliseconds.
+    pub(crate) offsets_retention_ms: i64,
+}
+
+/// Where a coordinator writes what must survive it. What it writes takes effect when it is in the log, never before.
+pub(crate) trait Journal {
+    /// Appends records as one batch; the offset of the first.
+    fn append(&mut self, records: &[Record]) -> Result<Offset, Refusal>;
+}
+
+/// What a coordinator works with while it is asked one thing.
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Now,
+    pub(crate) limits: &'a Limits,
+    pub(crate) journal: &'a mut dyn Journal,
+    /// Whom it answers what, in order. Told when everything that was written before is committed.
+    pub(crate) answers: &'a mut Vec<(Ticket, GroupReply)>,
+}
+
+impl Turn<'_> {
+    pub(crate) fn answer(&mut self, ticket: Ticket, reply: GroupReply) {
+        self.answers.push((ticket, reply));
+    }
+}
