@@ -37,12 +37,18 @@ impl fmt::Display for PartitionIndex {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicName(Arc<str>);
 
+const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 /// The topics that Kafka keeps for itself (`Topic.INTERNAL_TOPICS`).
-const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
+const INTERNAL_TOPICS: [&str; 3] = [CONSUMER_OFFSETS, "__transaction_state", "__share_group_state"];
 
 impl TopicName {
     /// The longest name that still makes a folder name, with room for the partition and a suffix.
     pub const MAX_CHARS: usize = 249;
+
+    /// The topic that keeps groups and how far they have read.
+    pub fn consumer_offsets() -> Self {
+        CONSUMER_OFFSETS.into()
+    }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {

@@ -27,6 +27,7 @@ mod config;
 mod embedded;
 mod entropy;
 pub mod faults;
+pub mod group;
 mod ids;
 pub mod node;
 mod partition;

@@ -165,6 +165,56 @@ pub enum Refusal {
     #[error("the fetch session changed between topic names and ids")]
     FetchSessionTopicId,
 
+    // Groups.
+    /// Nobody can coordinate the group now; soon somebody may.
+    #[error("the group's coordinator is not available")]
+    CoordinatorNotAvailable,
+    /// This node does not coordinate the group, or cannot any more.
+    #[error("this node does not coordinate the group")]
+    NotCoordinator,
+    /// A group needs a name.
+    #[error("the group's name is empty")]
+    InvalidGroup,
+    /// No such group.
+    #[error("no such group")]
+    GroupNotFound,
+    /// Somebody is in the group.
+    #[error("the group is not empty")]
+    NonEmptyGroup,
+    /// The group is as large as it may be.
+    #[error("the group is full")]
+    GroupMaxSizeReached,
+    /// Not a member of the group.
+    #[error("not a member of the group")]
+    UnknownMember,
+    /// A new member is to ask again with the id it is told.
+    #[error("the member is to ask again with its id")]
+    MemberIdRequired,
+    /// Another member goes by this instance id now.
+    #[error("another member took the place of this static member")]
+    FencedInstance,
+    /// The session is shorter or longer than the broker allows.
+    #[error("the session timeout is out of range")]
+    InvalidSessionTimeout,
+    /// Not the kind of group, or no protocol that all members know.
+    #[error("the member has no protocol in common with the group")]
+    InconsistentGroupProtocol,
+    /// Not the generation the group is in.
+    #[error("not the group's generation")]
+    IllegalGeneration,
+    /// The group comes together anew.
+    #[error("the group rebalances")]
+    RebalanceInProgress,
+    /// What is to be kept beside an offset is larger than allowed.
+    #[error("the metadata of the offset is too large")]
+    OffsetMetadataTooLarge,
+    /// The group's members read this topic.
+    #[error("the group is subscribed to the topic")]
+    GroupSubscribedToTopic,
+    /// A transaction may still change the offset.
+    #[error("a transaction may still change the offset")]
+    UnstableOffsetCommit,
+
     /// The request's time was over before its records were acknowledged. They are in the log and may yet be.
     #[error("the request's time was over before it was acknowledged")]
     TimedOut {

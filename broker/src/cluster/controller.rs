@@ -108,6 +108,27 @@ impl Controller<'_> {
             return Err(Refusal::InvalidTopic { message });
         }
         let configs = check_configs(&topic.configs)?;
+        self.creation(topic, configs)
+    }
+
+    /// Decides on the topic that keeps groups, of which clients make nothing else (`groupMetadataTopicConfigs`).
+    pub(crate) fn offsets_topic(&mut self, name: &TopicName) -> Result<Creation, Refusal> {
+        let topic = NewTopic {
+            name: name.clone(),
+            partitions: self.config.offsets_topic_partitions(),
+            replication_factor: self.config.offsets_topic_replication_factor(),
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let configs = [
+            ("cleanup.policy", "compact".to_owned()),
+            ("compression.type", "producer".to_owned()),
+            ("segment.bytes", self.config.offsets_topic_segment_bytes().to_string()),
+        ];
+        self.creation(&topic, configs.map(|(name, value)| (name.to_owned(), value)).into())
+    }
+
+    fn creation(&mut self, topic: &NewTopic, configs: BTreeMap<String, String>) -> Result<Creation, Refusal> {
         let replicas = if topic.assignments.is_empty() { self.place(topic)? } else { self.assigned(topic)? };
         Ok(Creation { id: self.entropy.uuid(), configs, replicas })
     }

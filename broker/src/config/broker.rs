@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::definition::{Definition, Kind};
 use super::topic::TopicConfig;
 use super::{Effective, Source, micros};
+use crate::group::turn::Limits;
 
 const DURABILITIES: &[&str] = &["none", "leader", "isr"];
 
@@ -27,6 +28,14 @@ static DEFINITIONS: &[Definition] = settings! {
         "The replication factor of a topic that is made without one.";
     "fetch.max.bytes", Kind::Int { min: 1024 }, "57671680",
         "The most one fetch is answered with, but for a first batch that is larger.";
+    "group.initial.rebalance.delay.ms", Kind::Int { min: 0 }, "0",
+        "How long the first member of an empty group waits for others to join with it.";
+    "group.max.session.timeout.ms", Kind::Int { min: 0 }, "1800000",
+        "The longest session a member of a group may ask for.";
+    "group.max.size", Kind::Int { min: 1 }, "2147483647",
+        "How many members a group may have.";
+    "group.min.session.timeout.ms", Kind::Int { min: 0 }, "6000",
+        "The shortest session a member of a group may ask for.";
     "highwater.connection.max.inflight.requests", Kind::Int { min: 1 }, "64",
         "How many requests of one connection are worked on before the next is read.";
     "highwater.connection.queued.bytes", Kind::Int { min: 1024 }, "67108864",
@@ -58,6 +67,20 @@ static DEFINITIONS: &[Definition] = settings! {
         "How many partitions one DescribeTopicPartitions answer tells of.";
     "num.partitions", Kind::Int { min: 1 }, "1",
         "The number of partitions of a topic that is made without one.";
+    "offset.metadata.max.bytes", Kind::Int { min: 0 }, "4096",
+        "How much text may be kept beside a committed offset.";
+    "offsets.commit.timeout.ms", Kind::Int { min: 1 }, "5000",
+        "How long an answer for a group waits until what it rests on is as safe as it is promised to be.";
+    "offsets.retention.check.interval.ms", Kind::Long { min: 1 }, "600000",
+        "How often old committed offsets, and groups that nothing is left of, are looked for.";
+    "offsets.retention.minutes", Kind::Int { min: 1 }, "10080",
+        "How long offsets are kept of a group that is empty, or of topics that its members do not read any more.";
+    "offsets.topic.num.partitions", Kind::Int { min: 1 }, "50",
+        "The number of partitions of the topic that keeps groups, when it is made.";
+    "offsets.topic.replication.factor", Kind::Int { min: 1 }, "1",
+        "The replication factor of the topic that keeps groups, when it is made; at most one replica a node.";
+    "offsets.topic.segment.bytes", Kind::Int { min: 1024 * 1024 }, "104857600",
+        "The segment size of the topic that keeps groups, when it is made.";
     "producer.id.expiration.ms", Kind::Int { min: 1 }, "86400000",
         "How long a producer that writes nothing to a partition is remembered there.";
     "socket.request.max.bytes", Kind::Int { min: 1 }, "104857600",
@@ -168,6 +191,43 @@ impl BrokerConfig {
     /// `fetch.max.bytes`.
     pub fn fetch_max_bytes(&self) -> i32 {
         self.int("fetch.max.bytes")
+    }
+
+    /// What coordinators of groups keep to.
+    pub(crate) fn group_limits(&self) -> Limits {
+        Limits {
+            min_session_timeout_ms: self.int("group.min.session.timeout.ms"),
+            max_session_timeout_ms: self.int("group.max.session.timeout.ms"),
+            max_size: usize::try_from(self.int("group.max.size")).unwrap_or(usize::MAX),
+            initial_rebalance_delay_ms: self.int("group.initial.rebalance.delay.ms"),
+            offset_metadata_max_units: usize::try_from(self.int("offset.metadata.max.bytes")).unwrap_or(0),
+            offsets_retention_ms: i64::from(self.int("offsets.retention.minutes")) * 60 * 1000,
+        }
+    }
+
+    /// `offsets.commit.timeout.ms`.
+    pub fn offsets_commit_timeout_ms(&self) -> i32 {
+        self.int("offsets.commit.timeout.ms")
+    }
+
+    /// `offsets.retention.check.interval.ms`, in microseconds.
+    pub fn offsets_check_micros(&self) -> u64 {
+        micros(self.long("offsets.retention.check.interval.ms"))
+    }
+
+    /// `offsets.topic.num.partitions`.
+    pub fn offsets_topic_partitions(&self) -> i32 {
+        self.int("offsets.topic.num.partitions")
+    }
+
+    /// `offsets.topic.replication.factor`.
+    pub fn offsets_topic_replication_factor(&self) -> i16 {
+        i16::try_from(self.int("offsets.topic.replication.factor")).unwrap_or(i16::MAX)
+    }
+
+    /// `offsets.topic.segment.bytes`.
+    pub fn offsets_topic_segment_bytes(&self) -> i32 {
+        self.int("offsets.topic.segment.bytes")
     }
 
     /// `max.incremental.fetch.session.cache.slots`.

@@ -205,16 +205,18 @@ impl TopicConfig {
         let int = |name: &str| text(name).trim().parse::<i32>().unwrap_or_default();
         let long = |name: &str| text(name).trim().parse::<i64>().unwrap_or_default();
         let size = |name: &str| usize::try_from(int(name)).unwrap_or_default();
+        let policies = text("cleanup.policy");
+        let has_policy = |policy| policies.split(',').any(|given| given.trim() == policy);
         let log = LogConfig {
             segment_bytes: segment_bytes(size("segment.bytes"), size("max.message.bytes"), broker),
             segment_ms: long("segment.ms"),
             segment_index_bytes: size("segment.index.bytes"),
             index_interval_bytes: size("index.interval.bytes"),
-            // Nothing is compacted: a hole between segments is what a crash left, and ends the log.
-            compacted_below: Offset::ZERO,
+            // Where nothing is compacted, a hole between segments is what a crash left, and ends the log.
+            compacted_below: if has_policy("compact") { Offset::MAX } else { Offset::ZERO },
             ..LogConfig::default()
         };
-        let is_deleted = !text("cleanup.policy").trim().is_empty();
+        let is_deleted = has_policy("delete");
         Self {
             codec: codec_named(text("compression.type").trim()),
             max_message_bytes: size("max.message.bytes"),

@@ -92,6 +92,7 @@ impl Node {
                 None => {
                     self.syncs.commit.ended(now.monotonic, partition);
                     self.wake_produces(partition, effects);
+                    self.wake_group_answers(partition, effects);
                 }
             }
         }
@@ -177,6 +178,7 @@ impl Node {
             self.wake_fetches(now, partition, effects);
         }
         self.wake_produces(partition, effects);
+        self.wake_group_answers(partition, effects);
     }
 
     fn cluster_synced(&mut self, outcome: Result<Synced, LogError>, effects: &mut Effects) {

@@ -9,6 +9,7 @@ use highwater_storage::{
 use super::disk_work::DiskWork;
 use super::event::{ConnectionId, Ticket};
 use crate::config::{Effective, TopicConfig};
+use crate::group::GroupReply;
 use crate::ids::{NodeId, PartitionIndex, TopicName};
 use crate::partition::leader::Positions;
 use crate::refusal::Refusal;
@@ -73,6 +74,8 @@ pub enum Reply {
     InitProducerId(Result<(ProducerId, ProducerEpoch), Refusal>),
     /// To FindCoordinator: each key with its coordinator.
     FindCoordinator(Vec<(String, Result<NodeId, Refusal>)>),
+    /// To what a group was asked.
+    Group(GroupReply),
 }
 
 impl Reply {
@@ -98,6 +101,9 @@ impl Reply {
             Self::CreateTopics(topics) => refuse_each(topics.iter_mut().map(|t| &mut t.outcome), refusal),
             Self::DeleteTopics(topics) => refuse_each(topics.iter_mut().map(|t| &mut t.outcome), refusal),
             Self::DeleteRecords(parts) => refuse_each(parts.iter_mut().map(|p| &mut p.outcome), refusal),
+            Self::FindCoordinator(found) => {
+                refuse_each(found.iter_mut().map(|(_, outcome)| outcome), &Refusal::CoordinatorNotAvailable);
+            }
             other => unreachable!("{other:?} does not wait for the disk"),
         }
     }

@@ -6,6 +6,7 @@ use highwater_storage::{
 };
 
 use super::CheckpointKind;
+use crate::group::GroupRequest;
 use crate::ids::{PartitionIndex, TopicName};
 use crate::partition::leader::Isolation;
 use crate::refusal::Refusal;
@@ -99,6 +100,17 @@ pub enum Request {
     InitProducerId(InitProducerIdRequest),
     /// Who coordinates these keys.
     FindCoordinator(Vec<CoordinatorKey>),
+    /// Something of a group.
+    Group(GroupRequest),
+}
+
+impl Request {
+    /// Says where the client is that asks: a member of a group is known by it.
+    pub fn set_client_host(&mut self, host: impl FnOnce() -> String) {
+        if let Self::Group(GroupRequest::Join(join)) = self {
+            join.client_host = host();
+        }
+    }
 }
 
 /// See Kafka's ProduceRequest.

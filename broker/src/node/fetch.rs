@@ -237,6 +237,7 @@ impl Node {
                 }
             }
             self.wake_produces(partition, effects);
+            self.wake_group_answers(partition, effects);
         }
     }
 }

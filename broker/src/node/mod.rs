@@ -8,12 +8,14 @@
 mod checkpoints;
 mod close;
 mod configs;
+mod coordinated;
 mod disk_work;
 mod durability;
 mod effect;
 mod event;
 mod fetch;
 mod format;
+mod groups;
 mod leaving;
 mod metadata;
 mod offsets;
@@ -21,6 +23,7 @@ mod open;
 mod partitions;
 mod produce;
 mod producer_ids;
+mod replayed;
 mod retention;
 mod sessions;
 mod topics;
@@ -51,6 +54,7 @@ pub use produce::ProduceProgress;
 use crate::cluster::metadata::ClusterMetadata;
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::entropy::Entropy;
+use crate::group::GroupId;
 use crate::ids::{Monotonic, NodeId, Now, PartitionIndex, TopicName};
 use crate::partition::leader::Leader;
 use crate::partition::parked::{Parked, Watched};
@@ -101,6 +105,7 @@ pub struct Node {
     checkpoints: checkpoints::Checkpoints,
     expiry: retention::Expiry,
     leaving: leaving::Leaving,
+    coordinated: coordinated::Coordinated,
     /// Whether the last append found no room, and that was said.
     is_disk_full: bool,
     next_expiration: Monotonic,
@@ -124,6 +129,7 @@ impl Node {
         }
         self.release_due_fetches(now, effects);
         self.release_due_produces(now, effects);
+        self.tick_coordinators(now, effects);
         self.expire(now, effects);
         self.let_go(now, effects);
         self.begin_syncs(now, effects);
@@ -147,6 +153,7 @@ impl Node {
             self.checkpoints.next_deadline(),
             Some(self.expiry.next_deadline()),
             self.leaving.next_deadline(),
+            self.coordinated.next_deadline(),
             Some(self.next_expiration),
         ];
         waits.into_iter().flatten().min()
@@ -182,7 +189,10 @@ impl Node {
             Request::DeleteRecords(asked) => return self.delete_records(now, ticket, &asked, effects),
             Request::DescribeConfigs(resources) => Reply::DescribeConfigs(self.describe_configs(&resources)),
             Request::InitProducerId(request) => Reply::InitProducerId(self.init_producer_id(now, &request)),
-            Request::FindCoordinator(keys) => Reply::FindCoordinator(self.find_coordinators(keys)),
+            Request::FindCoordinator(keys) => {
+                Reply::FindCoordinator(self.find_coordinators(now, keys, effects))
+            }
+            Request::Group(request) => return self.group_request(now, ticket, request, effects),
         };
         let needs = match &reply {
             // An id that is given twice would make one producer's records the other's duplicates.
@@ -196,6 +206,8 @@ impl Node {
             {
                 self.cluster_log.end_offset()
             }
+            // So is the topic that keeps groups; one that is there already does not wait for others.
+            Reply::FindCoordinator(_) if self.offsets_topic_is_young() => self.cluster_log.end_offset(),
             _ => return effects.push(Effect::Reply(ticket, reply)),
         };
         self.answer_when_durable(ticket, reply, needs, effects);
@@ -205,6 +217,7 @@ impl Node {
         self.parked_fetches.release_where(|fetch| fetch.ticket.connection == connection);
         self.parked_produces.release_where(|produce| produce.ticket.connection == connection);
         self.syncs.forget(connection);
+        self.coordinated.forget(connection);
     }
 
     /// The topic a request means; an unknown id and an unknown name are refused differently.
@@ -245,10 +258,16 @@ impl Node {
     }
 
     /// Every key is coordinated here: this node is the cluster.
-    fn find_coordinators(&self, keys: Vec<CoordinatorKey>) -> Vec<(String, Result<NodeId, Refusal>)> {
+    fn find_coordinators(
+        &mut self,
+        now: Now,
+        keys: Vec<CoordinatorKey>,
+        effects: &mut Effects,
+    ) -> Vec<(String, Result<NodeId, Refusal>)> {
         let one = |key: CoordinatorKey| {
             let outcome = match key.kind {
-                0 | 1 => Ok(self.id),
+                0 => self.find_group_coordinator(now, &GroupId::from(key.key.as_str()), effects),
+                1 => Ok(self.id),
                 2 if key.share_allowed => Err(Refusal::unsupported("share groups are not served here")),
                 2 => Err(Refusal::invalid_request("")),
                 kind => Err(Refusal::invalid_request(format!("Unknown coordinator type {kind}"))),

@@ -15,6 +15,7 @@ use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, Opening, 
 
 use super::checkpoints::{Checkpoints, Remembered};
 use super::close::CLEAN_MARKER;
+use super::coordinated::Coordinated;
 use super::durability::Syncs;
 use super::leaving::Leaving;
 use super::partitions::Found;
@@ -115,6 +116,7 @@ impl Node {
         let cluster_log =
             open_cluster_log(&disk, &cluster_folder, holds_cluster.then_some(stop), now).map_err(failed)?;
         let (metadata, cluster_id, gone) = replay(&cluster_log, &cluster_folder)?;
+        let coordinated = Coordinated::new(config.group_limits());
         let mut node = Self {
             id,
             nodes,
@@ -136,6 +138,7 @@ impl Node {
             syncs: Syncs::default(),
             is_disk_full: false,
             leaving: Leaving::default(),
+            coordinated,
             next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),
         };
         let mut records = vec![MetadataRecord::NodeStarted { node: id.0 }];
@@ -162,6 +165,7 @@ impl Node {
         node.set_strays_aside(found, effects);
         node.begin_checkpoints(now, effects);
         node.count_all();
+        node.replay_coordinators(now, effects);
         Ok(node)
     }
 

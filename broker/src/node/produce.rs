@@ -4,7 +4,7 @@
 //! turn writes at most [`TURN_BYTES`]: the rest of a large request comes back as an event, so that others get between.
 
 use highwater_storage::batch::{BatchRefusal, CheckedBatch};
-use highwater_storage::{AppendError, Offset, TopicId};
+use highwater_storage::{AppendError, Appended, Offset, TopicId};
 
 use super::{
     ConnectionId, Effect, Effects, Node, ProducePartition, ProduceRequest, Produced, ProducedPartition,
@@ -189,8 +189,7 @@ impl Node {
             return Err(Refusal::InternalTopic);
         }
         let partition = (id, part.partition);
-        let (replica, config) = self.replica_and_config(partition)?;
-        let (every, flush_ms) = (SyncEvery(config.flush_messages), config.flush_ms);
+        let replica = self.replica(id, part.partition)?;
         log.start = Some(replica.log.start_offset());
         let batch = part.batch.as_ref().map_err(|refusal| refuse_batch(refusal, part))?;
         if part.is_transactional {
@@ -213,10 +212,27 @@ impl Node {
                 return Err(refusal);
             }
         }
+        let appended = self.append_batch(now, partition, batch, who, effects)?;
+        let positions = self.replica(id, part.partition)?.leader.positions();
+        log.awaited =
+            (positions.high_watermark < positions.log_end).then_some((partition, positions.log_end));
+        Ok(Produced { base_offset: appended.base_offset, log_append_time: appended.log_append_time })
+    }
+
+    /// Appends a batch that may be appended, and sees to everything that follows from it. `who` waits for it.
+    pub(super) fn append_batch(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        batch: &CheckedBatch,
+        who: Option<ConnectionId>,
+        effects: &mut Effects,
+    ) -> Result<Appended, Refusal> {
         if let Some(limit_bytes) = self.expiry.limit_bytes {
             self.make_room(now, batch.size_bytes(), limit_bytes, effects)?;
         }
-        let (replica, _) = self.replica_and_config(partition)?;
+        let (replica, config) = self.replica_and_config(partition)?;
+        let (every, flush_ms) = (SyncEvery(config.flush_messages), config.flush_ms);
         let epoch = replica.leader.epoch();
         let appended = match replica.log.append(batch, epoch, now.wall) {
             Ok(appended) => appended,
@@ -224,11 +240,7 @@ impl Node {
         };
         let size_bytes = batch.size_bytes() as u64;
         replica.counted_bytes += size_bytes;
-        let end = replica.log.end_offset();
-        let committed = replica.leader.appended(end, every);
-        if replica.leader.positions().high_watermark < end {
-            log.awaited = Some((partition, end));
-        }
+        let committed = replica.leader.appended(replica.log.end_offset(), every);
         let wants_sync = replica.leader.wants_sync(every);
         self.is_disk_full = false;
         self.expiry.used_bytes = self.expiry.used_bytes.saturating_add(size_bytes);
@@ -245,7 +257,7 @@ impl Node {
         if let Some(flush_ms) = flush_ms {
             self.sync_within(now, partition, flush_ms);
         }
-        Ok(Produced { base_offset: appended.base_offset, log_append_time: appended.log_append_time })
+        Ok(appended)
     }
 
     /// A batch that the log did not take. A failure is said once, a full disk once until something is taken again.

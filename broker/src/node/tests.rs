@@ -10,6 +10,7 @@ use super::*;
 mod checkpoints;
 mod closing;
 mod durability;
+mod groups;
 mod retention;
 
 use crate::partition::leader::Isolation;

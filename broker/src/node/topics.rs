@@ -62,10 +62,30 @@ impl Node {
             assignments: Vec::new(),
             configs: Vec::new(),
         };
-        let topics = names.into_iter().map(by_default).collect();
+        let offsets = TopicName::consumer_offsets();
+        let (own, asked): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| *name == offsets);
+        let topics = asked.into_iter().map(by_default).collect();
         let request = CreateTopicsRequest { topics, validate_only: false };
         let created = self.create_topics(now, &request, effects);
-        created.into_iter().filter_map(|topic| Some((topic.name, topic.outcome.err()?))).collect()
+        let mut refused: BTreeMap<_, _> =
+            created.into_iter().filter_map(|topic| Some((topic.name, topic.outcome.err()?))).collect();
+        if !own.is_empty()
+            && let Err(refusal) = self.create_offsets_topic(now, &offsets, effects)
+        {
+            refused.insert(offsets, refusal);
+        }
+        refused
+    }
+
+    /// Makes the topic that keeps groups.
+    fn create_offsets_topic(
+        &mut self,
+        now: Now,
+        name: &TopicName,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let creation = self.controller().offsets_topic(name)?;
+        self.make_topics(now, &[(name, &creation)], effects)
     }
 
     fn controller(&mut self) -> Controller<'_> {
@@ -131,8 +151,9 @@ impl Node {
         self.count_out(&topic);
         self.forget_checkpoints(now, &name, &topic);
         self.leaving.take(id, name.clone(), topic);
-        effects.push(Effect::TopicClosed { id, name });
+        effects.push(Effect::TopicClosed { id, name: name.clone() });
         self.wake_all(now, id, partitions, effects);
+        self.forget_topic_in_groups(now, id, &name, effects);
         Ok(())
     }
 }

@@ -209,7 +209,11 @@ impl Connection {
         let incoming = wire::decode(frame, self.shell.rules(), now);
         match incoming.map_err(|bad| End::Bad(bad.to_string()))? {
             Incoming::Answer(segments) => self.pending.push_back(Pending::Answered(segments)),
-            Incoming::Request(call, request) => {
+            Incoming::Request(call, mut request) => {
+                // As Java writes an address.
+                let host =
+                    || self.stream.peer_addr().map_or_else(|_| "/".into(), |at| format!("/{}", at.ip()));
+                request.set_client_host(host);
                 let number = self.first_pending + self.pending.len() as u64;
                 self.pending.push_back(Pending::Waiting(call));
                 let ticket = Ticket { connection: self.id, request: number };

@@ -18,6 +18,8 @@ use crate::wire::{self, Address, Addresses, Call, Incoming};
 
 /// The host that nodes without a socket go by.
 const HOST: &str = "in-process";
+/// The same as the members of a group see it, in the form of Java's addresses.
+const CLIENT_HOST: &str = "/in-process";
 /// A node's id, from here on, stands for its port.
 const FIRST_PORT: u16 = 1;
 
@@ -71,7 +73,8 @@ impl RequestSink for Requests {
         })?;
         match incoming {
             Incoming::Answer(segments) => self.desk.answer(segments),
-            Incoming::Request(call, request) => {
+            Incoming::Request(call, mut request) => {
+                request.set_client_host(|| CLIENT_HOST.to_owned());
                 let number = self.desk.expect(call).ok_or_else(closed)?;
                 let ticket = Ticket { connection: self.connection, request: number };
                 if !shell.bring(Event::Request(ticket, request)) {

@@ -11,6 +11,9 @@ mod configs;
 mod coordinators;
 mod delete_records;
 mod fetch;
+mod group_admin;
+mod group_members;
+mod group_offsets;
 mod metadata;
 mod offsets;
 mod produce;
@@ -22,9 +25,11 @@ mod topics;
 
 use highwater_protocol::frame::{RequestStart, encode_response};
 use highwater_protocol::messages::{
-    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest,
-    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeTopicPartitionsRequest,
+    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
 };
 use highwater_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Message, RequestHeader, Response, Segments, VersionRange,
@@ -34,6 +39,7 @@ use highwater_storage::TimestampMs;
 pub use addresses::{Address, Addresses};
 pub use rules::TopicRules;
 
+use crate::group::GroupReply;
 use crate::node::{Reply, Request};
 
 /// Every API this broker has, with the versions it says it has.
@@ -43,7 +49,15 @@ static APIS: &[(ApiKey, VersionRange)] = &[
     (ApiKey::Fetch, VersionRange::new(4, 18)),
     (ApiKey::ListOffsets, VersionRange::new(1, 11)),
     (ApiKey::Metadata, VersionRange::new(0, 13)),
+    (ApiKey::OffsetCommit, VersionRange::new(2, 10)),
+    (ApiKey::OffsetFetch, VersionRange::new(1, 10)),
     (ApiKey::FindCoordinator, VersionRange::new(0, 6)),
+    (ApiKey::JoinGroup, VersionRange::new(0, 9)),
+    (ApiKey::Heartbeat, VersionRange::new(0, 4)),
+    (ApiKey::LeaveGroup, VersionRange::new(0, 5)),
+    (ApiKey::SyncGroup, VersionRange::new(0, 5)),
+    (ApiKey::DescribeGroups, VersionRange::new(0, 6)),
+    (ApiKey::ListGroups, VersionRange::new(0, 5)),
     (ApiKey::ApiVersions, VersionRange::new(0, 4)),
     (ApiKey::CreateTopics, VersionRange::new(2, 7)),
     (ApiKey::DeleteTopics, VersionRange::new(1, 6)),
@@ -51,6 +65,8 @@ static APIS: &[(ApiKey, VersionRange)] = &[
     (ApiKey::InitProducerId, VersionRange::new(0, 5)),
     (ApiKey::OffsetForLeaderEpoch, VersionRange::new(2, 4)),
     (ApiKey::DescribeConfigs, VersionRange::new(1, 4)),
+    (ApiKey::DeleteGroups, VersionRange::new(0, 2)),
+    (ApiKey::OffsetDelete, VersionRange::new(0, 0)),
     (ApiKey::DescribeCluster, VersionRange::new(0, 2)),
     (ApiKey::DescribeTopicPartitions, VersionRange::new(0, 0)),
 ];
@@ -94,6 +110,7 @@ struct Options {
     documentation: bool,
     cluster_operations: bool,
     topic_operations: bool,
+    group_operations: bool,
     endpoint_type: i8,
 }
 
@@ -189,6 +206,30 @@ fn decode_body(
         ApiKey::FindCoordinator => {
             coordinators::request(read::<FindCoordinatorRequest>(body, version)?, version)
         }
+        ApiKey::JoinGroup => {
+            let request = read::<JoinGroupRequest>(body, version)?;
+            group_members::join_request(request, version, header.client_id.as_ref())
+        }
+        ApiKey::SyncGroup => {
+            let request = read::<SyncGroupRequest>(body, version)?;
+            return Ok(Body::of(header, group_members::sync_request(request, version)));
+        }
+        ApiKey::Heartbeat => group_members::heartbeat_request(&read::<HeartbeatRequest>(body, version)?),
+        ApiKey::LeaveGroup => {
+            group_members::leave_request(&read::<LeaveGroupRequest>(body, version)?, version)
+        }
+        ApiKey::OffsetCommit => {
+            group_offsets::commit_request(read::<OffsetCommitRequest>(body, version)?, version)
+        }
+        ApiKey::OffsetFetch => {
+            group_offsets::fetch_request(read::<OffsetFetchRequest>(body, version)?, version)
+        }
+        ApiKey::OffsetDelete => group_offsets::delete_request(&read::<OffsetDeleteRequest>(body, version)?),
+        ApiKey::ListGroups => group_admin::list_request(&read::<ListGroupsRequest>(body, version)?),
+        ApiKey::DescribeGroups => {
+            group_admin::describe_request(&read::<DescribeGroupsRequest>(body, version)?, options)
+        }
+        ApiKey::DeleteGroups => group_admin::delete_request(&read::<DeleteGroupsRequest>(body, version)?),
         key => return Err(BadFrame::NotServed { key: key.number(), version }),
     }))
 }
@@ -219,8 +260,27 @@ pub fn encode(call: &Call, reply: Reply, addresses: &Addresses) -> Result<Option
         Reply::DescribeConfigs(done) => frame(call, &configs::response(done, call.options)),
         Reply::InitProducerId(outcome) => frame(call, &producer_ids::response(outcome)),
         Reply::FindCoordinator(found) => frame(call, &coordinators::response(found, version, addresses)),
+        Reply::Group(reply) => encode_of_group(call, reply),
     };
     segments.map(Some)
+}
+
+fn encode_of_group(call: &Call, reply: GroupReply) -> Result<Segments, EncodeError> {
+    let version = call.version;
+    match reply {
+        GroupReply::Joined(joined) => frame(call, &group_members::join_response(*joined, version)),
+        GroupReply::Synced(outcome) => frame(call, &group_members::sync_response(outcome)),
+        GroupReply::Alive(outcome) => frame(call, &group_members::heartbeat_response(&outcome)),
+        GroupReply::Left(outcome) => frame(call, &group_members::leave_response(outcome, version)),
+        GroupReply::Committed(done) => frame(call, &group_offsets::commit_response(done, version)),
+        GroupReply::Offsets(found) => frame(call, &group_offsets::fetch_response(found, version)),
+        GroupReply::OffsetsDeleted(outcome) => frame(call, &group_offsets::delete_response(outcome)),
+        GroupReply::Listed(outcome) => frame(call, &group_admin::list_response(outcome)),
+        GroupReply::Described(found) => {
+            frame(call, &group_admin::describe_response(found, version, call.options))
+        }
+        GroupReply::Deleted(done) => frame(call, &group_admin::delete_response(done)),
+    }
 }
 
 fn frame<R: Response>(call: &Call, response: &R) -> Result<Segments, EncodeError> {

@@ -1,0 +1,368 @@
+//! The coordinators of groups: where they write, when they are told the time, and when their answers go out.
+//!
+//! Always: an answer of a coordinator leaves when everything that its log held at that moment is committed; one whose
+//! log failed answers nobody but with a refusal. A group that is quiet costs its state and its timers, nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use highwater_storage::batch::{BatchBuilder, CheckedBatch};
+use highwater_storage::{Offset, TopicId};
+
+use super::{ConnectionId, Effect, Effects, Node, Reply, Ticket};
+use crate::group::coordinator::Coordinator;
+use crate::group::record::Record;
+use crate::group::turn::{Journal, Limits, Turn};
+use crate::group::{GroupId, GroupReply};
+use crate::ids::{Monotonic, NodeId, Now, PartitionIndex, TopicName};
+use crate::partition::parked::{Parked, Watched};
+use crate::refusal::Refusal;
+
+/// The coordinators of a node, by their partition of `__consumer_offsets`.
+#[derive(Debug)]
+pub(super) struct Coordinated {
+    limits: Limits,
+    /// Those that keep anything, and those whose log could not be read.
+    slots: BTreeMap<PartitionIndex, Slot>,
+    deadlines: BTreeSet<(Monotonic, PartitionIndex)>,
+    /// When to look for what is to be forgotten; none while there is nothing.
+    next_check: Option<Monotonic>,
+    parked: Parked<ParkedAnswer>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    coordinator: Result<Coordinator, Refusal>,
+    deadline: Option<Monotonic>,
+}
+
+/// An answer that waits until what it may rest on is committed.
+#[derive(Debug)]
+struct ParkedAnswer {
+    ticket: Ticket,
+    reply: GroupReply,
+    awaited: Vec<Awaited>,
+}
+
+/// What one part of an answer waits for.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    /// Its place in the answer.
+    pub(super) place: usize,
+    pub(super) partition: Watched,
+    /// The high watermark to be reached.
+    pub(super) end: Offset,
+}
+
+impl Coordinated {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            slots: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            next_check: None,
+            parked: Parked::default(),
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        let first = self.deadlines.first().map(|(at, _)| *at);
+        [first, self.next_check, self.parked.next_deadline()].into_iter().flatten().min()
+    }
+
+    pub(super) fn forget(&mut self, connection: ConnectionId) {
+        self.parked.release_where(|answer| answer.ticket.connection == connection);
+    }
+
+    /// The coordinator of a partition; none where it keeps nothing.
+    pub(super) fn get(&self, partition: PartitionIndex) -> Option<&Coordinator> {
+        self.slots.get(&partition)?.coordinator.as_ref().ok()
+    }
+
+    /// The partitions whose coordinators keep anything.
+    pub(super) fn partitions(&self) -> Vec<PartitionIndex> {
+        self.slots.iter().filter(|(_, slot)| slot.coordinator.is_ok()).map(|(at, _)| *at).collect()
+    }
+
+    fn take(&mut self, partition: PartitionIndex) -> Coordinator {
+        let Some(slot) = self.slots.remove(&partition) else { return Coordinator::default() };
+        if let Some(at) = slot.deadline {
+            self.deadlines.remove(&(at, partition));
+        }
+        slot.coordinator.unwrap_or_default()
+    }
+
+    pub(super) fn put(&mut self, partition: PartitionIndex, coordinator: Result<Coordinator, Refusal>) {
+        let deadline = match &coordinator {
+            Ok(coordinator) if coordinator.is_empty() => return,
+            Ok(coordinator) => coordinator.next_deadline(),
+            Err(_) => None,
+        };
+        self.deadlines.extend(deadline.map(|at| (at, partition)));
+        self.slots.insert(partition, Slot { coordinator, deadline });
+    }
+}
+
+/// A coordinator's partition, as it writes to it.
+struct LogOf<'a> {
+    node: &'a mut Node,
+    now: Now,
+    partition: Watched,
+    effects: &'a mut Effects,
+}
+
+impl Journal for LogOf<'_> {
+    fn append(&mut self, records: &[Record]) -> Result<Offset, Refusal> {
+        let batch = self.batch(records).map_err(|why| Refusal::Unexpected { message: why.to_string() })?;
+        let max_bytes =
+            self.node.topics.get(&self.partition.0).map_or(0, |topic| topic.config.max_message_bytes);
+        if batch.size_bytes() > max_bytes {
+            let message = format!("{} bytes of group metadata, of at most {max_bytes}", batch.size_bytes());
+            return Err(Refusal::Unexpected { message });
+        }
+        let appended = self.node.append_batch(self.now, self.partition, &batch, None, self.effects);
+        appended.map(|appended| appended.base_offset).map_err(as_coordinator)
+    }
+}
+
+impl LogOf<'_> {
+    fn batch(&self, records: &[Record]) -> Result<CheckedBatch, Box<dyn std::error::Error>> {
+        let mut builder = BatchBuilder::new();
+        for record in records {
+            let (key, value) = record.encode()?;
+            builder.append(self.now.wall, Some(&key), value.as_deref(), &[])?;
+        }
+        Ok(CheckedBatch::trusted(builder.build()?)?)
+    }
+}
+
+/// A refusal of the log as a group's members are told of it (`CoordinatorOperationExceptionHelper`).
+fn as_coordinator(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Storage { .. } | Refusal::DiskFull { .. } | Refusal::NotLeader { .. } => {
+            Refusal::NotCoordinator
+        }
+        Refusal::UnknownTopicOrPartition | Refusal::TimedOut { .. } => Refusal::CoordinatorNotAvailable,
+        Refusal::RecordListTooLarge => {
+            Refusal::Unexpected { message: "a batch larger than a segment".into() }
+        }
+        other => other,
+    }
+}
+
+impl Node {
+    /// Who coordinates a group. The first who asks for any makes the topic that keeps them.
+    pub(super) fn find_group_coordinator(
+        &mut self,
+        now: Now,
+        group: &GroupId,
+        effects: &mut Effects,
+    ) -> Result<NodeId, Refusal> {
+        if self.offsets_topic().is_none() {
+            let refused = self.auto_create_topics(now, vec![TopicName::consumer_offsets()], effects);
+            if let Some(refusal) = refused.into_values().next() {
+                tracing::error!(%refusal, "the topic that keeps groups cannot be made");
+                return Err(Refusal::CoordinatorNotAvailable);
+            }
+        }
+        let topic = self.offsets_topic().ok_or(Refusal::CoordinatorNotAvailable)?;
+        let partitions = self.topics.get(&topic).map_or(0, |topic| topic.partitions.len());
+        match self.replica(topic, group.partition(partitions)) {
+            Ok(_) => Ok(self.id),
+            Err(_) => Err(Refusal::CoordinatorNotAvailable),
+        }
+    }
+
+    /// The partition that keeps a group, if this node can ask its coordinator.
+    pub(super) fn coordinator_of(&self, group: &GroupId) -> Result<Watched, Refusal> {
+        let topic = self.offsets_topic().ok_or(Refusal::NotCoordinator)?;
+        let partitions = self.topics.get(&topic).map_or(0, |topic| topic.partitions.len());
+        let partition = group.partition(partitions);
+        self.check_coordinator((topic, partition)).map(|()| (topic, partition))
+    }
+
+    pub(super) fn offsets_topic(&self) -> Option<TopicId> {
+        self.metadata.id_of(&TopicName::consumer_offsets())
+    }
+
+    /// Whether the topic that keeps groups is not as durable yet as it is promised to be.
+    pub(super) fn offsets_topic_is_young(&self) -> bool {
+        self.offsets_topic().is_some_and(|topic| self.check_is_durable(topic).is_err())
+    }
+
+    /// A coordinator serves as long as its log does.
+    fn check_coordinator(&self, (topic, partition): Watched) -> Result<(), Refusal> {
+        self.check_is_durable(topic).map_err(as_coordinator)?;
+        let replica = self.replica(topic, partition).map_err(|_| Refusal::NotCoordinator)?;
+        let slot = self.coordinated.slots.get(&partition).map(|slot| &slot.coordinator);
+        match slot {
+            Some(Err(refusal)) => Err(refusal.clone()),
+            _ if replica.log.poisoned().is_some() => Err(Refusal::NotCoordinator),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a coordinator its turn.
+    pub(super) fn in_turn<R>(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        effects: &mut Effects,
+        ask: impl FnOnce(&mut Coordinator, &mut Turn<'_>) -> R,
+    ) -> R {
+        let mut coordinator = self.coordinated.take(partition.1);
+        let limits = self.coordinated.limits.clone();
+        let mut answers = Vec::new();
+        let mut journal = LogOf { node: self, now, partition, effects };
+        let mut turn = Turn { now, limits: &limits, journal: &mut journal, answers: &mut answers };
+        let asked = ask(&mut coordinator, &mut turn);
+        coordinator.tick(&mut turn);
+        let is_poisoned =
+            self.replica(partition.0, partition.1).map_or(true, |replica| replica.log.poisoned().is_some());
+        let kept = match is_poisoned {
+            true => {
+                answers.extend(coordinator.abandon());
+                Err(Refusal::NotCoordinator)
+            }
+            false => Ok(coordinator),
+        };
+        self.coordinated.put(partition.1, kept);
+        if self.coordinated.next_check.is_none() && !self.coordinated.slots.is_empty() {
+            self.coordinated.next_check = Some(now.monotonic.plus_micros(self.config.offsets_check_micros()));
+        }
+        for (ticket, reply) in answers {
+            let awaited = self.uncommitted(0, partition).into_iter().collect();
+            self.answer_group(now, ticket, reply, awaited, effects);
+        }
+        asked
+    }
+
+    /// What an answer that rests on this partition waits for, if it does.
+    pub(super) fn uncommitted(&self, place: usize, partition: Watched) -> Option<Awaited> {
+        let positions = self.replica(partition.0, partition.1).ok()?.leader.positions();
+        let end = positions.log_end;
+        (positions.high_watermark < end).then_some(Awaited { place, partition, end })
+    }
+
+    /// Answers when what is awaited has come.
+    pub(super) fn answer_group(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        reply: GroupReply,
+        awaited: Vec<Awaited>,
+        effects: &mut Effects,
+    ) {
+        if awaited.is_empty() {
+            return effects.push(Effect::Reply(ticket, Reply::Group(reply)));
+        }
+        let deadline = now.monotonic.plus_ms(self.config.offsets_commit_timeout_ms());
+        let watches = awaited.iter().map(|awaited| awaited.partition).collect();
+        self.coordinated.parked.park(ParkedAnswer { ticket, reply, awaited }, deadline, watches);
+    }
+
+    /// Something happened to a partition: looks at the answers that wait for it.
+    pub(super) fn wake_group_answers(&mut self, partition: Watched, effects: &mut Effects) {
+        for id in self.coordinated.parked.watching(partition) {
+            let is_open = |awaited: &Awaited| self.fate(awaited).is_none();
+            let parked = self.coordinated.parked.get(id);
+            let decided = parked.is_some_and(|answer| !answer.awaited.iter().any(is_open));
+            if decided && let Some(answer) = self.coordinated.parked.release(id) {
+                self.release_answer(answer, effects);
+            }
+        }
+        let failed =
+            self.replica(partition.0, partition.1).map_or(true, |replica| replica.log.poisoned().is_some());
+        if failed && self.offsets_topic().is_none_or(|topic| topic == partition.0) {
+            self.abandon_coordinator(partition, effects);
+        }
+    }
+
+    /// The log of a coordinator is lost to it: who waits is sent to find another.
+    fn abandon_coordinator(&mut self, (topic, partition): Watched, effects: &mut Effects) {
+        if self.coordinated.get(partition).is_none() {
+            return;
+        }
+        for (ticket, reply) in self.coordinated.take(partition).abandon() {
+            effects.push(Effect::Reply(ticket, Reply::Group(reply)));
+        }
+        if self.metadata.topic(topic).is_some() {
+            self.coordinated.put(partition, Err(Refusal::NotCoordinator));
+        }
+    }
+
+    /// Whether what is awaited has come, or never will; none while that is open.
+    fn fate(&self, awaited: &Awaited) -> Option<Result<(), Refusal>> {
+        let (topic, partition) = awaited.partition;
+        let Ok(replica) = self.replica(topic, partition) else { return Some(Err(Refusal::NotCoordinator)) };
+        if replica.leader.positions().high_watermark >= awaited.end {
+            return Some(Ok(()));
+        }
+        replica.log.poisoned().map(|_| Err(Refusal::NotCoordinator))
+    }
+
+    fn release_answer(&self, answer: ParkedAnswer, effects: &mut Effects) {
+        let ParkedAnswer { ticket, mut reply, awaited } = answer;
+        for awaited in awaited {
+            match self.fate(&awaited) {
+                Some(Ok(())) => {}
+                Some(Err(refusal)) => reply.refuse(awaited.place, &refusal),
+                None => reply.refuse(awaited.place, &Refusal::CoordinatorNotAvailable),
+            }
+        }
+        effects.push(Effect::Reply(ticket, Reply::Group(reply)));
+    }
+
+    /// Does what is due for groups.
+    pub(super) fn tick_coordinators(&mut self, now: Now, effects: &mut Effects) {
+        while let Some(answer) = self.coordinated.parked.release_due(now.monotonic) {
+            self.release_answer(answer, effects);
+        }
+        while let Some(&(at, partition)) = self.coordinated.deadlines.first() {
+            let Some(topic) = self.offsets_topic().filter(|_| at <= now.monotonic) else { break };
+            self.in_turn(now, (topic, partition), effects, |_, _| ());
+        }
+        if self.coordinated.next_check.is_some_and(|at| at <= now.monotonic) {
+            self.forget_old_groups(now, effects);
+        }
+    }
+
+    fn forget_old_groups(&mut self, now: Now, effects: &mut Effects) {
+        self.coordinated.next_check = None;
+        let every = self.config.offsets_check_micros();
+        let Some(topic) = self.offsets_topic() else { return };
+        for partition in self.coordinated.partitions() {
+            let forgotten = self.in_turn(now, (topic, partition), effects, Coordinator::forget_old);
+            if let Err(refusal) = forgotten {
+                tracing::warn!(%partition, %refusal, "old offsets could not be forgotten");
+            }
+        }
+        let more = !self.coordinated.slots.is_empty();
+        self.coordinated.next_check = more.then(|| now.monotonic.plus_micros(every));
+    }
+
+    /// A topic is gone: what groups read of it is forgotten. With `__consumer_offsets` all groups are.
+    pub(super) fn forget_topic_in_groups(
+        &mut self,
+        now: Now,
+        id: TopicId,
+        name: &TopicName,
+        effects: &mut Effects,
+    ) {
+        if *name == TopicName::consumer_offsets() {
+            for partition in self.coordinated.partitions() {
+                self.abandon_coordinator((id, partition), effects);
+            }
+            self.coordinated.slots.clear();
+            return;
+        }
+        let Some(topic) = self.offsets_topic() else { return };
+        for partition in self.coordinated.partitions() {
+            let forgotten = self.in_turn(now, (topic, partition), effects, |coordinator, turn| {
+                coordinator.forget_topic(turn, name, id)
+            });
+            if let Err(refusal) = forgotten {
+                tracing::warn!(%partition, topic = %name, %refusal, "offsets of a deleted topic could not be forgotten");
+            }
+        }
+    }
+}
