@@ -14,6 +14,8 @@ const WITHOUT_SECOND_OPINION: &[(&str, i16)] = &[
     ("ListOffsetsResponse", 11),
     ("OffsetCommitRequest", 10),
     ("OffsetFetchRequest", 10),
+    ("WriteTxnMarkersRequest", 2),
+    ("WriteTxnMarkersResponse", 2),
     ("DescribeLogDirsRequest", 5),
     ("DescribeLogDirsResponse", 5),
 ];
