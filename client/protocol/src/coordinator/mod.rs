@@ -92,12 +92,17 @@ macro_rules! for_each_group_record {
             1 OffsetCommit OffsetCommitKey OffsetCommitValue;
             2 GroupMetadata GroupMetadataKey GroupMetadataValue;
             3 ConsumerGroupMetadata ConsumerGroupMetadataKey ConsumerGroupMetadataValue;
-            4 ConsumerGroupPartitionMetadata ConsumerGroupPartitionMetadataKey ConsumerGroupPartitionMetadataValue;
+            4 ConsumerGroupPartitionMetadata
+                ConsumerGroupPartitionMetadataKey ConsumerGroupPartitionMetadataValue;
             5 ConsumerGroupMemberMetadata ConsumerGroupMemberMetadataKey ConsumerGroupMemberMetadataValue;
-            6 ConsumerGroupTargetAssignmentMetadata ConsumerGroupTargetAssignmentMetadataKey ConsumerGroupTargetAssignmentMetadataValue;
-            7 ConsumerGroupTargetAssignmentMember ConsumerGroupTargetAssignmentMemberKey ConsumerGroupTargetAssignmentMemberValue;
-            8 ConsumerGroupCurrentMemberAssignment ConsumerGroupCurrentMemberAssignmentKey ConsumerGroupCurrentMemberAssignmentValue;
-            16 ConsumerGroupRegularExpression ConsumerGroupRegularExpressionKey ConsumerGroupRegularExpressionValue;
+            6 ConsumerGroupTargetAssignmentMetadata
+                ConsumerGroupTargetAssignmentMetadataKey ConsumerGroupTargetAssignmentMetadataValue;
+            7 ConsumerGroupTargetAssignmentMember
+                ConsumerGroupTargetAssignmentMemberKey ConsumerGroupTargetAssignmentMemberValue;
+            8 ConsumerGroupCurrentMemberAssignment
+                ConsumerGroupCurrentMemberAssignmentKey ConsumerGroupCurrentMemberAssignmentValue;
+            16 ConsumerGroupRegularExpression
+                ConsumerGroupRegularExpressionKey ConsumerGroupRegularExpressionValue;
         }
     };
 }
