@@ -60,11 +60,13 @@ impl Epochs {
         self.contradicted |= !self.agree_with(header);
     }
 
-    /// Whether the terms known say of the batch what it says itself; below the log's start they say nothing.
+    /// Whether the terms known say of the batch what it says itself, from its first offset to its last; below the log's
+    /// start they say nothing.
     pub(super) fn agree_with(&self, header: &BatchHeader) -> bool {
+        let ends = [header.base_offset.max(self.log_start), header.last_offset()];
         header.leader_epoch.is_none()
             || header.last_offset() < self.log_start
-            || self.known.epoch_of(header.base_offset.max(self.log_start)) == Some(header.leader_epoch)
+            || ends.iter().all(|offset| self.known.epoch_of(*offset) == Some(header.leader_epoch))
     }
 
     pub(super) fn are_contradicted(&self) -> bool {
