@@ -17,6 +17,7 @@ use crate::entropy::Entropy;
 use crate::faults::Gate;
 use crate::ids::NodeId;
 use crate::node::{DiskWork, Effect, Node, NodeOptions, OpenError};
+use crate::observation::Observation;
 use crate::runtime::{self, Advertised, Clock, DataFolder, FolderError, InProcess, Listener, NodeShell};
 
 /// Why a cluster does not start.
@@ -207,6 +208,12 @@ impl Cluster {
         &self.cluster_id
     }
 
+    /// What the cluster shows of itself now, for metrics: one entry a node. Each node waits while it is looked at, which
+    /// takes about as long as a short request.
+    pub fn observe(&self) -> Vec<Observation> {
+        vec![self.shell.observe()]
+    }
+
     /// Where faults are ordered.
     pub fn faults(&self) -> &Gate {
         &self.gate
@@ -239,7 +246,7 @@ mod tests {
     use highwater_client::{Acks, Producer, Record};
 
     use super::*;
-    use crate::faults::{Fault, Step};
+    use crate::faults::{Api, Fault, Step};
 
     /// Long enough for anything that comes to come.
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -273,6 +280,44 @@ mod tests {
         let at = tokio::time::timeout(PATIENCE, sending).await.unwrap().unwrap().unwrap();
         assert_eq!(at.offset.map(highwater_client::Offset::get), Some(1));
         cluster.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_happens_is_observed() {
+        let (cluster, producer) = durable().await;
+        let observed = || cluster.observe().remove(0);
+        assert_eq!(observed().node.unwrap().topics.len(), 0);
+        for value in ["a", "b"] {
+            producer.send(Record::of("t", value)).await.unwrap();
+        }
+        let seen = observed();
+        let node = seen.node.unwrap();
+        assert_eq!((node.tally.batches, node.tally.records, node.tally.duplicates), (2, 2, 0));
+        let log = node.topics[0].partitions[0].log.unwrap();
+        assert_eq!((node.topics[0].name.as_str(), log.positions.log_end.get()), ("t", 2));
+        assert_eq!((log.bytes, log.segments, log.is_poisoned), (node.tally.bytes, 1, false));
+        assert!(seen.requests.contains(&("Produce", 2)), "{:?}", seen.requests);
+        assert_eq!((seen.connections > 0, seen.received_bytes), (true, 0), "no sockets");
+
+        cluster.faults().on(Step::Sync, Fault::Hold, 1);
+        let sending = tokio::spawn(async move { producer.send(Record::of("t", "c")).await });
+        until(|| observed().node.unwrap().parked_produces == 1).await;
+        cluster.release_held();
+        tokio::time::timeout(PATIENCE, sending).await.unwrap().unwrap().unwrap();
+        let shell = Arc::clone(&cluster.shell);
+        cluster.stop().await.unwrap();
+        assert!(shell.observe().node.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_comes_again_is_counted_once_as_stored() {
+        let cluster = Cluster::builder().in_memory().seed(1).start().await.unwrap();
+        let producer = cluster.client().producer().build().await.unwrap();
+        producer.send(Record::of("t", "a")).await.unwrap();
+        cluster.faults().on(Step::Reply(Api::Produce), Fault::Cut, 1);
+        tokio::time::timeout(PATIENCE, producer.send(Record::of("t", "b"))).await.unwrap().unwrap();
+        let tally = cluster.observe().remove(0).node.unwrap().tally;
+        assert_eq!((tally.batches, tally.records, tally.duplicates), (2, 2, 1));
     }
 
     #[tokio::test]

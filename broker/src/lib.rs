@@ -30,6 +30,7 @@ pub mod faults;
 pub mod group;
 mod ids;
 pub mod node;
+mod observation;
 mod partition;
 mod producer;
 mod refusal;
@@ -42,6 +43,7 @@ pub use config::{BrokerConfig, Definition, Effective, Kind, Source, TopicConfig}
 pub use embedded::{Cluster, ClusterBuilder, StartError};
 pub use entropy::Entropy;
 pub use ids::{Monotonic, NodeId, Now, PartitionIndex, TopicName};
+pub use observation::Observation;
 pub use partition::leader::{Isolation, Positions};
 pub use refusal::Refusal;
 pub use runtime::FolderError;

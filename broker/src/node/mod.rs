@@ -18,6 +18,7 @@ mod format;
 mod groups;
 mod leaving;
 mod metadata;
+mod observation;
 mod offsets;
 mod open;
 mod partitions;
@@ -48,6 +49,7 @@ pub use event::{
     NewTopic, OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest, RecordsToDelete, Request, Ticket,
     TopicRef, TopicToDelete,
 };
+pub use observation::{NodeObservation, ObservedLog, ObservedPartition, ObservedTopic, Tally};
 pub use open::{NodeOptions, OpenError};
 pub use produce::ProduceProgress;
 
@@ -98,6 +100,7 @@ pub struct Node {
     producer_ids: IdBlock,
     /// Where the cluster's log ends after the reservation of the block in use: to be durable before an id is told.
     producer_ids_reserved_at: Offset,
+    tally: Tally,
     sessions: sessions::FetchSessions,
     parked_fetches: Parked<fetch::ParkedFetch>,
     parked_produces: Parked<produce::ParkedProduce>,

@@ -22,7 +22,7 @@ use super::partitions::Found;
 use super::producer_ids::EXPIRATION_CHECK_MS;
 use super::retention::Expiry;
 use super::sessions::FetchSessions;
-use super::{Effects, Node, format};
+use super::{Effects, Node, Tally, format};
 use crate::cluster::metadata::ClusterMetadata;
 use crate::cluster::record::MetadataRecord;
 use crate::config::BrokerConfig;
@@ -121,6 +121,7 @@ impl Node {
             id,
             nodes,
             cluster_id: cluster_id.as_deref().unwrap_or_default().into(),
+            tally: Tally::default(),
             sessions: FetchSessions::new(config.fetch_session_slots()),
             expiry: Expiry::new(&config, now.monotonic),
             checkpoints: Checkpoints::new(&disk, &own),

@@ -200,6 +200,7 @@ impl Node {
         match judge(known, batch.header()) {
             Ok(Verdict::Append) => {}
             Ok(Verdict::Duplicate { base_offset, last_offset, timestamp }) => {
+                self.tally.duplicates += 1;
                 // A duplicate waits for what its original waits for.
                 let end = last_offset.next();
                 log.awaited = (positions.high_watermark < end).then_some((partition, end));
@@ -244,6 +245,7 @@ impl Node {
         let wants_sync = replica.leader.wants_sync(every);
         self.is_disk_full = false;
         self.expiry.used_bytes = self.expiry.used_bytes.saturating_add(size_bytes);
+        self.tally.appended(batch);
         if committed {
             self.wake_fetches(now, partition, effects);
         }

@@ -82,6 +82,10 @@ impl FetchSessions {
         Self { slots, sessions: BTreeMap::new() }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Takes what a request says of its session; gives the partitions to serve, in order.
     pub(super) fn begin(
         &mut self,

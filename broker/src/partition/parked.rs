@@ -56,6 +56,11 @@ impl<T> Parked<T> {
         self.watchers.get(&partition).map_or_else(Vec::new, |ids| ids.iter().copied().collect())
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// A parked request, to see whether it can be released.
     pub(crate) fn get(&self, id: ParkedId) -> Option<&T> {
         self.entries.get(&id).map(|entry| &entry.what)

@@ -207,7 +207,9 @@ impl Connection {
     fn take_request(&mut self, frame: Bytes) -> Result<(), End> {
         let now = self.shell.clock().now().wall;
         let incoming = wire::decode(frame, self.shell.rules(), now);
-        match incoming.map_err(|bad| End::Bad(bad.to_string()))? {
+        let incoming = incoming.map_err(|bad| End::Bad(bad.to_string()))?;
+        self.shell.traffic().request(&incoming);
+        match incoming {
             Incoming::Answer(segments) => self.pending.push_back(Pending::Answered(segments)),
             Incoming::Request(call, mut request) => {
                 // As Java writes an address.
@@ -273,6 +275,7 @@ impl Connection {
 
     fn sent(&mut self, mut bytes: usize) {
         self.last_active = Instant::now();
+        self.shell.traffic().sent(bytes);
         self.outbox_bytes -= bytes;
         while let Some(answer) = self.outbox.front_mut() {
             let of_this = bytes.min(answer.len_bytes());
@@ -291,8 +294,10 @@ impl Connection {
         let mut read = pin!(self.stream.read_buf(self.inbox.buffer()));
         match poll_fn(|context| Poll::Ready(read.as_mut().poll(context))).await {
             Poll::Ready(count) => {
+                let count = count?;
                 self.last_active = Instant::now();
-                Ok(count? > 0)
+                self.shell.traffic().received(count);
+                Ok(count > 0)
             }
             Poll::Pending => Ok(true),
         }

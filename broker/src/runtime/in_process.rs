@@ -71,6 +71,7 @@ impl RequestSink for Requests {
             self.desk.inside.lock().responses = None;
             io::Error::new(io::ErrorKind::InvalidData, bad)
         })?;
+        shell.traffic().request(&incoming);
         match incoming {
             Incoming::Answer(segments) => self.desk.answer(segments),
             Incoming::Request(call, mut request) => {

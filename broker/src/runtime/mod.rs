@@ -13,6 +13,7 @@ mod in_process;
 mod listener;
 mod mailbox;
 mod node_shell;
+mod traffic;
 
 pub(crate) use clock::{Clock, seed};
 pub(crate) use data_folder::DataFolder;

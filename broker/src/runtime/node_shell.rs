@@ -14,9 +14,11 @@ use tokio::sync::Notify;
 use super::clock::Clock;
 use super::disk_worker::{DiskWorker, Owner};
 use super::mailbox::Recipient;
+use super::traffic::Traffic;
 use crate::faults::Gate;
 use crate::ids::{Monotonic, NodeId};
 use crate::node::{ConnectionId, Effect, Event, Node};
+use crate::observation::Observation;
 use crate::wire::TopicRules;
 
 /// A node that runs.
@@ -30,6 +32,7 @@ pub(crate) struct NodeShell {
     disk_worker: DiskWorker,
     recipients: Mutex<BTreeMap<ConnectionId, Arc<dyn Recipient>>>,
     next_connection: AtomicU64,
+    traffic: Traffic,
     timer: Timer,
 }
 
@@ -53,6 +56,7 @@ impl NodeShell {
             disk_worker: DiskWorker::new(Weak::clone(shell) as _, clock),
             recipients: Mutex::default(),
             next_connection: AtomicU64::new(0),
+            traffic: Traffic::default(),
             timer: Timer { armed_micros: AtomicU64::new(u64::MAX), sooner: Notify::new() },
         });
         shell.keep_rules(&opening);
@@ -70,6 +74,23 @@ impl NodeShell {
 
     pub(crate) fn rules(&self) -> &TopicRules {
         &self.rules
+    }
+
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Looks at the node and at what goes through it. The node waits for as long as it takes to look at every partition.
+    pub(crate) fn observe(&self) -> Observation {
+        Observation {
+            id: self.id,
+            node: self.node.lock().as_ref().map(|node| node.observe()),
+            connections: self.recipients.lock().len(),
+            connections_total: self.next_connection.load(Ordering::Relaxed),
+            requests: self.traffic.requests(),
+            received_bytes: self.traffic.received_bytes(),
+            sent_bytes: self.traffic.sent_bytes(),
+        }
     }
 
     /// Begins a connection whose replies go to `recipient`.

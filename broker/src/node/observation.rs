@@ -1,0 +1,112 @@
+//! What a node shows of itself, for metrics: counts it keeps while it works, and where its logs stand.
+
+use highwater_storage::LeaderEpoch;
+use highwater_storage::batch::CheckedBatch;
+
+use super::Node;
+use crate::ids::{PartitionIndex, TopicName};
+use crate::partition::leader::Positions;
+
+/// Counts since the node began. Plain numbers: a node is stepped by one thread at a time.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Batches written to logs.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Their size as stored.
+    pub bytes: u64,
+    /// Batches that were in their log already, and are acknowledged without being stored again.
+    pub duplicates: u64,
+}
+
+impl Tally {
+    pub(super) fn appended(&mut self, batch: &CheckedBatch) {
+        self.batches += 1;
+        self.records += u64::from(batch.header().record_count.unsigned_abs());
+        self.bytes += batch.size_bytes() as u64;
+    }
+}
+
+/// A node at one moment.
+#[derive(Debug, Clone)]
+pub struct NodeObservation {
+    /// What it has counted.
+    pub tally: Tally,
+    /// Every topic, by name.
+    pub topics: Vec<ObservedTopic>,
+    /// What the logs take on disk, as `highwater.disk.max.bytes` counts it.
+    pub used_bytes: u64,
+    /// Produces that wait for a sync or for replicas.
+    pub parked_produces: usize,
+    /// Fetches that wait for records.
+    pub parked_fetches: usize,
+    /// Incremental fetch sessions (KIP-227) that are kept.
+    pub fetch_sessions: usize,
+}
+
+/// A topic at one moment.
+#[derive(Debug, Clone)]
+pub struct ObservedTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// Its partitions on this node, by number.
+    pub partitions: Vec<ObservedPartition>,
+}
+
+/// A partition at one moment.
+#[derive(Debug, Clone)]
+pub struct ObservedPartition {
+    /// Which.
+    pub partition: PartitionIndex,
+    /// Its log; none if that could not be opened.
+    pub log: Option<ObservedLog>,
+}
+
+/// A log at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedLog {
+    /// Where it begins, how far it is committed, where it ends.
+    pub positions: Positions,
+    /// The epoch this node leads it in.
+    pub leader_epoch: LeaderEpoch,
+    /// The size of its segments' records.
+    pub bytes: u64,
+    /// How many segments it has.
+    pub segments: usize,
+    /// Producers it knows the last batches of.
+    pub producers: usize,
+    /// Whether a failed write or sync keeps it from taking more.
+    pub is_poisoned: bool,
+}
+
+impl Node {
+    /// Looks at everything once.
+    pub fn observe(&self) -> NodeObservation {
+        let topics = self.metadata.by_name().filter_map(|(id, topic)| {
+            let local = self.topics.get(&id)?;
+            let logs = local.partitions.iter().map(|replica| {
+                replica.as_ref().ok().map(|replica| ObservedLog {
+                    positions: replica.leader.positions(),
+                    leader_epoch: replica.leader.epoch(),
+                    bytes: replica.log.size_bytes(),
+                    segments: replica.log.segment_count(),
+                    producers: replica.log.producers().len(),
+                    is_poisoned: replica.log.poisoned().is_some(),
+                })
+            });
+            let partitions = (0..)
+                .zip(logs)
+                .map(|(number, log)| ObservedPartition { partition: PartitionIndex(number), log });
+            Some(ObservedTopic { name: topic.name.clone(), partitions: partitions.collect() })
+        });
+        NodeObservation {
+            tally: self.tally,
+            topics: topics.collect(),
+            used_bytes: self.expiry.used_bytes,
+            parked_produces: self.parked_produces.len(),
+            parked_fetches: self.parked_fetches.len(),
+            fetch_sessions: self.sessions.len(),
+        }
+    }
+}
