@@ -401,4 +401,16 @@ mod tests {
         assert_eq!(retention_ms(&[("log.retention.hours", "-1")]), None);
         assert_eq!(retention_ms(&[hours, ("log.cleanup.policy", "")]), None);
     }
+
+    #[test]
+    fn a_topic_may_keep_nothing_for_any_time_and_without_a_policy_keeps_all() {
+        let retention = |own: &[(&str, &str)]| {
+            let retention = TopicConfig::effective(&set(own), &BrokerConfig::default()).retention;
+            (retention.bytes, retention.ms)
+        };
+        let (bytes, ms) = (("retention.bytes", "0"), ("retention.ms", "0"));
+        assert_eq!(retention(&[bytes, ms]), (Some(0), Some(0)));
+        assert_eq!(retention(&[("retention.bytes", "-1"), ("retention.ms", "-1")]), (None, None));
+        assert_eq!(retention(&[bytes, ms, ("cleanup.policy", "")]), (None, None));
+    }
 }

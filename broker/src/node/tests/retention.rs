@@ -274,6 +274,43 @@ fn beyond_the_limit_the_oldest_segments_go_and_else_records_are_refused() {
 }
 
 #[test]
+fn what_is_not_acknowledged_yet_does_not_make_room_and_does_not_keep_others_from_it() {
+    let settings = [
+        ("highwater.disk.max.bytes", "2000000"),
+        ("highwater.durability", "leader"),
+        ("log.segment.bytes", "1048576"),
+    ];
+    let mut world = World::with_topic(&Arc::new(FaultDisk::in_memory()), config(&settings));
+    let send = |world: &mut World, partition, age_ms| {
+        let mut effects = world.produce(vec![(partition, large(NOW_MS - age_ms))]);
+        (work(&mut effects), effects)
+    };
+    for _ in 0..2 {
+        let (syncs, _) = send(&mut world, 1, 1_000);
+        assert_eq!(produced(&world.work_off(syncs)).len(), 1);
+    }
+    // The oldest record of all, and nobody has been told of it.
+    let (syncs, answered) = send(&mut world, 0, 5_000);
+    assert!(answered.is_empty() && !syncs.is_empty());
+    let (_, refused) = send(&mut world, 1, 0);
+    assert!(refused.is_empty(), "{refused:?}");
+    assert_eq!((world.bounds(0), world.bounds(1)), ((0, 1), (1, 3)));
+}
+
+#[test]
+fn what_is_on_disk_is_counted_again_by_the_next_start() {
+    let (mut world, _) = with_segments(&[("highwater.disk.max.bytes", "2000000")]);
+    for partition in [0, 1, 0] {
+        assert_eq!(produced(&world.produce(vec![(partition, large(NOW_MS))])).len(), 1);
+    }
+    let mut world = world.crashed();
+    let used: u64 = world.node.logs().map(|(_, _, log)| log.disk_bytes()).sum();
+    assert!(used > 1_800_000 && world.node.expiry.used_bytes == used);
+    produced(&world.produce(vec![(0, large(NOW_MS))]));
+    assert_eq!(world.bounds(0), (1, 3));
+}
+
+#[test]
 fn without_a_policy_nothing_goes_but_what_somebody_deletes() {
     let settings =
         [("log.cleanup.policy", ""), ("log.retention.ms", "1000"), ("highwater.disk.max.bytes", "2000000")];
