@@ -25,6 +25,14 @@ class Case:
     def api(self):
         return next(step.api for step in self.steps if step.version is None)
 
+    def answers(self, side, version):
+        """What one side answers, with the API the case is about at this version."""
+        found = []
+        for step in self.steps:
+            body = step.body(side, found) if callable(step.body) else step.body
+            found.append(side.answer(step.api, version if step.version is None else step.version, body))
+        return found
+
 
 def case(api, name, body, lowest=0, highest=32767):
     return Case(f"{api}/{name}", [Step(api, body)], lowest, highest)

@@ -82,11 +82,8 @@ class Side:
         """The answers to the case's requests, normalised; where there is none, the reason in its place."""
         # A connection of its own: what a case leaves behind on one must not reach the next case.
         self.client = self.connect()
-        answers = []
         try:
-            for step in case.steps:
-                body = step.body(self, answers) if callable(step.body) else step.body
-                answers.append(self.answer(step.api, version if step.version is None else step.version, body))
+            answers = case.answers(self, version)
         finally:
             self.client.close()
         return [normalise(each, self) for each in answers]
@@ -116,12 +113,12 @@ def compare_case(case, subject, reference, differences):
     assert low <= high, f"versions served: {served}, by Kafka: {expected}, the case is for {case.lowest} to {case.highest}"
     found = {}
     for version in range(low, high + 1):
-        pairs = zip(subject.play(case, version), reference.play(case, version), strict=True)
+        pairs = list(zip(subject.play(case, version), reference.play(case, version), strict=True))
         for at, (ours, theirs) in enumerate(pairs):
             for path, our_value, their_value in diff(ours, theirs):
                 if differences.allows(case.name, path, version):
                     continue
-                step = f"step {at + 1} " if len(case.steps) > 1 else ""
+                step = f"step {at + 1} " if len(pairs) > 1 else ""
                 found.setdefault(f"{step}{path} {shorten(our_value, 120)}, Kafka {shorten(their_value, 120)}", []).append(version)
     shown = [f"v{spans(versions)}: {text}" for text, versions in list(found.items())[:SHOWN]]
     more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""

@@ -14,6 +14,7 @@ public final class Main {
             new SizeTests(cluster).addTo(tests);
             new ConsumeTests(cluster).addTo(tests);
             new OffsetTests(cluster).addTo(tests);
+            new GroupTests(cluster).addTo(tests);
             new VolumeTests(cluster).addTo(tests);
             tests.run();
         }
