@@ -9,6 +9,7 @@
 //! - [`ProducerTable`] and [`LeaderEpochs`]: what the log remembers of its producers and leaders; both are rebuilt from
 //!   the batches.
 //! - [`checkpoint`]: what a node writes down of its partitions; [`Retention`]: what it keeps of them.
+//! - [`compaction`]: of each key's older records only the newest stays.
 //! - [`inspect`]: reading and judging the files without opening the log.
 //! - [`disk`]: every byte passes a [`Disk`](disk::Disk): the operating system's, memory, or one that fails on demand.
 //!
@@ -42,6 +43,7 @@
 pub mod batch;
 pub mod checkpoint;
 mod checksum;
+pub mod compaction;
 pub mod disk;
 mod epochs;
 mod error;
@@ -66,7 +68,7 @@ mod transactions;
 pub use checksum::crc32c;
 pub use epochs::{EpochEntry, LeaderEpochs};
 pub use error::{AppendError, LogError};
-pub use log::{Appended, ByteRange, Log, LogConfig, LogDeletion, Removed};
+pub use log::{Appended, ByteRange, Log, LogConfig, LogDeletion, Removed, Replaced};
 pub use number::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 pub use opening::{Opening, Recovered, StopKind};
 pub use producers::{ProducerBatch, ProducerEntry, ProducerTable};

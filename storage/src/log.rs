@@ -7,6 +7,7 @@
 
 mod append;
 mod birth;
+mod compaction;
 mod config;
 mod deletion;
 mod durability;
@@ -17,7 +18,9 @@ pub(crate) mod truncation;
 
 use std::{path::Path, sync::Arc};
 
-pub use self::{append::Appended, config::LogConfig, deletion::LogDeletion, removal::Removed};
+pub use self::{
+    append::Appended, compaction::Replaced, config::LogConfig, deletion::LogDeletion, removal::Removed,
+};
 use self::{birth::Unborn, room::Room, snapshots::SnapshotFile};
 use crate::{
     LeaderEpoch, LeaderEpochs, LogError, LogRange, Offset, Opening, Recovered, StopKind, Synced, TimestampMs,

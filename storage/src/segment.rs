@@ -136,6 +136,16 @@ impl Segment {
         self.latest.map_or(self.opened, |latest| latest.timestamp)
     }
 
+    /// When it was opened, as far as is known.
+    pub(crate) fn opened(&self) -> TimestampMs {
+        self.opened
+    }
+
+    /// The first batch's maximum timestamp, if it has any.
+    pub(crate) fn first_timestamp(&self) -> TimestampMs {
+        self.first_timestamp
+    }
+
     /// Whether a batch must go to a new segment (`LogSegment.shouldRoll`).
     pub(crate) fn is_full_for(&self, header: &BatchHeader, config: &LogConfig, now: TimestampMs) -> bool {
         if self.size_bytes == 0 {
@@ -342,6 +352,21 @@ impl Segment {
         let grew = self.latest.is_some_and(|latest| self.time_index.push_later(latest));
         let lag = grew || self.indexes_lag() || self.indexes_written.is_none();
         Ok(made | (lag && self.complete_indexes(disk)?))
+    }
+
+    /// The index files as a segment has them when it is left, by their extensions: who asks writes them.
+    pub(crate) fn index_files(&mut self) -> Vec<(&'static str, Vec<u8>)> {
+        self.latest.map(|latest| self.time_index.push_later(latest));
+        self.indexes_written = Some((self.offset_index.len(), self.time_index.len()));
+        self.aborted_written = self.aborted.len();
+        let mut files = vec![
+            ("index", self.offset_index.to_bytes_from(0)),
+            ("timeindex", self.time_index.to_bytes_from(0)),
+        ];
+        if !self.aborted.is_empty() {
+            files.push(("txnindex", self.aborted.iter().flat_map(|aborted| aborted.to_bytes()).collect()));
+        }
+        files
     }
 
     /// No batch will follow: what only appends need goes. The segment was left when names had this version.

@@ -183,6 +183,10 @@ impl Attributes {
         self.with(Self::CONTROL, on)
     }
 
+    pub(crate) const fn with_delete_horizon(self, on: bool) -> Self {
+        self.with(Self::DELETE_HORIZON, on)
+    }
+
     const fn with(self, bit: i16, on: bool) -> Self {
         Self(if on { self.0 | bit } else { self.0 & !bit })
     }
@@ -291,6 +295,12 @@ impl BatchHeader {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         LENGTH_PREFIX_BYTES + usize::try_from(self.batch_length).unwrap_or(0)
+    }
+
+    /// The time from which compaction may drop the batch's tombstones, or the marker it is.
+    #[must_use]
+    pub fn delete_horizon(&self) -> Option<TimestampMs> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp)
     }
 
     /// The offset of the last record (saturating; see [`Self::check_offsets`]).

@@ -14,10 +14,11 @@
 
 mod builder;
 pub mod check;
-mod compression;
+pub(crate) mod compression;
 mod header;
 mod records;
 mod refusal;
+pub(crate) mod sifted;
 #[cfg(test)]
 mod tests;
 mod varint;

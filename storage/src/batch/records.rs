@@ -56,6 +56,11 @@ impl<'a> RecordView<'a> {
     pub fn headers(&self) -> HeaderIter<'a> {
         HeaderIter { left: self.header_count, rest: self.headers }
     }
+
+    /// How many headers there are, and their bytes as they stand in the record.
+    pub(super) fn encoded_headers(&self) -> (usize, &'a [u8]) {
+        (self.header_count, self.headers)
+    }
 }
 
 /// A record header, borrowed.

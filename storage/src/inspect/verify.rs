@@ -68,7 +68,15 @@ pub fn verify(
     let names: Vec<&str> =
         names.iter().filter(|entry| !entry.is_dir).map(|entry| entry.name.as_str()).collect();
     let bases: Vec<Offset> = names.iter().filter_map(|name| base_of(name, "log")).collect();
-    let mut judge = Judge { disk, dir, progress, report: Report::default(), epochs: None, producers: None };
+    let mut judge = Judge {
+        disk,
+        dir,
+        progress,
+        report: Report::default(),
+        epochs: None,
+        producers: None,
+        has_gaps: false,
+    };
     judge.other_files(&names, &bases)?;
     for (at, base) in bases.iter().enumerate() {
         match judge.segment(*base, bases.get(at + 1).copied()) {
@@ -89,6 +97,8 @@ struct Judge<'a> {
     /// What the batches so far, and the snapshot they began with, tell of the producers. `None` before the first segment
     /// and where the beginning of the log is unknown.
     producers: Option<ProducerState>,
+    /// Offsets are missing, before the first segment or between batches: files may know of more than there is.
+    has_gaps: bool,
 }
 
 impl Judge<'_> {
@@ -172,7 +182,10 @@ impl Judge<'_> {
 
     /// Where the segment begins, as against the end of the one before.
     fn place(&mut self, path: &Path, base: Offset) {
-        let Some((_, expected_offset)) = self.report.offsets else { return };
+        let Some((_, expected_offset)) = self.report.offsets else {
+            self.has_gaps |= base > Offset::ZERO;
+            return;
+        };
         if base < expected_offset {
             self.found(path.to_owned(), None, Problem::OverlappingSegment { expected_offset });
         } else if base > expected_offset {
@@ -198,10 +211,14 @@ impl Judge<'_> {
             return Ok(());
         }
         let (Some(table), Some(known)) = (table, &self.producers) else { return Ok(()) };
+        let has_gaps = self.has_gaps;
         let contradicted = table.iter().find(|(id, told)| {
-            let last = known.table.get(*id).and_then(|known| known.batches().next_back());
-            last.is_some()
-                && last.map(|last| last.last_offset) != told.batches().next_back().map(|b| b.last_offset)
+            let known = known.table.get(*id).and_then(|known| known.batches().next_back());
+            let told = told.batches().next_back().map(|told| told.last_offset);
+            known.is_some_and(|known| {
+                Some(known.last_offset) != told
+                    && !(has_gaps && told.is_none_or(|told| told > known.last_offset))
+            })
         });
         if let Some((producer_id, _)) = contradicted {
             self.found(path, None, Problem::WrongProducer { producer_id });
@@ -232,7 +249,11 @@ impl Judge<'_> {
         in_file: Option<Vec<AbortedTransaction>>,
     ) {
         let (Some(in_file), true) = (in_file, self.producers.is_some()) else { return };
-        let agreeing = in_file.iter().zip(aborted).take_while(|(told, found)| told == found).count();
+        // Of a transaction that began before the first segment nothing may be left.
+        let first = self.report.offsets.map_or(base, |(first, _)| first);
+        let aborted: Vec<_> = aborted.iter().copied().filter(|found| found.first_offset >= first).collect();
+        let in_file = if self.has_gaps { of_batches_left(in_file, &aborted) } else { in_file };
+        let agreeing = in_file.iter().zip(&aborted).take_while(|(told, found)| told == found).count();
         if agreeing < in_file.len() || (!is_last && agreeing < aborted.len()) {
             let (expected, found) = (aborted.len(), in_file.len());
             let path = self.dir.join(file_name(base, "txnindex"));
@@ -257,6 +278,7 @@ impl Judge<'_> {
         if let Some(why) = out_of_order {
             self.found(path.to_owned(), position, Problem::DamagedBatch { why });
         } else {
+            self.has_gaps |= header.base_offset > *next_offset;
             *next_offset = header.next_offset();
         }
         if let Err(why) = batch.check_crc()? {
@@ -317,6 +339,24 @@ impl Judge<'_> {
             self.found(path, None, Problem::WrongEpoch { base_offset, epoch });
         }
     }
+}
+
+/// The entries as they would be if they were made of the batches that are left: compaction takes batches of a transaction
+/// and leaves its entry, so that entries may reach further, or stand for nothing any more. What a reader needs of one is
+/// that it covers the batches, and that none whose entry comes later lies below its last stable offset.
+fn of_batches_left(
+    in_file: Vec<AbortedTransaction>,
+    aborted: &[AbortedTransaction],
+) -> Vec<AbortedTransaction> {
+    let as_left = |told: &AbortedTransaction| {
+        let found = aborted.iter().find(|found| found.last_offset == told.last_offset)?;
+        let mut later = aborted.iter().filter(|later| later.last_offset > told.last_offset);
+        let covers = told.producer_id == found.producer_id
+            && told.first_offset <= found.first_offset
+            && later.all(|later| later.first_offset >= told.last_stable_offset);
+        Some(if covers { *found } else { *told })
+    };
+    in_file.iter().filter_map(as_left).collect()
 }
 
 fn out_of_order(batch: &InspectedBatch, expected_offset: Offset) -> Option<BatchError> {

@@ -23,6 +23,7 @@ const DELETED_SUFFIX: &str = "deleted";
 #[derive(Debug)]
 pub struct Removed {
     disk: Arc<dyn Disk>,
+    dir: Arc<Path>,
     files: Vec<PathBuf>,
     segments: usize,
     bytes: u64,
@@ -46,6 +47,37 @@ impl Removed {
     #[must_use]
     pub fn start_offset(&self) -> Offset {
         self.start_offset
+    }
+
+    /// Nothing yet.
+    pub(super) fn none_of(log: &Log) -> Self {
+        Self {
+            disk: Arc::clone(&log.disk),
+            dir: Arc::clone(&log.dir),
+            files: Vec::new(),
+            segments: 0,
+            bytes: 0,
+            start_offset: log.start_offset,
+        }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn has_files(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    /// Renames a file `.deleted`, if it is there.
+    pub(super) fn rename_away(&mut self, path: PathBuf) -> Result<(), LogError> {
+        let to = renamed(&path);
+        match self.disk.rename(&path, &to) {
+            Ok(()) => self.files.push(to),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(LogError::io("rename", path)(error)),
+        }
+        Ok(())
     }
 
     /// Unlinks the files (after `file.delete.delay.ms`); may take a while.
@@ -155,26 +187,19 @@ impl Log {
 
     fn take_first(&mut self, count: usize) -> Result<Removed, LogError> {
         self.raise_start(self.segments[count].base_offset());
-        let mut removed = Removed {
-            disk: Arc::clone(&self.disk),
-            files: Vec::new(),
-            segments: count,
-            bytes: 0,
-            start_offset: self.start_offset,
-        };
-        let disk = Arc::clone(&self.disk);
+        let mut removed = Removed { segments: count, ..Removed::none_of(self) };
         for _ in 0..count {
             if std::mem::replace(&mut self.removal_is_unsynced, true) {
                 // A later name must not be gone before an earlier one: that would be a hole.
-                disk.sync_dir(&self.dir).map_err(LogError::io("sync", &*self.dir))?;
+                self.disk.sync_dir(&self.dir).map_err(LogError::io("sync", &*self.dir))?;
             }
             for path in self.segments[0].name.paths() {
-                rename_away(&*disk, path, &mut removed.files)?;
+                removed.rename_away(path)?;
             }
             removed.bytes += self.segments.remove(0).size_bytes;
         }
         let first = self.segments[0].base_offset();
-        self.rename_snapshots_below(first, |path| rename_away(&*disk, path, &mut removed.files))?;
+        self.rename_snapshots_below(first, |path| removed.rename_away(path))?;
         self.names_version += 1;
         Ok(removed)
     }
@@ -185,16 +210,6 @@ impl Log {
             self.epochs_version += 1;
         }
     }
-}
-
-fn rename_away(disk: &dyn Disk, path: PathBuf, files: &mut Vec<PathBuf>) -> Result<(), LogError> {
-    let to = renamed(&path);
-    match disk.rename(&path, &to) {
-        Ok(()) => files.push(to),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(LogError::io("rename", path)(error)),
-    }
-    Ok(())
 }
 
 fn renamed(path: &Path) -> PathBuf {

@@ -58,7 +58,8 @@ impl Names {
         }
     }
 
-    /// Removes the files that the swaps stand for, and gives the swaps their names.
+    /// Removes the files that the swaps stand for, and gives the swaps their names: the `.log` first, for it tells what they
+    /// stand for. What was known of the producers where a swap begins is as true as before.
     fn swap_in(&self, disk: &dyn Disk, dir: &Path, swaps: &[String]) -> Result<(), LogError> {
         let mut covered: Option<(Offset, Offset)> = None;
         for name in swaps {
@@ -68,12 +69,14 @@ impl Names {
         }
         if let Some((low, high)) = covered {
             for name in &self.0 {
-                if base_of_any(name).is_some_and(|base| low <= base && base < high) {
+                let stays = base_of(name, "snapshot").is_some_and(|base| is_swapped_in(swaps, base));
+                if base_of_any(name).is_some_and(|base| low <= base && base < high) && !stays {
                     remove_if_there(disk, &dir.join(name))?;
                 }
             }
         }
-        for name in swaps {
+        let (logs, companions): (Vec<_>, Vec<_>) = swaps.iter().partition(|name| name.ends_with(".log.swap"));
+        for name in logs.into_iter().chain(companions) {
             let (from, to) = (dir.join(name), dir.join(name.trim_end_matches(SWAP)));
             disk.rename(&from, &to).map_err(LogError::io("rename", from))?;
         }
@@ -127,6 +130,10 @@ impl Names {
         }
         snapshots::find(disk, dir, kept.into_iter())
     }
+}
+
+fn is_swapped_in(swaps: &[String], base: Offset) -> bool {
+    swaps.iter().any(|name| name.strip_suffix(SWAP).and_then(|name| base_of(name, "log")) == Some(base))
 }
 
 fn is_base(segments: &[Segment], offset: Offset) -> bool {

@@ -1,6 +1,7 @@
 //! A log against a model that cannot be wrong, against failing disks, and case by case.
 
 mod cases;
+mod compaction;
 mod faults;
 mod model;
 mod power;

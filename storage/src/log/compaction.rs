@@ -1,0 +1,191 @@
+//! Swapping in what compaction made of the log's older segments.
+//!
+//! In Kafka's order, so that whatever part of it survives a crash the log opens with the old segments or the new one: the
+//! new files become `.swap`, which stands for everything they cover; the old ones `.deleted`; and the new ones lose their
+//! suffix, the `.log` before its companions.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{Log, removal::Removed};
+use crate::{
+    LogError, Offset, TimestampMs,
+    compaction::{
+        Compacted, Compaction, CompactionRule, Made, Producers,
+        output::{cleaned_path, discard},
+        plan::{self, Facts},
+        source::Source,
+    },
+    disk::Disk,
+    segment::Segment,
+};
+
+/// What a finished file that is to take the place of others ends in.
+const SWAP: &str = "swap";
+
+/// Segments that compaction has put others in the place of.
+#[derive(Debug)]
+#[must_use = "the old files wait to be unlinked, and how far the log is clean to be written down"]
+pub struct Replaced {
+    disk: Arc<dyn Disk>,
+    removed: Removed,
+    bytes_before: u64,
+    bytes_after: u64,
+    clean_upto: Offset,
+}
+
+impl Replaced {
+    /// How many bytes of batches the segments had that were replaced, and have now.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.bytes_before, self.bytes_after)
+    }
+
+    /// Makes the change durable; only then is the log clean up to this offset, below which the next pass need not map
+    /// keys. The old files are to be unlinked after `file.delete.delay.ms`.
+    ///
+    /// # Errors
+    /// What the disk says; the log is then to be poisoned.
+    pub fn sync(self) -> Result<(Offset, Removed), LogError> {
+        if self.removed.has_files() {
+            let dir = self.removed.dir();
+            self.disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
+        }
+        Ok((self.clean_upto, self.removed))
+    }
+}
+
+impl Log {
+    /// A compaction pass, if one is due. `clean_upto` is what the last one came to, as
+    /// [checkpointed](crate::checkpoint::CLEANER_OFFSETS). One pass at a time, please: two would be in each other's files.
+    #[must_use]
+    pub fn plan_compaction(
+        &mut self,
+        rule: &CompactionRule,
+        clean_upto: Option<Offset>,
+        high_watermark: Offset,
+        now: TimestampMs,
+    ) -> Option<Compaction> {
+        if self.poisoned.is_some() || self.segments.len() < 2 {
+            return None;
+        }
+        let stable_offset = self.first_unstable_offset(high_watermark).unwrap_or(high_watermark);
+        let facts: Vec<Facts> = self.segments.iter().map(facts_of).collect();
+        let range = self.start_offset..self.end_offset();
+        let due = plan::due(&facts, clean_upto, range, stable_offset.min(high_watermark), rule, now)?;
+        let (first, end) = (facts[0].base_offset, facts[due.segments].base_offset);
+        Some(Compaction {
+            disk: Arc::clone(&self.disk),
+            dir: Arc::clone(&self.dir),
+            config: Arc::clone(&self.config),
+            rule: *rule,
+            now,
+            sources: self.segments[..due.segments].iter().map(|segment| self.source_of(segment)).collect(),
+            aborted: self.aborted_in(first, end),
+            producers: Producers::of(self.producers()),
+            dirty_from: due.dirty_from,
+            dirty_ratio: due.dirty_ratio,
+            cuts: self.synced.cuts,
+        })
+    }
+
+    fn source_of(&self, segment: &Segment) -> Source {
+        Source {
+            name: segment.name.clone(),
+            file: Arc::clone(segment.file()),
+            size_bytes: segment.size_bytes,
+            next_offset: segment.next_offset,
+            index_entries: segment.offset_index.len().max(segment.time_index.len()),
+            opened: segment.opened(),
+            is_durable: segment.next_offset <= self.synced.upto,
+        }
+    }
+
+    /// Puts what a pass made in the place of the segments it was made of. Those that are not the log's any more are passed
+    /// over, and a log that was cut meanwhile takes nothing: `None`, and everything is to be planned anew.
+    ///
+    /// # Errors
+    /// What the disk says; the log is then poisoned. That it was before.
+    pub fn replace_compacted(&mut self, compacted: Compacted) -> Result<Option<Replaced>, LogError> {
+        if self.poisoned.is_some() || compacted.cuts != self.synced.cuts {
+            // What is left of it goes when the log is opened.
+            let _ = compacted.discard();
+            return self.refuse_if_poisoned().map(|()| None);
+        }
+        self.swap_in(compacted).map(Some).inspect_err(|error| self.poison(&error.to_string()))
+    }
+
+    fn swap_in(&mut self, compacted: Compacted) -> Result<Replaced, LogError> {
+        let mut replaced = Replaced {
+            disk: Arc::clone(&self.disk),
+            removed: Removed::none_of(self),
+            bytes_before: 0,
+            bytes_after: 0,
+            clean_upto: compacted.clean_upto,
+        };
+        for made in compacted.made {
+            let Some(at) = self.place_of(&made.sources) else {
+                discard(&*self.disk, &made.segment.name)?;
+                // Older records of some keys stay, and the tombstones that delete them may be among what was swapped in.
+                replaced.clean_upto = compacted.dirty_from;
+                continue;
+            };
+            self.forget_snapshots_at(&made.sources[1..], &mut replaced.removed)?;
+            self.swap_files(&made, &mut replaced.removed)?;
+            replaced.bytes_before += made.sources.iter().map(|source| source.size_bytes).sum::<u64>();
+            replaced.bytes_after += made.segment.size_bytes;
+            let mut segment = made.segment;
+            segment.retire(0);
+            self.segments.splice(at..at + made.sources.len(), [segment]);
+        }
+        Ok(replaced)
+    }
+
+    /// Where the log still has exactly these segments.
+    fn place_of(&self, sources: &[Source]) -> Option<usize> {
+        let first = sources.first()?.name.base_offset;
+        let at = self.segments.binary_search_by_key(&first, Segment::base_offset).ok()?;
+        let there = self.segments.get(at..at + sources.len())?;
+        let same = |(segment, source): (&Segment, &Source)| Arc::ptr_eq(segment.file(), &source.file);
+        there.iter().zip(sources).all(same).then_some(at)
+    }
+
+    /// Renames the snapshots where no segment will begin any more. Before everything else: what they say of transactions
+    /// holds for the old segments.
+    fn forget_snapshots_at(&mut self, sources: &[Source], removed: &mut Removed) -> Result<(), LogError> {
+        for source in sources {
+            let offset = source.name.base_offset;
+            if let Some(at) = self.snapshots.iter().position(|file| file.offset == offset) {
+                removed.rename_away(self.snapshot_path(offset))?;
+                self.snapshots.remove(at);
+            }
+        }
+        Ok(())
+    }
+
+    fn swap_files(&mut self, made: &Made, removed: &mut Removed) -> Result<(), LogError> {
+        let name = &made.segment.name;
+        let rename =
+            |from: PathBuf, to: PathBuf| self.disk.rename(&from, &to).map_err(LogError::io("rename", from));
+        let swap = |extension: &str| name.path(&format!("{extension}.{SWAP}"));
+        for extension in &made.extensions {
+            rename(cleaned_path(name, extension), swap(extension))?;
+        }
+        for path in made.sources.iter().flat_map(|source| source.name.paths()) {
+            removed.rename_away(path)?;
+        }
+        for extension in &made.extensions {
+            rename(swap(extension), name.path(extension))?;
+        }
+        self.names_version += 1;
+        Ok(())
+    }
+}
+
+fn facts_of(segment: &Segment) -> Facts {
+    Facts {
+        base_offset: segment.base_offset(),
+        size_bytes: segment.size_bytes,
+        latest: segment.latest_timestamp(),
+        first_timestamp: segment.first_timestamp(),
+    }
+}
