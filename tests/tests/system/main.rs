@@ -10,6 +10,7 @@ mod faults;
 mod fetching;
 mod frames;
 mod fuzzing;
+mod group_kills;
 mod kills;
 mod limits;
 mod memory;
