@@ -186,7 +186,9 @@ impl Log {
     }
 
     fn take_first(&mut self, count: usize) -> Result<Removed, LogError> {
-        self.raise_start(self.segments[count].base_offset());
+        let first = self.segments[count].base_offset();
+        self.sync_snapshot(first)?;
+        self.raise_start(first);
         let mut removed = Removed { segments: count, ..Removed::none_of(self) };
         for _ in 0..count {
             if std::mem::replace(&mut self.removal_is_unsynced, true) {
@@ -198,7 +200,6 @@ impl Log {
             }
             removed.bytes += self.segments.remove(0).size_bytes;
         }
-        let first = self.segments[0].base_offset();
         self.rename_snapshots_below(first, |path| removed.rename_away(path))?;
         self.names_version += 1;
         Ok(removed)

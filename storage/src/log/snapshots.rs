@@ -88,6 +88,18 @@ impl Log {
         Ok(())
     }
 
+    /// Makes the snapshot at a segment's base durable, if it may not be yet: the segments before it, which tell of the
+    /// producers as well, are about to go.
+    pub(super) fn sync_snapshot(&self, base: Offset) -> Result<(), LogError> {
+        if base <= self.recovery_point || self.snapshots.iter().all(|file| file.offset != base) {
+            return Ok(());
+        }
+        let path = self.snapshot_path(base);
+        let synced = self.disk.open(&path).and_then(|file| file.sync());
+        synced.map_err(LogError::io("sync", path))?;
+        self.disk.sync_dir(&self.dir).map_err(LogError::io("sync", &*self.dir))
+    }
+
     /// Renames the snapshots below the log's first segment, which nothing asks for any more.
     pub(super) fn rename_snapshots_below(
         &mut self,

@@ -43,6 +43,7 @@ impl Place<'_> {
                 self.refuse_if_durable(*base, &name, 0, why)?;
                 return self.remove(&bases[at..], reading);
             }
+            self.keep_producers(*base, names, reading)?;
             let log = self.disk.open(&name.log_path()).map_err(|source| name.failed("open", source))?;
             let mut segment = Segment::over(Some(Arc::clone(&log)), name, self.now);
             let damage = self.walk(&mut segment, reading)?;

@@ -115,11 +115,14 @@ impl Names {
         disk: &dyn Disk,
         dir: &Arc<Path>,
         segments: &[Segment],
+        new: Vec<Offset>,
     ) -> Result<Vec<SnapshotFile>, LogError> {
         let (last_base, end) = segments
             .last()
             .map_or((Offset::ZERO, Offset::ZERO), |last| (last.base_offset(), last.next_offset));
-        let offsets = self.bases("snapshot");
+        let mut offsets = self.bases("snapshot");
+        offsets.extend(new);
+        offsets.sort_unstable();
         let last =
             offsets.iter().copied().rfind(|offset| *offset <= end).filter(|offset| *offset > last_base);
         let (kept, stray): (Vec<_>, Vec<_>) = offsets

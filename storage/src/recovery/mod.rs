@@ -92,6 +92,8 @@ struct Reading {
     segments: Vec<Segment>,
     epochs: Epochs,
     producers: ProducerState,
+    /// Where snapshots were written that had no name here.
+    new_snapshots: Vec<Offset>,
     recovered: Recovered,
 }
 
@@ -126,6 +128,7 @@ impl Place<'_> {
             segments: Vec::with_capacity(bases.len()),
             epochs,
             producers: ProducerState::default(),
+            new_snapshots: Vec::new(),
             recovered: Recovered { epochs_malformed, ..Recovered::default() },
         };
         for base in &bases[..trusted] {
@@ -184,7 +187,7 @@ impl Place<'_> {
             let name = SegmentName::new(self.dir, opening.start_offset);
             reading.segments.push(Segment::over(None, name, self.now));
         }
-        let Reading { mut segments, epochs, producers, recovered } = reading;
+        let Reading { mut segments, epochs, producers, new_snapshots, recovered } = reading;
         let (active, sealed) = segments.split_last_mut().expect("a log has a segment");
         for segment in &mut *sealed {
             segment.finish_indexes(self.disk)?;
@@ -202,7 +205,7 @@ impl Place<'_> {
             }
         };
         names.remove_orphans(self.disk, self.dir, &segments)?;
-        let snapshots = names.keep_snapshots(self.disk, self.dir, &segments)?;
+        let snapshots = names.keep_snapshots(self.disk, self.dir, &segments, new_snapshots)?;
         Ok(Loaded { segments, start_offset, recovery_point, epochs, producers, snapshots, recovered })
     }
 }

@@ -45,6 +45,27 @@ impl Place<'_> {
         Ok(state)
     }
 
+    /// Sees to it that a whole snapshot is at the base of a segment that is about to be checked: once those before it are
+    /// gone, nothing else tells of the producers.
+    pub(super) fn keep_producers(
+        self,
+        base: Offset,
+        names: &Names,
+        reading: &mut Reading,
+    ) -> Result<(), LogError> {
+        let table = &reading.producers.table;
+        let is_missing = !names.contains(&file_name(base, "snapshot"));
+        if is_missing && table.is_empty() || self.read_snapshot(base)?.is_some() {
+            return Ok(());
+        }
+        let path = self.dir.join(file_name(base, "snapshot"));
+        self.disk.put(&path, &snapshot::to_bytes(table)).map_err(LogError::io("write", path))?;
+        if is_missing {
+            reading.new_snapshots.push(base);
+        }
+        Ok(())
+    }
+
     /// `None` if there is none, or one that is not of the log below `offset`.
     fn read_snapshot(self, offset: Offset) -> Result<Option<ProducerTable>, LogError> {
         let bytes = snapshot::read(self.disk, &self.dir.join(file_name(offset, "snapshot")))?;

@@ -8,7 +8,8 @@
 //! - no log begins before what a deletion was answered with, none begins later than it did, and what went from it went
 //!   by a deletion, or because it was more, or older, than is kept;
 //! - each producer's last five batches are answered with their offsets, whether their records are left or not, and the
-//!   one before them is not known; where the power went this is so of logs that have their beginning.
+//!   one before them is not known; where nothing was promised and the power went, this is so of logs that have their
+//!   beginning.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -363,8 +364,8 @@ impl Story {
             place.sent.truncate(end);
             place.sent.iter_mut().for_each(|sent| sent.is_answered = true);
             (place.begins, place.seen) = (begins, end);
-            // When the power goes, what is known of the producers may go with the beginning.
-            if !self.power_was_lost || begins == 0 {
+            // Without a promise, what is known of the producers may go with the beginning when the power goes.
+            if is_promised || !self.power_was_lost || begins == 0 {
                 self.knows_producers(at);
             }
         }
