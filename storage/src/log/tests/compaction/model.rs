@@ -53,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// More than it takes.
-const MOST_PASSES: usize = 12;
+const MOST_PASSES: usize = 20;
 
 struct World {
     disk: Arc<dyn Disk>,
@@ -161,15 +161,16 @@ impl World {
         self.log = log;
     }
 
-    /// Passes over all of it, with a clock that stands, come to rest: neighbours grow together, headers that ended one of
-    /// them go, and then the markers of which nothing is left have their horizon.
+    /// Passes over all of it come to rest when the clock stands: by then neighbours have grown together, and everything is
+    /// gone whose time is over.
     fn comes_to_rest(&mut self) {
         let mut before = Vec::new();
-        for _ in 0..MOST_PASSES {
+        for n in 0..MOST_PASSES {
             self.clean_upto = None;
+            self.now = TimestampMs::new(self.now.get() + if n < MOST_PASSES / 2 { 700 } else { 0 });
             self.compact(&eager(), None);
             let after = read_all(&self.log);
-            if after == before {
+            if after == before && n > MOST_PASSES / 2 {
                 return;
             }
             before = after;
