@@ -109,6 +109,8 @@ pub struct Compacted {
     /// Where the pass began, and up to where it went.
     pub(crate) dirty_from: Offset,
     pub(crate) clean_upto: Offset,
+    /// The end of the segments it went through.
+    pub(crate) end: Offset,
     pub(crate) cuts: u32,
 }
 
@@ -151,8 +153,8 @@ impl Compaction {
         match pass.run() {
             Ok(clean_upto) => {
                 let Pass { made, .. } = pass;
-                let (dirty_from, cuts) = (self.dirty_from, self.cuts);
-                Ok(Some(Compacted { disk: self.disk, made, dirty_from, clean_upto, cuts }))
+                let (dirty_from, end, cuts) = (self.dirty_from, self.end(), self.cuts);
+                Ok(Some(Compacted { disk: self.disk, made, dirty_from, clean_upto, end, cuts }))
             }
             Err(ended) => {
                 for name in &pass.begun {
@@ -262,14 +264,14 @@ impl Pass<'_> {
     /// Makes one segment of some neighbours, or finds that they can stay.
     fn make(&mut self, sources: &[Source], sift: &mut Sift<'_>) -> Result<(), Ended> {
         let (plan, Some(last)) = (self.plan, sources.last()) else { return Ok(()) };
-        let base_offset = sources[0].name.base_offset;
-        let beginning = snapshot::read(&*plan.disk, &plan.dir.join(file_name(base_offset, "snapshot")))?;
-        if let Some(table) = beginning.and_then(|bytes| snapshot::parse(&bytes).ok()) {
-            sift.transactions.begin_with(&table);
-        }
         self.begun.push(sources[0].name.clone());
         let mut output = Output::of(&*plan.disk, &plan.config, sources)?;
         for source in sources {
+            let beginning = plan.dir.join(file_name(source.name.base_offset, "snapshot"));
+            let beginning = snapshot::read(&*plan.disk, &beginning)?;
+            if let Some(table) = beginning.and_then(|bytes| snapshot::parse(&bytes).ok()) {
+                sift.transactions.begin_with(&table);
+            }
             let mut batches = Batches::of(source);
             while let Some(batch) = batches.next()? {
                 self.go_on()?;

@@ -122,17 +122,21 @@ impl Log {
             bytes_after: 0,
             clean_upto: compacted.clean_upto,
         };
-        for made in compacted.made {
-            let Some(at) = self.place_of(&made.sources) else {
-                discard(&*self.disk, &made.segment.name)?;
-                // Older records of some keys stay, and the tombstones that delete them may be among what was swapped in.
-                replaced.clean_upto = compacted.dirty_from;
-                continue;
-            };
-            self.forget_snapshots_at(&made.sources[1..], &mut replaced.removed)?;
+        let (placed, strange): (Vec<Made>, Vec<Made>) =
+            compacted.made.into_iter().partition(|made| self.place_of(&made.sources).is_some());
+        for made in &strange {
+            discard(&*self.disk, &made.segment.name)?;
+            // Older records of some keys stay, and the tombstones that delete them may be among what is swapped in.
+            replaced.clean_upto = compacted.dirty_from;
+        }
+        if !placed.is_empty() {
+            self.forget_snapshots(&placed, compacted.end, &mut replaced.removed)?;
+        }
+        for made in placed {
             self.swap_files(&made, &mut replaced.removed)?;
             replaced.bytes_before += made.sources.iter().map(|source| source.size_bytes).sum::<u64>();
             replaced.bytes_after += made.segment.size_bytes;
+            let at = self.segments.partition_point(|s| s.base_offset() < made.segment.base_offset());
             let mut segment = made.segment;
             segment.retire(0);
             self.segments.splice(at..at + made.sources.len(), [segment]);
@@ -149,15 +153,24 @@ impl Log {
         there.iter().zip(sources).all(same).then_some(at)
     }
 
-    /// Renames the snapshots where no segment will begin any more. Before everything else: what they say of transactions
-    /// holds for the old segments.
-    fn forget_snapshots_at(&mut self, sources: &[Source], removed: &mut Removed) -> Result<(), LogError> {
-        for source in sources {
-            let offset = source.name.base_offset;
-            if let Some(at) = self.snapshots.iter().position(|file| file.offset == offset) {
-                removed.rename_away(self.snapshot_path(offset))?;
-                self.snapshots.remove(at);
-            }
+    /// Renames the snapshots in what was compacted where no segment will begin: markers of transactions that they say are
+    /// open may be gone now. So before everything else.
+    fn forget_snapshots(
+        &mut self,
+        placed: &[Made],
+        end: Offset,
+        removed: &mut Removed,
+    ) -> Result<(), LogError> {
+        let first = self.segments[0].base_offset();
+        let merged =
+            |offset| placed.iter().flat_map(|made| &made.sources[1..]).any(|s| s.name.base_offset == offset);
+        let is_base = |offset| self.segments.binary_search_by_key(&offset, Segment::base_offset).is_ok();
+        let stays = |offset| offset <= first || offset >= end || (is_base(offset) && !merged(offset));
+        let gone: Vec<Offset> =
+            self.snapshots.iter().map(|file| file.offset).filter(|at| !stays(*at)).collect();
+        for offset in gone {
+            removed.rename_away(self.snapshot_path(offset))?;
+            self.snapshots.retain(|file| file.offset != offset);
         }
         Ok(())
     }

@@ -427,3 +427,60 @@ fn damage_ends_a_pass_before_it_gets_a_sound_checksum() {
     assert_eq!(disk.list(dir()).unwrap(), before);
     assert!(log.poisoned().is_none());
 }
+
+/// The producer's batches went with the front of the log, and the node died between the renames.
+#[test]
+fn what_only_a_snapshot_knows_of_the_producers_outlives_a_swap() {
+    let (disk, mut log, mut history) = fresh();
+    history.append(&mut log, &Batch { producer: Some(5), ..keyed(1, Some(1)) });
+    for _ in 0..3 {
+        roll(&mut log, &mut history);
+    }
+    let end = log.end_offset();
+    log.remove_oldest_segment(end, NOW).unwrap().unwrap().run().unwrap();
+    let before = windows(log.producers());
+    assert!(before.iter().any(|(id, ..)| *id == ProducerId::new(5)));
+    let first = log.segments[0].name.clone();
+    log.close_clean().unwrap();
+    for extension in ["log", "index", "timeindex"] {
+        disk.rename(&first.path(extension), &first.path(&format!("{extension}.swap"))).unwrap();
+    }
+    let (log, _) = open(&disk, &config(), StopKind::Unclean);
+    assert_eq!((windows(log.producers()), log.end_offset()), (before, end));
+}
+
+proptest::proptest! {
+    /// Batches that are damaged though their checksums match are sifted, or end the pass; nothing else.
+    #[test]
+    fn no_bytes_of_a_batch_are_too_much_for_a_pass(
+        codec in proptest::sample::select(&Codec::ALL[..]),
+        damage in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()), 1..6),
+    ) {
+        let (_, mut log, mut history) = fresh();
+        let mut builder = BatchBuilder::new().codec(codec);
+        for n in 0..5u8 {
+            builder.append(NOW, Some(&[n % 2]), Some(b"some value"), &[]).unwrap();
+        }
+        let mut bytes = builder.build().unwrap().to_vec();
+        for (at, byte) in &damage {
+            let at = 21 + at.index(bytes.len() - 21);
+            bytes[at] = *byte;
+        }
+        let crc = crate::crc32c(&bytes[BatchHeader::CRC_COVERS_FROM..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        let Ok(batch) = CheckedBatch::trusted(Bytes::from(bytes)) else { return Ok(()) };
+        if log.append(&batch, EPOCH, NOW).is_err() {
+            return Ok(());
+        }
+        roll(&mut log, &mut history);
+        let size_bytes = log.size_bytes();
+        let Some(plan) = log.plan_compaction(&eager(), None, log.end_offset(), later(5000)) else { return Ok(()) };
+        match plan.run(&AtomicBool::new(false)) {
+            Ok(compacted) => drop(log.replace_compacted(compacted.unwrap()).unwrap().unwrap().sync().unwrap()),
+            Err(error) => {
+                proptest::prop_assert!(matches!(error, LogError::Malformed { .. }), "{error}");
+                proptest::prop_assert_eq!(log.size_bytes(), size_bytes);
+            }
+        }
+    }
+}

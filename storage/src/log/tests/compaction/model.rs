@@ -63,6 +63,7 @@ struct World {
     clean_upto: Option<Offset>,
     /// From here on nothing was ever compacted.
     untouched: Offset,
+    segments_before: usize,
 }
 
 impl World {
@@ -70,7 +71,7 @@ impl World {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
         let log = Log::create(Arc::clone(&disk), dir(), config(), None, NOW);
         let (history, now) = (History::default(), NOW);
-        Self { disk, log, history, now, clean_upto: None, untouched: Offset::ZERO }
+        Self { disk, log, history, now, clean_upto: None, untouched: Offset::ZERO, segments_before: 0 }
     }
 
     fn step(&mut self, step: &Step) {
@@ -117,6 +118,7 @@ impl World {
             Some(Meanwhile::RemoveOldest) => self.remove_oldest(),
             None => {}
         }
+        self.segments_before = self.log.segment_count();
         let end = self.log.end_offset();
         let held = self.log.range(self.log.start_offset(), end, 1 << 20, true);
         let before = held.read().unwrap();
@@ -125,10 +127,26 @@ impl World {
         assert_eq!(held.read().unwrap(), before);
         removed.run().unwrap();
         assert_eq!(self.log.end_offset(), end);
+        self.assert_tidy(upto);
         self.clean_upto = Some(clean_upto);
         if clean_upto == upto {
             assert_clean_below(&self.log, &self.history, clean_upto);
         }
+    }
+
+    /// Beside the segments there are only snapshots that the log knows of, in what is clean only those that belong to one.
+    fn assert_tidy(&self, clean_upto: Offset) {
+        let names = self.disk.list(dir()).unwrap();
+        let offsets = |extension| names.iter().filter_map(move |entry| base_of(&entry.name, extension));
+        let bases: Vec<Offset> = self.log.segments.iter().map(Segment::base_offset).collect();
+        assert_eq!(offsets("log").collect::<Vec<_>>(), bases);
+        let snapshots: Vec<Offset> = self.log.snapshots.iter().map(|file| file.offset).collect();
+        assert_eq!(offsets("snapshot").collect::<Vec<_>>(), snapshots);
+        let (first, changed) = (bases[0], self.log.segment_count() < self.segments_before);
+        let belongs =
+            |offset: &Offset| *offset <= first || *offset >= clean_upto || bases.contains(offset) || !changed;
+        assert!(snapshots.iter().all(belongs), "{snapshots:?} of {bases:?}");
+        assert!(names.iter().all(|entry| crate::inspect::FileKind::of(&entry.name).is_some()), "{names:?}");
     }
 
     fn reopen(&mut self, stop: StopKind, remembered: bool) {
