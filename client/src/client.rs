@@ -99,7 +99,7 @@ impl Client {
 
     /// A consumer to be.
     pub fn consumer(&self) -> ConsumerBuilder {
-        ConsumerBuilder::new(ConsumerConfig::default(), self.inner.courier.clone(), self.inner.next_seed())
+        ConsumerBuilder::new(ConsumerConfig::default(), self.clone())
     }
 }
 

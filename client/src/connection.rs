@@ -122,9 +122,21 @@ impl Connection {
     ) where
         R::Response: 'static,
     {
-        let Some(version) = self.version_of::<R>() else {
-            return answer(Err(Failure::Unsupported(R::KEY.name().into())));
-        };
+        match self.version_of::<R>() {
+            Some(version) => self.send_at(request, version, answer),
+            None => answer(Err(Failure::Unsupported(R::KEY.name().into()))),
+        }
+    }
+
+    /// Sends a request at a version that the broker is known to speak.
+    pub(crate) fn send_at<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        answer: impl FnOnce(Result<R::Response, Failure>) + Send + 'static,
+    ) where
+        R::Response: 'static,
+    {
         let answered: Answered = Box::new(move |frame| match frame {
             Ok(frame) => match frame::decode_response::<R::Response>(frame, version) {
                 Ok((_, response)) => {

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::connection::Connection;
+use crate::dialect;
 use crate::exchange::{Action, Answer, Body, Failure, Peer, RequestId};
 use crate::producer::{Acks, SealedBatch};
 use crate::time::{Monotonic, Now};
@@ -272,6 +273,14 @@ fn deliver(events: &mpsc::UnboundedSender<Event>, connection: &Connection, id: R
             });
         }};
     }
+    macro_rules! speak {
+        ($request:expr, $answer:expr) => {{
+            let events = events.clone();
+            dialect::send(connection, $request, move |response| {
+                let _ = events.send(Event::Answered(id, response.map($answer)));
+            });
+        }};
+    }
     match parcel {
         Parcel::Produce(Acks::None, request) => {
             let events = events.clone();
@@ -290,6 +299,14 @@ fn deliver(events: &mpsc::UnboundedSender<Event>, connection: &Connection, id: R
             }
             send!(&request, Answer::Fetch);
         }
+        Parcel::Plain(Body::OffsetForLeaderEpoch(request)) => send!(&request, Answer::OffsetForLeaderEpoch),
+        Parcel::Plain(Body::JoinGroup(request)) => send!(&request, Answer::JoinGroup),
+        Parcel::Plain(Body::SyncGroup(request)) => send!(&request, Answer::SyncGroup),
+        Parcel::Plain(Body::Heartbeat(request)) => send!(&request, Answer::Heartbeat),
+        Parcel::Plain(Body::FindCoordinator(request)) => speak!(request, Answer::FindCoordinator),
+        Parcel::Plain(Body::LeaveGroup(request)) => speak!(request, Answer::LeaveGroup),
+        Parcel::Plain(Body::OffsetCommit(request)) => speak!(request, Answer::OffsetCommit),
+        Parcel::Plain(Body::OffsetFetch(request)) => speak!(request, Answer::OffsetFetch),
         Parcel::Plain(Body::Produce(_)) => unreachable!("sealed before"),
     }
 }

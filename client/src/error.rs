@@ -109,9 +109,7 @@ pub enum Error {
         offset: i64,
     },
     /// The log was truncated below the position, and the reset policy is to say so.
-    #[error(
-        "the log of {topic}-{partition} was truncated: it diverges from offset {diverging_offset}, the position is {offset}"
-    )]
+    #[error("the log of {topic}-{partition} was truncated{}, the position is {offset}", diverging_offset.map(|d| format!(": it diverges from offset {d}")).unwrap_or_default())]
     LogTruncated {
         /// The topic.
         topic: Arc<str>,
@@ -119,8 +117,31 @@ pub enum Error {
         partition: i32,
         /// The position.
         offset: i64,
-        /// Where the logs part.
-        diverging_offset: i64,
+        /// Where the logs part; `None` when the leader knows nothing of what was read.
+        diverging_offset: Option<i64>,
+    },
+    /// The group has committed no offset for the partition, and the reset policy is to say so.
+    #[error("no offset is committed for {topic}-{partition}, and auto.offset.reset is none")]
+    NoOffset {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+    },
+    /// The offsets were not committed because the group is rebalancing. Poll, and commit again what is still assigned.
+    #[error("offsets cannot be committed while group {group} is rebalancing")]
+    RebalanceInProgress {
+        /// The group.
+        group: Arc<str>,
+    },
+    /// The offsets were not committed because this consumer is not, or no longer, a member of the group: it was away for
+    /// longer than its session or than `max_poll_interval`, and others may read its partitions by now. Polling joins again.
+    #[error("offsets cannot be committed: this consumer is no member of group {group}{}", reason.as_deref().map(|r| format!(" ({r})")).unwrap_or_default())]
+    NotAMember {
+        /// The group.
+        group: Arc<str>,
+        /// Why, where known.
+        reason: Option<Arc<str>>,
     },
     /// What was fetched is damaged. The position stays where it is: seek past it to go on.
     #[error("the data of {topic}-{partition} at offset {offset} is damaged: {detail}")]
@@ -141,6 +162,12 @@ pub enum Error {
         topic: Arc<str>,
         /// The partition.
         partition: i32,
+    },
+    /// As many commits wait to be sent already as may.
+    #[error("{limit} commits wait to be sent already")]
+    TooManyCommits {
+        /// How many may.
+        limit: usize,
     },
     /// An option has a value that cannot be.
     #[error("{option}: {problem}")]

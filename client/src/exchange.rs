@@ -8,8 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use highwater_protocol::messages::{
-    FetchRequest, FetchResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
-    ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceResponse,
+    FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
+    HeartbeatResponse, InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, LeaveGroupResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
+    MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupRequest,
+    SyncGroupResponse,
 };
 
 use crate::metadata::NodeId;
@@ -39,6 +43,9 @@ pub enum Peer {
     Seed,
     /// The connection to one broker, for what only that broker can do.
     Node(NodeId),
+    /// The connection to the coordinator of the machine's group. It is apart from that broker's other one, so that a
+    /// heartbeat never waits behind a fetch.
+    Coordinator,
 }
 
 /// What a machine wants done.
@@ -73,6 +80,22 @@ pub enum Body {
     Fetch(FetchRequest),
     /// Offsets by time.
     ListOffsets(ListOffsetsRequest),
+    /// Where leader epochs ended.
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
+    /// Who coordinates a group; in the form of version 4, a list of keys.
+    FindCoordinator(FindCoordinatorRequest),
+    /// To be part of a group's next generation.
+    JoinGroup(JoinGroupRequest),
+    /// A generation's assignment.
+    SyncGroup(SyncGroupRequest),
+    /// A member is alive.
+    Heartbeat(HeartbeatRequest),
+    /// A member goes; in the form of version 3, a list of members.
+    LeaveGroup(LeaveGroupRequest),
+    /// How far a group has read; topics by name, as before version 10.
+    OffsetCommit(OffsetCommitRequest),
+    /// How far a group has read; in the form of versions 8 and 9, a list of groups, topics by name.
+    OffsetFetch(OffsetFetchRequest),
 }
 
 /// The response to a [`Body`] of the same name.
@@ -88,6 +111,22 @@ pub enum Answer {
     Fetch(FetchResponse),
     /// To a ListOffsets request.
     ListOffsets(ListOffsetsResponse),
+    /// To an OffsetForLeaderEpoch request.
+    OffsetForLeaderEpoch(OffsetForLeaderEpochResponse),
+    /// To a FindCoordinator request, in the form of version 4.
+    FindCoordinator(FindCoordinatorResponse),
+    /// To a JoinGroup request.
+    JoinGroup(JoinGroupResponse),
+    /// To a SyncGroup request.
+    SyncGroup(SyncGroupResponse),
+    /// To a Heartbeat request.
+    Heartbeat(HeartbeatResponse),
+    /// To a LeaveGroup request, in the form of version 3.
+    LeaveGroup(LeaveGroupResponse),
+    /// To an OffsetCommit request.
+    OffsetCommit(OffsetCommitResponse),
+    /// To an OffsetFetch request, in the form of version 8.
+    OffsetFetch(OffsetFetchResponse),
 }
 
 /// Why a request has no answer.

@@ -34,9 +34,11 @@ mod admin;
 mod client;
 mod connection;
 pub mod consumer;
+mod dialect;
 mod driver;
 mod error;
 pub mod exchange;
+pub mod group;
 pub mod metadata;
 mod partitioner;
 pub mod producer;
@@ -46,14 +48,19 @@ pub mod time;
 pub mod transport;
 
 pub use admin::{
-    ClusterDescription, ConfigEntry, ConfigResource, CreatedTopic, DeleteBefore, ListedOffset, NewTopic,
-    OffsetSpec, PartitionDescription, TopicDescription,
+    ClusterDescription, ConfigEntry, ConfigResource, CreatedTopic, DeleteBefore, GroupDescription,
+    GroupListing, ListedOffset, MemberDescription, NewTopic, OffsetSpec, PartitionDescription,
+    TopicDescription,
 };
 pub use client::{Client, ClientBuilder, ClientConfig};
 pub use consumer::{
     Consumer, ConsumerBuilder, ConsumerConfig, Isolation, OffsetReset, PartitionStatus, StartAt,
 };
 pub use error::{Error, Result};
+pub use group::{
+    Assignor, CommittedOffset, GroupConfig, GroupConsumer, GroupConsumerBuilder, GroupHandle, PendingCommit,
+    RebalanceListener,
+};
 pub use highwater_protocol::{ErrorCode, Text};
 pub use highwater_storage::batch::{Codec, Header, Headers, TimestampType};
 pub use highwater_storage::{LeaderEpoch, Offset, TimestampMs, TopicId};

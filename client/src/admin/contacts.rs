@@ -8,10 +8,14 @@ use tokio::sync::{Mutex, oneshot};
 
 use crate::client::Client;
 use crate::connection::Connection;
+use crate::dialect::{self, Spoken};
 use crate::error::{Error, Result};
 use crate::exchange::Failure;
 use crate::metadata::BrokerAddress;
 use crate::transport::embedded::Target;
+
+/// Who hears of the answer to a call.
+type Answer<T> = Box<dyn FnOnce(Result<T, Failure>) + Send>;
 
 /// Connections for admin calls, kept between them. `None` is the first contact.
 #[derive(Default)]
@@ -33,23 +37,50 @@ impl Client {
     where
         R::Response: Send + 'static,
     {
+        let send = |connection: &Connection, answer: Answer<R::Response>| match connection.version_of::<R>() {
+            Some(version) => connection.send_at(&request(version), version, answer),
+            None => answer(Err(Failure::Unsupported(R::KEY.name().into()))),
+        };
+        self.call_by(to, R::KEY.name(), send).await
+    }
+
+    /// Makes a call that is not written the same way at every version.
+    pub(super) async fn call_spoken<R: Spoken + Clone + Send + 'static>(
+        &self,
+        to: Option<BrokerAddress>,
+        request: &R,
+    ) -> Result<R::Response>
+    where
+        R::Response: Send + 'static,
+    {
+        let send = |connection: &Connection, answer: Answer<R::Response>| {
+            dialect::send(connection, request.clone(), answer);
+        };
+        self.call_by(to, R::KEY.name(), send).await
+    }
+
+    async fn call_by<T: Send + 'static>(
+        &self,
+        to: Option<BrokerAddress>,
+        api: &'static str,
+        send: impl Fn(&Connection, Answer<T>),
+    ) -> Result<T> {
         let timeout = self.inner.config.request_timeout;
         let mut attempts = 0;
         loop {
             attempts += 1;
             let connection = self.contact(to.clone()).await?;
-            let Some(version) = connection.version_of::<R>() else {
-                return Err(Error::UnsupportedApi { api: R::KEY.name().into() });
-            };
             let (answer, answered) = oneshot::channel();
-            connection.send(&request(version), move |response| {
+            let answer = Box::new(move |response| {
                 // The caller may have ceased to wait.
                 let _ = answer.send(response);
             });
+            send(&connection, answer);
             let response = tokio::time::timeout(timeout, answered).await;
             let lost = || Failure::Lost("the connection was closed here".into());
             match response.map(|answered| answered.unwrap_or_else(|_| Err(lost()))) {
                 Ok(Ok(response)) => return Ok(response),
+                Ok(Err(Failure::Unsupported(api))) => return Err(Error::UnsupportedApi { api }),
                 Ok(Err(Failure::NotSent(_))) if attempts == 1 => {}
                 Ok(Err(failure)) => {
                     return Err(Error::Connection {
@@ -59,7 +90,7 @@ impl Client {
                 }
                 Err(_) => {
                     self.inner.contacts.open.lock().await.remove(&to);
-                    return Err(Error::timed_out(R::KEY.name(), timeout, None));
+                    return Err(Error::timed_out(api, timeout, None));
                 }
             }
         }

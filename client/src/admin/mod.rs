@@ -1,10 +1,12 @@
-//! Calls about the cluster itself: topics, brokers, settings, offsets.
+//! Calls about the cluster itself: topics, brokers, settings, offsets, groups.
 //!
 //! Each call goes to any broker, which forwards what only the controller may do; leaders are asked for offsets, and to
-//! delete records. A call whose connection breaks before it was sent is made again on a new one; what leaders are asked
-//! also waits for those that are just being elected. Other refusals are the caller's to see, item by item.
+//! delete records, coordinators about groups. A call whose connection breaks before it was sent is made again on a new one; what leaders
+//! and coordinators are asked also waits for those that are just being found. Other refusals are the caller's to see, item by item.
 
 mod contacts;
+mod group_offsets;
+mod groups;
 mod leaders;
 mod offsets;
 mod records;
@@ -26,6 +28,7 @@ use highwater_protocol::{ErrorCode, Text};
 use highwater_storage::TopicId;
 
 pub(crate) use self::contacts::Contacts;
+pub use self::groups::{GroupDescription, GroupListing, MemberDescription};
 pub use self::offsets::{ListedOffset, OffsetSpec};
 pub use self::records::DeleteBefore;
 use self::topics::described;

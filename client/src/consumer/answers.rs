@@ -9,9 +9,9 @@ use highwater_protocol::messages::fetch::PartitionData;
 use highwater_protocol::messages::{FetchResponse, ListOffsetsResponse};
 use highwater_storage::{LeaderEpoch, Offset, ProducerId};
 
-use super::config::OffsetReset;
 use super::fetched::{Fetched, Position, WholeBatches};
 use super::machine::{ConsumerMachine, FetchUnderWay, Ready, StartAt};
+use super::reset::OffsetReset;
 use crate::error::Error;
 use crate::exchange::{Failure, RequestId};
 use crate::metadata::{BrokerAddress, NodeId, PartitionImage, TopicPartition, endpoints};
@@ -33,14 +33,14 @@ impl ConsumerMachine {
         }
     }
 
-    fn stop(&mut self, at: &TopicPartition, error: Error) {
+    pub(super) fn stop(&mut self, at: &TopicPartition, error: Error) {
         if let Some(assigned) = self.assigned.get_mut(at) {
             assigned.stopped = true;
             self.problem(at, error);
         }
     }
 
-    fn back_off(&mut self, now: Monotonic, at: &TopicPartition) {
+    pub(super) fn back_off(&mut self, now: Monotonic, at: &TopicPartition) {
         if let Some(assigned) = self.assigned.get_mut(at) {
             assigned.failures = assigned.failures.saturating_add(1);
             assigned.not_before = now + self.config.backoff.wait(assigned.failures, &mut self.jitter);
@@ -59,6 +59,12 @@ impl ConsumerMachine {
                 self.ask_again(at);
             }
             lookup.node
+        } else if let Some(validation) = self.validations.remove(&id) {
+            if let Failure::Unsupported(_) = failure {
+                self.give_up_validating(validation.asked);
+                return;
+            }
+            validation.node
         } else if let Some((node, _)) = self.take_fetch(id) {
             node
         } else {
@@ -93,7 +99,7 @@ impl ConsumerMachine {
         for topic in response.topics {
             for partition in topic.partitions {
                 let at = TopicPartition { topic: topic.name.clone(), partition: partition.partition_index };
-                let Some(incarnation) = lookup.asked.remove(&at) else { continue };
+                let Some((incarnation, leader_epoch)) = lookup.asked.remove(&at) else { continue };
                 let Some(assigned) = self.assigned.get_mut(&at) else { continue };
                 if assigned.incarnation != incarnation {
                     continue;
@@ -105,6 +111,7 @@ impl ConsumerMachine {
                         let found = Position { offset: Offset::new(partition.offset), epoch };
                         (assigned.position, assigned.ahead) = (Some(found), Some(found));
                         (assigned.lookup, assigned.failures) = (None, 0);
+                        assigned.validated_epoch = leader_epoch;
                     }
                     // No record is as young as that: what comes next will be.
                     ErrorCode::None => assigned.lookup = Some(StartAt::End),
@@ -254,11 +261,7 @@ impl ConsumerMachine {
     }
 
     fn reset(&mut self, now: Monotonic, at: &TopicPartition) -> bool {
-        let start = match self.config.offset_reset {
-            OffsetReset::Earliest => StartAt::Beginning,
-            OffsetReset::Latest => StartAt::End,
-            OffsetReset::None => return false,
-        };
+        let Some(start) = self.config.offset_reset.start(self.wall) else { return false };
         self.place_behind_buffered(now, at, start);
         true
     }
@@ -270,11 +273,28 @@ impl ConsumerMachine {
         }
     }
 
+    /// Nothing of what was read is in the log any more, and nobody knows from where on (KIP-320).
+    pub(super) fn lost_its_place(&mut self, now: Monotonic, at: &TopicPartition, offset: Offset) {
+        if !self.reset(now, at) {
+            let (topic, partition) = ((*at.topic).into(), at.partition);
+            self.stop(
+                at,
+                Error::LogTruncated { topic, partition, offset: offset.get(), diverging_offset: None },
+            );
+        }
+    }
+
     /// The log was cut below where we are, and grew anew from there (KIP-320).
-    fn truncated(&mut self, now: Monotonic, at: &TopicPartition, offset: Offset, diverging: Offset) {
+    pub(super) fn truncated(
+        &mut self,
+        now: Monotonic,
+        at: &TopicPartition,
+        offset: Offset,
+        diverging: Offset,
+    ) {
         if self.config.offset_reset == OffsetReset::None {
             let (topic, partition) = ((*at.topic).into(), at.partition);
-            let (offset, diverging_offset) = (offset.get(), diverging.get());
+            let (offset, diverging_offset) = (offset.get(), Some(diverging.get()));
             self.stop(at, Error::LogTruncated { topic, partition, offset, diverging_offset });
         } else {
             self.place_behind_buffered(now, at, StartAt::Offset(diverging));

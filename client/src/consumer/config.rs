@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::reset::OffsetReset;
 use crate::error::{Error, Result};
 use crate::retry::Backoff;
 
@@ -22,18 +23,6 @@ impl Isolation {
             Self::ReadCommitted => 1,
         }
     }
-}
-
-/// Where to go when the position is not in the log (`auto.offset.reset`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OffsetReset {
-    /// To the first record there is.
-    Earliest,
-    /// To the end, as Kafka's consumer does by default.
-    #[default]
-    Latest,
-    /// Nowhere: say so, and leave the decision to the application.
-    None,
 }
 
 /// How a consumer behaves. Names follow Kafka's settings.

@@ -53,7 +53,7 @@ pub struct PartitionStatus {
     pub at_end: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Assigned {
     pub(super) incarnation: u64,
     /// What must be looked up before anything can be fetched.
@@ -61,6 +61,10 @@ pub(super) struct Assigned {
     pub(super) lookup_asked: bool,
     pub(super) position: Option<Position>,
     pub(super) ahead: Option<Position>,
+    /// The group's committed offset is being found out.
+    pub(super) awaits_committed: bool,
+    /// The leader epoch whose leader agreed with the place `ahead`.
+    pub(super) validated_epoch: i32,
     pub(super) paused: bool,
     /// Only a seek makes it go on.
     pub(super) stopped: bool,
@@ -69,6 +73,35 @@ pub(super) struct Assigned {
     pub(super) high_watermark: Option<Offset>,
     pub(super) last_stable_offset: Option<Offset>,
     pub(super) log_start_offset: Option<Offset>,
+}
+
+impl Default for Assigned {
+    fn default() -> Self {
+        Self {
+            incarnation: 0,
+            lookup: None,
+            lookup_asked: false,
+            position: None,
+            ahead: None,
+            awaits_committed: false,
+            validated_epoch: -1,
+            paused: false,
+            stopped: false,
+            failures: 0,
+            not_before: Monotonic::ORIGIN,
+            high_watermark: None,
+            last_stable_offset: None,
+            log_start_offset: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ValidationUnderWay {
+    pub(super) node: NodeId,
+    pub(super) deadline: Monotonic,
+    /// The place, and the leader epoch it is held against.
+    pub(super) asked: BTreeMap<TopicPartition, (Position, i32)>,
 }
 
 #[derive(Debug)]
@@ -83,7 +116,8 @@ pub(super) struct FetchUnderWay {
 pub(super) struct LookupUnderWay {
     pub(super) node: NodeId,
     pub(super) deadline: Monotonic,
-    pub(super) asked: BTreeMap<TopicPartition, u64>,
+    /// For which incarnation, and the leader's epoch.
+    pub(super) asked: BTreeMap<TopicPartition, (u64, i32)>,
 }
 
 #[derive(Debug, Default)]
@@ -104,16 +138,21 @@ pub(super) enum Ready {
 /// A consumer of assigned partitions.
 #[derive(Debug)]
 pub struct ConsumerMachine {
-    pub(super) config: ConsumerConfig,
-    pub(super) metadata: Metadata,
-    pub(super) jitter: Jitter,
-    pub(super) ids: RequestIds,
+    pub(crate) config: ConsumerConfig,
+    pub(crate) metadata: Metadata,
+    pub(crate) jitter: Jitter,
+    pub(crate) ids: RequestIds,
     pub(super) assigned: BTreeMap<TopicPartition, Assigned>,
     pub(super) nodes: BTreeMap<NodeId, Node>,
     pub(super) lookups: BTreeMap<RequestId, LookupUnderWay>,
+    pub(super) validations: BTreeMap<RequestId, ValidationUnderWay>,
+    /// Topics that are kept track of although nothing of them may be assigned.
+    pub(super) watched: BTreeSet<Text>,
     pub(super) ready: VecDeque<Ready>,
     pub(super) buffered_bytes: usize,
-    incarnations: u64,
+    pub(super) incarnations: u64,
+    /// The wall clock at the last step or answer.
+    pub(super) wall: TimestampMs,
     wake_at: Option<Monotonic>,
 }
 
@@ -138,9 +177,12 @@ impl ConsumerMachine {
             assigned: BTreeMap::new(),
             nodes: BTreeMap::new(),
             lookups: BTreeMap::new(),
+            validations: BTreeMap::new(),
+            watched: BTreeSet::new(),
             ready: VecDeque::new(),
             buffered_bytes: 0,
             incarnations: 0,
+            wall: TimestampMs::new(0),
             wake_at: None,
         })
     }
@@ -154,16 +196,25 @@ impl ConsumerMachine {
     /// Replaces the assignment. A partition that stays keeps its place.
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = (TopicPartition, StartAt)>) {
         let wanted: BTreeMap<_, _> = partitions.into_iter().collect();
-        let topics: BTreeSet<&Text> = wanted.keys().map(|at| &at.topic).collect();
-        for at in self.assigned.keys().filter(|at| !topics.contains(&at.topic)) {
-            self.metadata.forget(&at.topic);
-        }
-        self.assigned.retain(|at, _| wanted.contains_key(at));
+        self.retain(|at| wanted.contains_key(at));
         for (at, start) in wanted {
             if !self.assigned.contains_key(&at) {
                 self.metadata.want(&at.topic);
                 self.assigned.insert(at.clone(), Assigned::default());
                 self.place(&at, start);
+            }
+        }
+    }
+
+    /// Gives up partitions that are not to be kept, and topics of which nothing is left.
+    pub(super) fn retain(&mut self, keep: impl Fn(&TopicPartition) -> bool) {
+        let gone: BTreeSet<Text> =
+            self.assigned.keys().filter(|at| !keep(at)).map(|at| at.topic.clone()).collect();
+        self.assigned.retain(|at, _| keep(at));
+        for topic in gone {
+            let is_used = self.watched.contains(&topic) || self.assigned.keys().any(|at| at.topic == topic);
+            if !is_used {
+                self.metadata.forget(&topic);
             }
         }
         self.drop_stale();
@@ -378,11 +429,13 @@ impl ConsumerMachine {
 
     /// Does what is due.
     pub fn step(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.wall = now.wall;
         let now = now.monotonic;
         self.wake_at = None;
         self.expire_requests(now, actions);
         if !self.assigned.is_empty() {
             self.look_up(now, actions);
+            self.validate(now, actions);
             self.fetch(now, actions);
         }
         self.metadata.step(now, &mut self.ids, &mut self.jitter, actions);
@@ -393,7 +446,8 @@ impl ConsumerMachine {
         let fetches =
             self.nodes.iter().filter_map(|(node, state)| Some((*node, state.fetch.as_ref()?.deadline)));
         let lookups = self.lookups.values().map(|lookup| (lookup.node, lookup.deadline));
-        let all: Vec<_> = fetches.chain(lookups).collect();
+        let validations = self.validations.values().map(|validation| (validation.node, validation.deadline));
+        let all: Vec<_> = fetches.chain(lookups).chain(validations).collect();
         let late: BTreeSet<NodeId> =
             all.iter().filter(|(_, deadline)| *deadline <= now).map(|(node, _)| *node).collect();
         for (node, deadline) in all {
@@ -406,7 +460,9 @@ impl ConsumerMachine {
             let silent: Arc<str> = format!("no answer within {:?}", self.config.request_timeout).into();
             let fetch = self.nodes.get(&node).and_then(|state| Some(state.fetch.as_ref()?.id));
             let lookups = self.lookups.iter().filter(|(_, lookup)| lookup.node == node).map(|(id, _)| *id);
-            for id in lookups.chain(fetch).collect::<Vec<_>>() {
+            let validations =
+                self.validations.iter().filter(|(_, validation)| validation.node == node).map(|(id, _)| *id);
+            for id in lookups.chain(validations).chain(fetch).collect::<Vec<_>>() {
                 self.unanswered(now, id, &Failure::Lost(Arc::clone(&silent)));
             }
         }
@@ -414,6 +470,7 @@ impl ConsumerMachine {
 
     /// Takes an answer, or its absence.
     pub fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>) {
+        self.wall = now.wall;
         let now = now.monotonic;
         match answer {
             Ok(Answer::Metadata(response)) => {
@@ -422,7 +479,9 @@ impl ConsumerMachine {
             }
             Ok(Answer::Fetch(response)) => self.answer_fetch(now, id, response),
             Ok(Answer::ListOffsets(response)) => self.answer_lookup(now, id, response),
-            Ok(Answer::InitProducerId(_) | Answer::Produce(_)) => {}
+            Ok(Answer::OffsetForLeaderEpoch(response)) => self.answer_validation(now, id, response),
+            // A consumer asks for nothing else.
+            Ok(_) => {}
             Err(failure) => {
                 if !self.metadata.answer(now, id, Err(failure.clone()), &mut self.jitter) {
                     self.unanswered(now, id, &failure);

@@ -5,13 +5,16 @@
 //! decompressing and checking happen where one polls (`fetched`).
 
 mod answers;
+mod committed;
 mod config;
 mod fetched;
 mod machine;
 mod questions;
+mod reset;
 mod session;
 #[cfg(test)]
 mod tests;
+mod validation;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,13 +24,17 @@ use highwater_protocol::Text;
 use highwater_storage::TimestampMs;
 use tokio::task::AbortHandle;
 
-pub use self::config::{ConsumerConfig, Isolation, OffsetReset};
+pub use self::config::{ConsumerConfig, Isolation};
+pub(crate) use self::fetched::Position;
 pub use self::machine::{ConsumerMachine, PartitionStatus, StartAt};
 pub(crate) use self::questions::{EARLIEST, LATEST, MAX_TIMESTAMP};
+pub use self::reset::OffsetReset;
 
-use crate::driver::{self, CourierConfig, Machine, Shared};
+use crate::client::Client;
+use crate::driver::{self, Machine, Shared};
 use crate::error::Result;
 use crate::exchange::{Action, Answer, Failure, RequestId};
+use crate::group::GroupConsumerBuilder;
 use crate::metadata::TopicPartition;
 use crate::producer::SealedBatch;
 use crate::record::ConsumedRecord;
@@ -69,12 +76,14 @@ impl Drop for Consumer {
 impl Consumer {
     fn start(builder: ConsumerBuilder) -> Result<Self> {
         let max_poll_records = builder.config.max_poll_records;
-        let mut machine = ConsumerMachine::new(builder.config, builder.seed)?;
+        let inner = &builder.client.inner;
+        let mut machine = ConsumerMachine::new(builder.config, inner.next_seed())?;
         let start = builder.start.unwrap_or(StartAt::End);
         let assigned = builder.assigned.into_iter();
         machine.assign(assigned.map(|(at, own_start)| (at, own_start.unwrap_or(start))));
         let shared = Arc::new(Shared::new(machine));
-        let driver = tokio::spawn(driver::drive(Arc::clone(&shared), builder.courier)).abort_handle();
+        let courier = inner.courier.clone();
+        let driver = tokio::spawn(driver::drive(Arc::clone(&shared), courier)).abort_handle();
         Ok(Self { shared, driver, max_poll_records, taken: VecDeque::new() })
     }
 
@@ -188,8 +197,7 @@ impl Consumer {
 #[must_use]
 pub struct ConsumerBuilder {
     config: ConsumerConfig,
-    courier: CourierConfig,
-    seed: u64,
+    client: Client,
     start: Option<StartAt>,
     assigned: Vec<(TopicPartition, Option<StartAt>)>,
 }
@@ -205,8 +213,8 @@ macro_rules! options {
 }
 
 impl ConsumerBuilder {
-    pub(crate) const fn new(config: ConsumerConfig, courier: CourierConfig, seed: u64) -> Self {
-        Self { config, courier, seed, start: None, assigned: Vec::new() }
+    pub(crate) const fn new(config: ConsumerConfig, client: Client) -> Self {
+        Self { config, client, start: None, assigned: Vec::new() }
     }
 
     options! {
@@ -271,6 +279,13 @@ impl ConsumerBuilder {
     pub fn assign_at(mut self, topic: impl Into<Text>, partition: i32, start: StartAt) -> Self {
         self.assigned.push((TopicPartition::new(topic, partition), Some(start)));
         self
+    }
+
+    /// Makes it a consumer in this group, which keeps how far it has read, and divides topics among its members. It begins
+    /// where the group left off, and where it has not been yet, as [`offset_reset`](Self::offset_reset) says.
+    pub fn group(self, group_id: impl Into<Text>) -> GroupConsumerBuilder {
+        let partitions = self.assigned.into_iter().map(|(at, start)| (at, start.or(self.start))).collect();
+        GroupConsumerBuilder::new(self.client, self.config, group_id.into(), partitions, self.start)
     }
 
     /// Starts the consumer, which begins to fetch at once.

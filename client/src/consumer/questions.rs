@@ -19,7 +19,7 @@ pub(crate) const MAX_TIMESTAMP: i64 = -3;
 
 impl ConsumerMachine {
     /// The partition's leader, if it may be asked something now.
-    fn reachable_leader(&mut self, now: Monotonic, at: &TopicPartition) -> Option<NodeId> {
+    pub(super) fn reachable_leader(&mut self, now: Monotonic, at: &TopicPartition) -> Option<NodeId> {
         let Some(node) = self.metadata.image().leader(&at.topic, at.partition) else {
             self.metadata.suspect();
             return None;
@@ -35,7 +35,7 @@ impl ConsumerMachine {
     /// Asks leaders for the offsets that positions wait for.
     pub(super) fn look_up(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         let waiting = |assigned: &Assigned| assigned.lookup.is_some() && !assigned.lookup_asked;
-        let mut by_node: BTreeMap<NodeId, BTreeMap<TopicPartition, u64>> = BTreeMap::new();
+        let mut by_node: BTreeMap<NodeId, BTreeMap<TopicPartition, (u64, i32)>> = BTreeMap::new();
         let all: Vec<_> = self.assigned.iter().filter(|(_, assigned)| waiting(assigned)).collect();
         let all: Vec<_> = all
             .into_iter()
@@ -45,12 +45,13 @@ impl ConsumerMachine {
             if not_before > now {
                 self.wake_by(Some(not_before));
             } else if let Some(node) = self.reachable_leader(now, &at) {
-                by_node.entry(node).or_default().insert(at, incarnation);
+                let leader_epoch = self.leader_epoch(&at);
+                by_node.entry(node).or_default().insert(at, (incarnation, leader_epoch));
             }
         }
         for (node, asked) in by_node {
             let Some(address) = self.metadata.image().brokers.get(&node).cloned() else { continue };
-            let request = self.lookup_request(asked.keys());
+            let request = self.lookup_request(&asked);
             let id = self.ids.next();
             let deadline = now + self.config.request_timeout;
             self.lookups.insert(id, LookupUnderWay { node, deadline, asked });
@@ -65,14 +66,9 @@ impl ConsumerMachine {
         }
     }
 
-    fn lookup_request<'a>(&mut self, asked: impl Iterator<Item = &'a TopicPartition>) -> ListOffsetsRequest {
+    fn lookup_request(&mut self, asked: &BTreeMap<TopicPartition, (u64, i32)>) -> ListOffsetsRequest {
         let mut topics: Vec<ListOffsetsTopic> = Vec::new();
-        for at in asked {
-            let leader_epoch = self
-                .metadata
-                .image()
-                .partition(&at.topic, at.partition)
-                .map_or(-1, |image| image.leader_epoch);
+        for (at, (_, leader_epoch)) in asked {
             let Some(assigned) = self.assigned.get_mut(at) else { continue };
             assigned.lookup_asked = true;
             let timestamp = match assigned.lookup {
@@ -82,7 +78,7 @@ impl ConsumerMachine {
             };
             let partition = ListOffsetsPartition {
                 partition_index: at.partition,
-                current_leader_epoch: leader_epoch,
+                current_leader_epoch: *leader_epoch,
                 timestamp,
             };
             match topics.last_mut().filter(|topic| topic.name == at.topic) {
@@ -106,7 +102,10 @@ impl ConsumerMachine {
         let mut by_node: BTreeMap<NodeId, Vec<TopicPartition>> = BTreeMap::new();
         let fetchable =
             |assigned: &Assigned| !assigned.paused && !assigned.stopped && assigned.ahead.is_some();
-        let all: Vec<_> = self.assigned.iter().filter(|(_, assigned)| fetchable(assigned)).collect();
+        let is_valid =
+            |at: &TopicPartition, assigned: &Assigned| assigned.to_validate(self.leader_epoch(at)).is_none();
+        let all: Vec<_> =
+            self.assigned.iter().filter(|(at, own)| fetchable(own) && is_valid(at, own)).collect();
         let all: Vec<_> = all.into_iter().map(|(at, assigned)| (at.clone(), assigned.not_before)).collect();
         for (at, not_before) in all {
             if not_before > now {
@@ -139,8 +138,10 @@ impl ConsumerMachine {
             let leader_epoch =
                 image.partition(&at.topic, at.partition).map_or(-1, |image| image.leader_epoch);
             let topic_id = image.topic_id(&at.topic);
-            let Some(assigned) = self.assigned.get(&at) else { continue };
+            let Some(assigned) = self.assigned.get_mut(&at) else { continue };
             let Some(ahead) = assigned.ahead else { continue };
+            // What this leader brings from here on needs no asking it about.
+            assigned.validated_epoch = assigned.validated_epoch.max(leader_epoch);
             knows_all_ends &= assigned.high_watermark.is_some();
             let want = Want {
                 topic_id,

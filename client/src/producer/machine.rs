@@ -261,7 +261,8 @@ impl ProducerMachine {
             }
             Ok(Answer::InitProducerId(response)) => self.answer_identity(now, id, Ok(response)),
             Ok(Answer::Produce(response)) => self.answer_produce(now, id, response),
-            Ok(Answer::Fetch(_) | Answer::ListOffsets(_)) => {}
+            // A producer asks for nothing else.
+            Ok(_) => {}
             Err(failure) => {
                 if !self.metadata.answer(now, id, Err(failure.clone()), &mut self.jitter) {
                     self.answer_identity(now, id, Err(failure.clone()));

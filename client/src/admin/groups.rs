@@ -1,0 +1,227 @@
+//! Groups: which there are, who is in them, and deleting them. Their coordinators are asked, each for its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use highwater_protocol::consumer_protocol::ConsumerProtocolAssignment;
+use highwater_protocol::messages::describe_groups::{DescribedGroup, DescribedGroupMember};
+use highwater_protocol::messages::{
+    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, ListGroupsRequest,
+};
+use highwater_protocol::{ErrorCode, Text};
+
+use super::accepted;
+use super::leaders::Unanswered;
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::metadata::{BrokerAddress, ClusterImage, TopicPartition};
+
+/// What a broker says of a group that no one has heard of.
+const DEAD: &str = "Dead";
+
+/// A group, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupListing {
+    /// Its id.
+    pub group_id: Text,
+    /// What its members are: `consumer` for consumers, empty where only offsets are kept.
+    pub protocol_type: Text,
+    /// Its state, by Kafka's name (`Stable`, `Empty`, …); `None` from a broker that does not tell.
+    pub state: Option<Text>,
+    /// Its kind, by Kafka's name (`classic`, `consumer`, …); `None` from a broker that does not tell.
+    pub kind: Option<Text>,
+}
+
+/// A group of the classic protocol, with its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupDescription {
+    /// Its id.
+    pub group_id: Text,
+    /// Its state, by Kafka's name (`Stable`, `Empty`, …).
+    pub state: Text,
+    /// What its members are: `consumer` for consumers.
+    pub protocol_type: Text,
+    /// The assignor its members agreed on, while it is stable; otherwise empty.
+    pub assignor: Text,
+    /// The broker that coordinates it.
+    pub coordinator: BrokerAddress,
+    /// Its members.
+    pub members: Vec<MemberDescription>,
+}
+
+/// One member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberDescription {
+    /// Its member id.
+    pub member_id: Text,
+    /// Its name, if it is a static member.
+    pub group_instance_id: Option<Text>,
+    /// The client id it joined with.
+    pub client_id: Text,
+    /// Where it joined from.
+    pub host: Text,
+    /// The partitions it was assigned, while the group is stable; none of a member that is no consumer.
+    pub assignment: BTreeSet<TopicPartition>,
+}
+
+impl Client {
+    /// All groups there are, in order of their ids.
+    ///
+    /// # Errors
+    /// When a broker cannot be asked.
+    pub async fn list_groups(&self) -> Result<Vec<GroupListing>> {
+        let mut image = ClusterImage::default();
+        image.update(self.metadata_of(Some(Vec::new())).await?);
+        let mut groups = BTreeSet::new();
+        for address in image.brokers.into_values() {
+            let what = format!("listing the groups of {address}");
+            let response = self.call(Some(address), |_| ListGroupsRequest::default()).await?;
+            accepted(response.error_code, None, || what)?;
+            let told = |text: Text| (!text.is_empty()).then_some(text);
+            groups.extend(response.groups.into_iter().map(|group| GroupListing {
+                group_id: group.group_id,
+                protocol_type: group.protocol_type,
+                state: told(group.group_state),
+                kind: told(group.group_type),
+            }));
+        }
+        Ok(groups.into_iter().collect())
+    }
+
+    /// Describes groups of the classic protocol; one result for each. A group that does not exist is an error
+    /// ([`ErrorCode::GroupIdNotFound`]), also from a broker that calls it dead.
+    ///
+    /// # Errors
+    /// When the call as a whole fails.
+    pub async fn describe_groups<T: Into<Text>>(
+        &self,
+        groups: impl IntoIterator<Item = T>,
+    ) -> Result<BTreeMap<Text, Result<GroupDescription>>> {
+        let mut described = BTreeMap::new();
+        for group_id in groups.into_iter().map(Into::into) {
+            let description = self.describe_group(&group_id).await;
+            described.insert(group_id, of_its_own(description)?);
+        }
+        Ok(described)
+    }
+
+    async fn describe_group(&self, group_id: &Text) -> Result<GroupDescription> {
+        let what = format!("describing group {}", &**group_id);
+        let request =
+            DescribeGroupsRequest { groups: vec![group_id.clone()], ..DescribeGroupsRequest::default() };
+        self.at_coordinator(&what, group_id, async |coordinator| {
+            let response = self.call(Some(coordinator.clone()), |_| request.clone()).await?;
+            let Some(group) = response.groups.into_iter().find(|group| group.group_id == *group_id) else {
+                return Ok(Err(ErrorCode::UnknownServerError));
+            };
+            Ok(match group.error_code {
+                ErrorCode::None if group.group_state == DEAD => Err(ErrorCode::GroupIdNotFound),
+                ErrorCode::None => Ok(described(group, coordinator)),
+                code => Err(code),
+            })
+        })
+        .await
+    }
+
+    /// Deletes groups that have no members, with their offsets; one result for each.
+    ///
+    /// # Errors
+    /// When the call as a whole fails.
+    pub async fn delete_groups<T: Into<Text>>(
+        &self,
+        groups: impl IntoIterator<Item = T>,
+    ) -> Result<BTreeMap<Text, Result<()>>> {
+        let mut deleted = BTreeMap::new();
+        for group_id in groups.into_iter().map(Into::into) {
+            let outcome = self.delete_group(&group_id).await;
+            deleted.insert(group_id, of_its_own(outcome)?);
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_group(&self, group_id: &Text) -> Result<()> {
+        let what = format!("deleting group {}", &**group_id);
+        let request = DeleteGroupsRequest { groups_names: vec![group_id.clone()] };
+        self.at_coordinator(&what, group_id, async |coordinator| {
+            let response = self.call(Some(coordinator), |_| request.clone()).await?;
+            let result = response.results.into_iter().find(|result| result.group_id == *group_id);
+            Ok(result.map_or(Err(ErrorCode::UnknownServerError), |result| result.error_code.into_result()))
+        })
+        .await
+    }
+
+    /// Asks the coordinator of a group, as often as it takes while it is being found, or moves.
+    pub(super) async fn at_coordinator<T>(
+        &self,
+        what: &str,
+        group_id: &Text,
+        ask: impl AsyncFn(BrokerAddress) -> Result<Result<T, ErrorCode>>,
+    ) -> Result<T> {
+        let mut attempts = self.attempts();
+        loop {
+            let asked = match self.coordinator_of(group_id).await {
+                Ok(Ok(coordinator)) => ask(coordinator).await,
+                Ok(Err(code)) => Ok(Err(code)),
+                Err(error) => Err(error),
+            };
+            let last = match asked {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(code)) => match Unanswered::by(what, code) {
+                    Unanswered::Yet(error) => error,
+                    Unanswered::Ever(error) => return Err(error),
+                },
+                Err(error @ Error::Connection { .. }) => error,
+                Err(error) => return Err(error),
+            };
+            attempts.pause(what, &last).await?;
+        }
+    }
+
+    async fn coordinator_of(&self, group_id: &Text) -> Result<Result<BrokerAddress, ErrorCode>> {
+        let request = FindCoordinatorRequest {
+            coordinator_keys: vec![group_id.clone()],
+            ..FindCoordinatorRequest::default()
+        };
+        let response = self.call_spoken(None, &request).await?;
+        let Some(found) = response.coordinators.into_iter().find(|found| found.key == *group_id) else {
+            return Ok(Err(ErrorCode::CoordinatorNotAvailable));
+        };
+        let port = u16::try_from(found.port).map_err(|_| ErrorCode::CoordinatorNotAvailable);
+        let refused = found.error_code.into_result();
+        Ok(refused.and(port).map(|port| BrokerAddress { host: found.host.to_string(), port }))
+    }
+}
+
+/// A refusal of one group is that group's; what is wrong with the call itself is the caller's.
+fn of_its_own<T>(outcome: Result<T>) -> Result<Result<T>> {
+    match outcome {
+        Err(error @ (Error::Connection { .. } | Error::UnsupportedApi { .. })) => Err(error),
+        outcome => Ok(outcome),
+    }
+}
+
+fn described(group: DescribedGroup, coordinator: BrokerAddress) -> GroupDescription {
+    GroupDescription {
+        group_id: group.group_id,
+        state: group.group_state,
+        protocol_type: group.protocol_type,
+        assignor: group.protocol_data,
+        coordinator,
+        members: group.members.into_iter().map(described_member).collect(),
+    }
+}
+
+fn described_member(member: DescribedGroupMember) -> MemberDescription {
+    // What is no consumer's assignment is none that could be shown.
+    let assignment = ConsumerProtocolAssignment::from_bytes(member.member_assignment).unwrap_or_default();
+    let partitions = assignment.assigned_partitions.into_iter().flat_map(|topic| {
+        let name = topic.topic;
+        topic.partitions.into_iter().map(move |partition| TopicPartition { topic: name.clone(), partition })
+    });
+    MemberDescription {
+        assignment: partitions.collect(),
+        member_id: member.member_id,
+        group_instance_id: member.group_instance_id,
+        client_id: member.client_id,
+        host: member.client_host,
+    }
+}

@@ -1,0 +1,309 @@
+//! What a consumer in a group asks of its coordinator, when, and to whom the answers go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use highwater_protocol::ErrorCode;
+
+use super::commits::Verdict;
+use super::committed::{Asked, Outcome};
+use super::machine::{GroupMachine, Subscription};
+use super::membership::{Ask, Identity, Told, counted};
+use crate::error::Error;
+use crate::exchange::{Action, Answer, Body, Failure, Peer, RequestId};
+use crate::time::{Monotonic, Now};
+
+/// What a request to the coordinator is for.
+#[derive(Debug)]
+pub(super) enum Errand {
+    Join,
+    Sync,
+    /// And who sent it.
+    Heartbeat(Identity),
+    Leave,
+    Commit,
+    Committed(Asked),
+}
+
+impl GroupMachine {
+    /// Does what is due.
+    pub fn step(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let at = now.monotonic;
+        self.wake_at = None;
+        self.expire_errands(at);
+        self.mind_the_application(at);
+        self.mind_the_session(at);
+        self.divide();
+        if !self.is_closing {
+            self.find_coordinator(at, actions);
+            self.run_errands(at);
+        }
+        actions.append(&mut self.outbox);
+        self.consumer.step(now, actions);
+        self.wake_by(self.consumer.deadline());
+        let late = self.errands.values().map(|(_, deadline)| *deadline).min();
+        self.wake_by(late);
+    }
+
+    fn wake_by(&mut self, at: Option<Monotonic>) {
+        self.wake_at = match (self.wake_at, at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+
+    fn find_coordinator(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
+        let consumer = &mut self.consumer;
+        self.finder.step(now, &mut consumer.metadata, &mut consumer.ids, &mut consumer.jitter, actions);
+        self.wake_by(self.finder.deadline());
+    }
+
+    /// An application that does not come for more leaves the group, so that others may read on in its place.
+    fn mind_the_application(&mut self, now: Monotonic) {
+        if self.is_polling || !self.is_member() || !self.membership.is_in_group() {
+            return;
+        }
+        let patience_ends = self.polled_at + self.config.max_poll_interval;
+        if patience_ends <= now {
+            self.leave_group(now, "the application did not poll within max.poll.interval.ms");
+        } else {
+            self.wake_by(Some(patience_ends));
+        }
+    }
+
+    /// A coordinator that has not answered for a whole session may be another one by now.
+    fn mind_the_session(&mut self, now: Monotonic) {
+        if self.finder.target().is_some() && self.membership.is_unheard(now) {
+            self.coordinator_lost(now, "no heartbeat was answered for a whole session".into());
+        }
+    }
+
+    /// The leader divides when it knows all of the group's topics, and again when they change.
+    fn divide(&mut self) {
+        if !self.membership.is_leader() {
+            return;
+        }
+        let topics = self.membership.group_topics().clone();
+        let metadata = &self.consumer.metadata;
+        let is_known = |topic| {
+            metadata.image().topics.contains_key(topic)
+                || metadata.refusal(topic).is_some_and(|code| code != ErrorCode::LeaderNotAvailable)
+        };
+        if !topics.iter().all(|topic| is_known(topic)) {
+            return;
+        }
+        let partitions = counted(&topics, metadata.image());
+        if self.membership.is_dividing() {
+            if let Err(error) = self.membership.divide(partitions) {
+                self.problem = Some(error);
+            }
+        } else {
+            self.membership.compare(partitions);
+        }
+    }
+
+    fn run_errands(&mut self, now: Monotonic) {
+        let target = self.finder.target();
+        if self.is_member() && target.is_some() {
+            while let Some(ask) = self.membership.next_ask(now) {
+                self.ask(now, ask);
+            }
+            self.wake_by(self.membership.deadline());
+        }
+        let identity = self.membership.identity().clone();
+        let nowhere = self.finder.unknown_because();
+        if let Some(body) = self.commits.next_ask(now, &identity, nowhere.as_ref()) {
+            self.send(now, Errand::Commit, body, self.consumer.config.request_timeout);
+        }
+        self.wake_by(self.commits.deadline().filter(|deadline| *deadline > now));
+        if target.is_some() && (!self.is_member() || self.membership.is_stable()) {
+            if let Some((body, asked)) = self.resuming.next_ask(now, &self.consumer) {
+                self.send(now, Errand::Committed(asked), body, self.consumer.config.request_timeout);
+            }
+            self.wake_by(self.resuming.deadline().filter(|deadline| *deadline > now));
+        }
+    }
+
+    fn ask(&mut self, now: Monotonic, ask: Ask) {
+        let owned = self.owned();
+        let Subscription::Topics(topics) = &self.subscription else { return };
+        match self.membership.request(ask, topics, &owned) {
+            Ok((body, timeout)) => {
+                let errand = match ask {
+                    Ask::Join => Errand::Join,
+                    Ask::Sync => Errand::Sync,
+                    Ask::Heartbeat => Errand::Heartbeat(self.membership.identity().clone()),
+                };
+                self.send(now, errand, body, timeout);
+            }
+            Err(error) => {
+                let detail = error.to_string().into();
+                self.problem = Some(Error::Protocol { address: "this consumer".into(), detail });
+                self.membership.reset(true);
+            }
+        }
+    }
+
+    fn send(&mut self, now: Monotonic, errand: Errand, body: Body, timeout: Duration) {
+        let Some(target) = self.finder.target() else { return };
+        if errand.is_rebalancing() {
+            // An answer to an attempt that was given up is nobody's any more.
+            self.errands.retain(|_, (other, _)| !other.is_rebalancing());
+        }
+        let id = self.consumer.ids.next();
+        self.errands.insert(id, (errand, now + timeout));
+        self.outbox.push(Action::Send { id, peer: Peer::Coordinator, target, body });
+    }
+
+    fn expire_errands(&mut self, now: Monotonic) {
+        if let Some((errand, _)) = self.errands.values().find(|(_, deadline)| *deadline <= now) {
+            self.coordinator_lost(now, format!("no answer to {errand} in time").into());
+        }
+    }
+
+    /// Gives up the connection, with all that is under way on it, and looks for the coordinator again.
+    fn coordinator_lost(&mut self, now: Monotonic, why: Arc<str>) {
+        self.finder.lost(now, Arc::clone(&why), &mut self.consumer.jitter);
+        self.give_up_errands(now, why);
+    }
+
+    fn give_up_errands(&mut self, now: Monotonic, why: Arc<str>) {
+        self.outbox.push(Action::Disconnect(Peer::Coordinator));
+        let failure = Failure::Lost(why);
+        for (_, (errand, _)) in std::mem::take(&mut self.errands) {
+            self.errand_failed(now, errand, &failure);
+        }
+    }
+
+    /// Leaves, telling the coordinator where that is due.
+    pub(super) fn leave_group(&mut self, now: Monotonic, why: &str) {
+        let is_held_up = self.errands.values().any(|(errand, _)| errand.is_rebalancing());
+        let farewell = self.membership.leave(why);
+        if is_held_up {
+            // The coordinator answers these only when the rebalance goes on, and all that comes behind them later still.
+            self.give_up_errands(now, "the consumer leaves its group".into());
+            self.membership.reset(false);
+        }
+        if let Some(body) = farewell {
+            self.send(now, Errand::Leave, body, self.consumer.config.request_timeout);
+        }
+    }
+
+    /// Takes an answer, or its absence.
+    pub fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>) {
+        let at = now.monotonic;
+        if self.finder.asked(id) {
+            let answer = match answer {
+                Ok(Answer::FindCoordinator(response)) => Ok(response),
+                Ok(_) => Err(Failure::Lost("an answer to another question".into())),
+                Err(failure) => Err(failure),
+            };
+            let consumer = &mut self.consumer;
+            let found = self.finder.answer(at, answer, &mut consumer.metadata, &mut consumer.jitter);
+            match found {
+                Ok(()) => self.membership.coordinator_found(at),
+                Err(error) => self.problem = Some(error),
+            }
+        } else if let Some((errand, _)) = self.errands.remove(&id) {
+            match answer {
+                Ok(answer) => self.errand_answered(at, errand, answer),
+                Err(failure) => self.errand_failed(at, errand, &failure),
+            }
+            self.watch_topics();
+        } else {
+            self.consumer.answer(now, id, answer);
+        }
+    }
+
+    fn errand_answered(&mut self, now: Monotonic, errand: Errand, answer: Answer) {
+        let jitter = &mut self.consumer.jitter;
+        let told = match (errand, answer) {
+            (Errand::Join, Answer::JoinGroup(response)) => self.membership.answer_join(now, response, jitter),
+            (Errand::Sync, Answer::SyncGroup(response)) => self.membership.answer_sync(now, response, jitter),
+            (Errand::Heartbeat(sent), Answer::Heartbeat(response)) => {
+                self.membership.answer_heartbeat(now, &sent, &response, jitter)
+            }
+            (Errand::Commit, Answer::OffsetCommit(response)) => {
+                let verdict = self.commits.answer(now, &response, jitter);
+                self.commit_says(verdict)
+            }
+            (Errand::Committed(asked), Answer::OffsetFetch(response)) => {
+                let outcome = self.resuming.answer(now, asked, response, &mut self.consumer);
+                resumed(outcome)
+            }
+            _ => Told::Nothing,
+        };
+        self.told(now, told);
+    }
+
+    fn errand_failed(&mut self, now: Monotonic, errand: Errand, failure: &Failure) {
+        let jitter = &mut self.consumer.jitter;
+        let told = match errand {
+            Errand::Join => self.membership.unanswered(now, Ask::Join, failure, jitter),
+            Errand::Sync => self.membership.unanswered(now, Ask::Sync, failure, jitter),
+            Errand::Heartbeat(_) => self.membership.unanswered(now, Ask::Heartbeat, failure, jitter),
+            Errand::Leave => Told::Nothing,
+            Errand::Commit => self.commits.unanswered(now, failure, jitter),
+            Errand::Committed(_) => resumed(self.resuming.unanswered(now, failure, jitter)),
+        };
+        self.told(now, told);
+    }
+
+    fn told(&mut self, now: Monotonic, told: Told) {
+        match told {
+            Told::Nothing => {}
+            Told::CoordinatorLost(why) => self.finder.lost(now, why, &mut self.consumer.jitter),
+            Told::Problem(error) => self.problem = Some(error),
+        }
+    }
+
+    /// What the answer to a commit says about who committed, unless that is not who the member is now.
+    fn commit_says(&mut self, verdict: Verdict) -> Told {
+        match verdict {
+            Verdict::Fine => Told::Nothing,
+            Verdict::CoordinatorLost(why) => Told::CoordinatorLost(why),
+            Verdict::Rejoin => {
+                self.membership.rejoin("a commit was refused as the group is rebalancing");
+                Told::Nothing
+            }
+            Verdict::NotAMember { identity, keep_id } => {
+                if self.is_member() && identity == *self.membership.identity() {
+                    self.membership.reset(keep_id);
+                }
+                Told::Nothing
+            }
+            Verdict::Fenced { identity } if identity == *self.membership.identity() => {
+                self.membership.fence("committing offsets of")
+            }
+            Verdict::Fenced { .. } => Told::Nothing,
+        }
+    }
+}
+
+fn resumed(outcome: Outcome) -> Told {
+    match outcome {
+        Outcome::Fine => Told::Nothing,
+        Outcome::CoordinatorLost(why) => Told::CoordinatorLost(why),
+        Outcome::Problem(error) => Told::Problem(error),
+    }
+}
+
+impl Errand {
+    /// Whether the coordinator answers it only when a rebalance goes on.
+    const fn is_rebalancing(&self) -> bool {
+        matches!(self, Self::Join | Self::Sync)
+    }
+}
+
+impl std::fmt::Display for Errand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Join => "JoinGroup",
+            Self::Sync => "SyncGroup",
+            Self::Heartbeat(_) => "Heartbeat",
+            Self::Leave => "LeaveGroup",
+            Self::Commit => "OffsetCommit",
+            Self::Committed(_) => "OffsetFetch",
+        })
+    }
+}

@@ -1,0 +1,377 @@
+//! A consumer in a group as a pure machine: the consumer of assigned partitions, and beside it what a group adds.
+//!
+//! Call [`step`](GroupMachine::step) whenever something happened or [`deadline`](GroupMachine::deadline) has come, carry out
+//! the actions, give each answer to [`answer`](GroupMachine::answer). What is the application's part happens only in
+//! [`turn`](GroupMachine::turn): it alone gives records, and it alone says that partitions come or go, so between two turns
+//! the application may rely on what it has. Whoever acts for it carries out the [`Step`] and says
+//! [`done`](GroupMachine::done).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use highwater_protocol::Text;
+
+use super::commits::{CommitId, Commits, Offsets, Persistence};
+use super::committed::Resuming;
+use super::config::GroupConfig;
+use super::errands::Errand;
+use super::finder::Finder;
+use super::membership::{Identity, Membership};
+use crate::consumer::{ConsumerConfig, ConsumerMachine};
+use crate::error::{Error, Result};
+use crate::exchange::{Action, RequestId};
+use crate::metadata::TopicPartition;
+use crate::record::ConsumedRecord;
+use crate::time::{Monotonic, Now};
+
+/// What the application has to go along with before it gets more records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// These partitions are to be given back; until that is done they are still this consumer's, and may be committed.
+    Revoke(BTreeSet<TopicPartition>),
+    /// These partitions are gone, and may be somebody else's already: nothing can be committed for them any more.
+    Lose(BTreeSet<TopicPartition>),
+    /// A rebalance is over; these partitions are new, possibly none. They can be read, sought and committed.
+    Assign(BTreeSet<TopicPartition>),
+}
+
+/// What a turn brings.
+#[derive(Debug)]
+pub enum Turn {
+    /// To be carried out, and said to be [done](GroupMachine::done); the next turn names it again until then.
+    Rebalance(Step),
+    /// Records, possibly none.
+    Records(Vec<ConsumedRecord>),
+}
+
+/// What a consumer reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subscription {
+    /// Its share of these topics, as its group divides them.
+    Topics(BTreeSet<Text>),
+    /// These partitions, whoever else reads them; the group only keeps the offsets.
+    Partitions(BTreeSet<TopicPartition>),
+}
+
+/// A consumer in a group.
+#[derive(Debug)]
+pub struct GroupMachine {
+    pub(super) config: GroupConfig,
+    pub(super) consumer: ConsumerMachine,
+    pub(super) subscription: Subscription,
+    pub(super) finder: Finder,
+    pub(super) membership: Membership,
+    pub(super) commits: Commits,
+    pub(super) resuming: Resuming,
+    /// Requests to the coordinator, and when they are late.
+    pub(super) errands: BTreeMap<RequestId, (Errand, Monotonic)>,
+    /// What is to be sent at the next step.
+    pub(super) outbox: Vec<Action>,
+    /// What the application is going along with now.
+    step: Option<Step>,
+    /// What has been divided while partitions of the last generation are still to be given back.
+    incoming: Option<BTreeSet<TopicPartition>>,
+    pub(super) problem: Option<Error>,
+    /// Whether the application waits in a poll now.
+    pub(super) is_polling: bool,
+    pub(super) polled_at: Monotonic,
+    auto_commit_due: Monotonic,
+    auto_commit: Option<CommitId>,
+    pub(super) is_closing: bool,
+    pub(super) wake_at: Option<Monotonic>,
+}
+
+impl GroupMachine {
+    /// A consumer that has asked nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for options that cannot be.
+    pub fn new(
+        config: GroupConfig,
+        consumer: ConsumerConfig,
+        subscription: Subscription,
+        seed: u64,
+    ) -> Result<Self> {
+        config.check()?;
+        let (backoff, request_timeout) = (consumer.backoff, consumer.request_timeout);
+        let mut machine = Self {
+            finder: Finder::new(config.group_id.clone(), backoff, request_timeout),
+            membership: Membership::new(config.clone(), backoff, request_timeout),
+            commits: Commits::new(&config, backoff),
+            resuming: Resuming::new(config.group_id.clone(), backoff),
+            consumer: ConsumerMachine::new(consumer, seed)?,
+            config,
+            subscription: subscription.clone(),
+            errands: BTreeMap::new(),
+            outbox: Vec::new(),
+            step: None,
+            incoming: None,
+            problem: None,
+            is_polling: false,
+            polled_at: Monotonic::ORIGIN,
+            auto_commit_due: Monotonic::ORIGIN,
+            auto_commit: None,
+            is_closing: false,
+            wake_at: None,
+        };
+        match subscription {
+            Subscription::Topics(topics) => machine.subscribe(topics),
+            Subscription::Partitions(partitions) => machine.consumer.assign_for_group(&partitions),
+        }
+        Ok(machine)
+    }
+
+    /// The options.
+    #[must_use]
+    pub const fn config(&self) -> &GroupConfig {
+        &self.config
+    }
+
+    /// The consumer of assigned partitions in it.
+    #[must_use]
+    pub const fn consumer(&self) -> &ConsumerMachine {
+        &self.consumer
+    }
+
+    /// The same, to seek and to pause. Assigning is the group's.
+    pub const fn consumer_mut(&mut self) -> &mut ConsumerMachine {
+        &mut self.consumer
+    }
+
+    /// Who the coordinator takes it for.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        self.membership.identity()
+    }
+
+    /// What it reads.
+    #[must_use]
+    pub const fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    pub(super) const fn is_member(&self) -> bool {
+        matches!(self.subscription, Subscription::Topics(_))
+    }
+
+    /// Replaces the topics. What is assigned of others is given back in the next turns.
+    pub fn subscribe(&mut self, topics: BTreeSet<Text>) {
+        self.membership.rejoin("the subscription has changed");
+        self.subscription = Subscription::Topics(topics);
+        self.watch_topics();
+    }
+
+    pub(super) fn watch_topics(&mut self) {
+        if let Subscription::Topics(topics) = &self.subscription {
+            let all = topics.union(self.membership.group_topics()).cloned().collect();
+            self.consumer.watch(all);
+        }
+    }
+
+    pub(super) fn owned(&self) -> BTreeSet<TopicPartition> {
+        self.consumer.assignment().cloned().collect()
+    }
+
+    /// The application polls: gives what it has to go along with, else at most `max_records` records.
+    ///
+    /// # Errors
+    /// What went wrong with the group or with a partition.
+    pub fn turn(&mut self, now: Now, max_records: usize) -> Result<Turn> {
+        self.polled_at = now.monotonic;
+        if let Some(problem) = self.problem.take() {
+            return Err(problem);
+        }
+        if self.is_member() {
+            if let Some(fenced) = self.membership.fenced() {
+                return Err(fenced.clone());
+            }
+            if let Some(step) = self.next_step() {
+                return Ok(Turn::Rebalance(step));
+            }
+        }
+        self.commit_now_and_then(now.monotonic);
+        self.consumer.take(max_records).map(Turn::Records)
+    }
+
+    /// Says whether the application waits in a poll, where it may stay as long as it likes.
+    pub const fn set_polling(&mut self, now: Now, is_polling: bool) {
+        self.polled_at = now.monotonic;
+        self.is_polling = is_polling;
+    }
+
+    fn next_step(&mut self) -> Option<Step> {
+        if self.step.is_none() {
+            self.step = self.begin_step();
+        }
+        self.step.clone()
+    }
+
+    fn begin_step(&mut self) -> Option<Step> {
+        let owned = self.owned();
+        if self.membership.is_lost() {
+            self.incoming = None;
+            if !owned.is_empty() {
+                return Some(Step::Lose(owned));
+            }
+            self.membership.has_given_up();
+        }
+        if let Some(assigned) = self.membership.take_assignment() {
+            self.adopt(assigned);
+        }
+        if let Some(incoming) = &self.incoming {
+            let gone: BTreeSet<_> = owned.difference(incoming).cloned().collect();
+            if !gone.is_empty() {
+                // Whoever is to get them waits for the rebalance after this one (KIP-429).
+                self.membership.rejoin("partitions were given back");
+                return Some(Step::Revoke(gone));
+            }
+            let new: BTreeSet<_> = incoming.difference(&owned).cloned().collect();
+            self.consumer.assign_for_group(incoming);
+            self.incoming = None;
+            return Some(Step::Assign(new));
+        }
+        if self.membership.wants_to_join() {
+            let gone = self.to_give_back_before_joining(owned);
+            if !gone.is_empty() {
+                return Some(Step::Revoke(gone));
+            }
+            // A commit under the old generation would be refused once the group is on its way to the next.
+            if self.commits.is_idle() {
+                self.membership.join();
+            }
+        }
+        None
+    }
+
+    /// All of it where assignors are eager; else what is not subscribed to any more.
+    fn to_give_back_before_joining(&self, mut owned: BTreeSet<TopicPartition>) -> BTreeSet<TopicPartition> {
+        if let Subscription::Topics(topics) = &self.subscription
+            && self.config.is_cooperative()
+        {
+            owned.retain(|at| !topics.contains(&at.topic));
+        }
+        owned
+    }
+
+    /// Takes what the new generation brings, unless the subscription has changed since it was asked for.
+    fn adopt(&mut self, assigned: BTreeSet<TopicPartition>) {
+        let Subscription::Topics(topics) = &self.subscription else { return };
+        if assigned.iter().all(|at| topics.contains(&at.topic)) {
+            self.incoming = Some(assigned);
+        } else {
+            self.membership.rejoin("the subscription has changed");
+        }
+    }
+
+    /// The application has gone along with what the last turn named.
+    pub fn done(&mut self, now: Now) {
+        match self.step.take() {
+            Some(Step::Revoke(gone)) => {
+                let kept = self.owned().difference(&gone).cloned().collect();
+                self.consumer.assign_for_group(&kept);
+            }
+            Some(Step::Lose(_)) => {
+                self.consumer.assign_for_group(&BTreeSet::new());
+                self.membership.has_given_up();
+            }
+            Some(Step::Assign(_)) => self.auto_commit_due = now.monotonic + self.config.auto_commit_interval,
+            None => {}
+        }
+    }
+
+    /// What has been taken of each of these partitions, to be committed; `None` for all.
+    #[must_use]
+    pub fn positions(&self, of: Option<&BTreeSet<TopicPartition>>) -> Offsets {
+        let positions = self.consumer.positions().into_iter();
+        let wanted = positions.filter(|(at, _)| of.is_none_or(|of| of.contains(at)));
+        wanted.map(|(at, position)| (at, super::CommittedOffset::at(position))).collect()
+    }
+
+    /// Whether a commit has a chance.
+    pub(super) const fn may_commit(&self) -> bool {
+        !self.is_member() || self.membership.is_stable()
+    }
+
+    /// What the application has to go along with when it closes the consumer.
+    pub(super) fn last_step(&self) -> Option<Step> {
+        let owned = self.owned();
+        if owned.is_empty() || !self.is_member() {
+            return None;
+        }
+        Some(if self.membership.is_lost() { Step::Lose(owned) } else { Step::Revoke(owned) })
+    }
+
+    /// Asks for offsets to be committed; the outcome is told by [`take_commit_results`](Self::take_commit_results).
+    ///
+    /// # Errors
+    /// When it cannot be: [`Error::NotAMember`], [`Error::RebalanceInProgress`], [`Error::TooManyCommits`].
+    pub fn commit(&mut self, now: Now, offsets: Offsets, persistence: Persistence) -> Result<CommitId> {
+        let timeout = match persistence {
+            Persistence::UntilDone => self.config.api_timeout,
+            Persistence::Once => self.consumer.config().request_timeout,
+        };
+        self.commit_within(now.monotonic, offsets, persistence, timeout)
+    }
+
+    fn commit_within(
+        &mut self,
+        now: Monotonic,
+        offsets: Offsets,
+        persistence: Persistence,
+        timeout: Duration,
+    ) -> Result<CommitId> {
+        if !self.may_commit() && !offsets.is_empty() {
+            let group = (*self.config.group_id).into();
+            return Err(if self.membership.is_in_group() {
+                Error::RebalanceInProgress { group }
+            } else {
+                Error::NotAMember { group, reason: None }
+            });
+        }
+        let identity = self.membership.identity().clone();
+        self.commits.push(now, offsets, identity, persistence, timeout)
+    }
+
+    /// The outcomes of commits since the last call.
+    pub fn take_commit_results(&mut self) -> Vec<(CommitId, Result<()>)> {
+        self.commits.take_results()
+    }
+
+    /// What earlier turns gave counts as processed when the application comes for more.
+    fn commit_now_and_then(&mut self, now: Monotonic) {
+        let is_busy = self.auto_commit.is_some_and(|id| self.commits.is_waiting(id));
+        if !self.config.auto_commit || self.auto_commit_due > now || is_busy {
+            return;
+        }
+        self.auto_commit_due = now + self.config.auto_commit_interval;
+        let positions = self.positions(None);
+        let timeout = self.consumer.config().request_timeout;
+        if !positions.is_empty() {
+            // What cannot be committed now is part of the next one.
+            self.auto_commit = self.commit_within(now, positions, Persistence::Once, timeout).ok();
+        }
+    }
+
+    /// Leaves the group; nothing is asked for any more after what is under way.
+    pub fn leave(&mut self, now: Now) {
+        self.is_closing = true;
+        self.leave_group(now.monotonic, "the consumer was closed");
+        self.commits.abandon();
+        self.consumer.assign_for_group(&BTreeSet::new());
+        self.consumer.watch(BTreeSet::new());
+        self.step = None;
+        self.incoming = None;
+    }
+
+    /// Whether it has left, and the coordinator knows, as far as it can be told.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.is_closing && !self.errands.values().any(|(errand, _)| matches!(errand, Errand::Leave))
+    }
+
+    /// When [`step`](Self::step) is next due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Monotonic> {
+        self.wake_at
+    }
+}
