@@ -300,8 +300,8 @@ fn deliver(events: &mpsc::UnboundedSender<Event>, connection: &Connection, id: R
             send!(&request, Answer::Fetch);
         }
         Parcel::Plain(Body::OffsetForLeaderEpoch(request)) => send!(&request, Answer::OffsetForLeaderEpoch),
-        Parcel::Plain(Body::JoinGroup(request)) => send!(&request, Answer::JoinGroup),
-        Parcel::Plain(Body::SyncGroup(request)) => send!(&request, Answer::SyncGroup),
+        Parcel::Plain(Body::JoinGroup(request)) => send!(&*request, Answer::JoinGroup),
+        Parcel::Plain(Body::SyncGroup(request)) => send!(&*request, Answer::SyncGroup),
         Parcel::Plain(Body::Heartbeat(request)) => send!(&request, Answer::Heartbeat),
         Parcel::Plain(Body::FindCoordinator(request)) => speak!(request, Answer::FindCoordinator),
         Parcel::Plain(Body::LeaveGroup(request)) => speak!(request, Answer::LeaveGroup),

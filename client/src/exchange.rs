@@ -85,9 +85,9 @@ pub enum Body {
     /// Who coordinates a group; in the form of version 4, a list of keys.
     FindCoordinator(FindCoordinatorRequest),
     /// To be part of a group's next generation.
-    JoinGroup(JoinGroupRequest),
+    JoinGroup(Box<JoinGroupRequest>),
     /// A generation's assignment.
-    SyncGroup(SyncGroupRequest),
+    SyncGroup(Box<SyncGroupRequest>),
     /// A member is alive.
     Heartbeat(HeartbeatRequest),
     /// A member goes; in the form of version 3, a list of members.

@@ -332,7 +332,7 @@ impl Membership {
                     _ => Vec::new(),
                 };
                 let protocol_name = self.assignor.map(|assignor| assignor.name().into());
-                Body::SyncGroup(SyncGroupRequest {
+                Body::SyncGroup(Box::new(SyncGroupRequest {
                     group_id,
                     generation_id,
                     member_id,
@@ -340,9 +340,9 @@ impl Membership {
                     protocol_type: Some(PROTOCOL_TYPE.into()),
                     protocol_name,
                     assignments,
-                })
+                }))
             }
-            Ask::Join => Body::JoinGroup(JoinGroupRequest {
+            Ask::Join => Body::JoinGroup(Box::new(JoinGroupRequest {
                 group_id,
                 session_timeout_ms: as_ms(self.config.session_timeout),
                 rebalance_timeout_ms: as_ms(self.config.max_poll_interval),
@@ -351,7 +351,7 @@ impl Membership {
                 protocol_type: PROTOCOL_TYPE.into(),
                 protocols: self.protocols(topics, owned)?,
                 reason: self.rejoin.map(Text::from),
-            }),
+            })),
         };
         let timeout = match ask {
             Ask::Join => self.request_timeout.max(self.config.max_poll_interval + JOIN_GRACE),

@@ -274,7 +274,7 @@ impl Conversation {
 
     pub(super) fn join(&mut self) -> (RequestId, JoinGroupRequest) {
         match self.next_ask() {
-            (id, Body::JoinGroup(request)) => (id, request),
+            (id, Body::JoinGroup(request)) => (id, *request),
             other => panic!("{other:?}"),
         }
     }
@@ -306,7 +306,7 @@ impl Conversation {
 
     pub(super) fn sync(&mut self) -> (RequestId, SyncGroupRequest) {
         match self.next_ask() {
-            (id, Body::SyncGroup(request)) => (id, request),
+            (id, Body::SyncGroup(request)) => (id, *request),
             other => panic!("{other:?}"),
         }
     }

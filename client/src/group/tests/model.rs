@@ -44,7 +44,7 @@ fn trouble() -> BoxedStrategy<Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn through_all_trouble_nobody_reads_what_another_has_and_nothing_is_missed(

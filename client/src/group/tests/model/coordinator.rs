@@ -80,8 +80,8 @@ impl Coordinator {
         let away = self.now < self.away_until;
         let code = if away { ErrorCode::NotCoordinator } else { ErrorCode::None };
         match body {
-            Body::JoinGroup(request) => self.join(from, request, code),
-            Body::SyncGroup(request) => self.sync(from, request, code),
+            Body::JoinGroup(request) => self.join(from, *request, code),
+            Body::SyncGroup(request) => self.sync(from, *request, code),
             Body::Heartbeat(request) => {
                 let code =
                     if away { code } else { self.heartbeat(&request.member_id, request.generation_id) };

@@ -247,8 +247,12 @@ impl World {
                         assert!(client.believes.contains(&at), "a record of {at}, which it does not have");
                         *self.read.entry((at, record.offset.get())).or_default() += 1;
                     }
-                    if !self.config.auto_commit && !records.is_empty() {
-                        let positions = machine.positions(None);
+                    // Once may not be enough: in the middle of a rebalance a commit is refused.
+                    let positions = machine.positions(None);
+                    let committed =
+                        |at: &TopicPartition| self.coordinator.offsets.get(at).map(|(offset, _)| *offset);
+                    let is_behind = positions.iter().any(|(at, own)| committed(at) != Some(own.offset.get()));
+                    if !self.config.auto_commit && is_behind && machine.commits.is_idle() {
                         let _ = machine.commit(now, positions, Persistence::Once);
                     }
                 }
