@@ -4,7 +4,7 @@
 use std::{io, sync::Arc};
 
 use super::{
-    Place, Reading,
+    Due, Place, Reading,
     leftovers::Names,
     remove_if_there,
     walk::{Walk, WalkError},
@@ -40,7 +40,8 @@ impl Place<'_> {
             if self.cannot_follow(*base, reading) {
                 let expected_offset = reading.end().unwrap_or(*base);
                 let why = BatchError::OutOfOrder { base_offset: *base, expected_offset };
-                self.refuse_if_durable(*base, &name, 0, why)?;
+                let due = Due { segment: *base, position: 0, offset: *base };
+                self.refuse_if_durable(due, why, reading)?;
                 return self.remove(&bases[at..], reading);
             }
             self.keep_producers(*base, names, reading)?;
@@ -54,7 +55,7 @@ impl Place<'_> {
                 // Room that was cut when the segment was left, but not for good: nothing is missing before the next.
                 is_end = !is_room || bases.get(at + 1) != Some(&segment.next_offset);
                 if is_end {
-                    self.refuse_if_durable(segment.next_offset, &segment.name, segment.size_bytes, why)?;
+                    self.refuse_if_durable(due_in(&segment), why, reading)?;
                     refuse_if_old(&*log, &segment)?;
                     // Later segments go for good before this one ends: a crash in between must not leave a hole.
                     self.remove(&bases[at + 1..], reading)?;
@@ -80,18 +81,22 @@ impl Place<'_> {
     }
 
     /// Damage at an offset below the recovery point is none that a stop leaves.
-    fn refuse_if_durable(
-        self,
-        at: Offset,
-        name: &SegmentName,
-        position: u64,
-        source: BatchError,
-    ) -> Result<(), LogError> {
-        if at >= self.durable_below {
+    fn refuse_if_durable(self, due: Due, source: BatchError, reading: &Reading) -> Result<(), LogError> {
+        let due = match (reading.last_checked, falls_back_to(&source)) {
+            // It follows what comes before the last batch: that one's offset is wrong, which no checksum covers.
+            (Some(last), Some(base)) if base >= last.offset => last,
+            _ => due,
+        };
+        if due.offset >= self.durable_below {
             return Ok(());
         }
-        let (path, recovery_point) = (name.log_path(), self.durable_below);
-        Err(LogError::DamagedBelow { path, position, recovery_point, source })
+        let path = SegmentName::new(self.dir, due.segment).log_path();
+        Err(LogError::DamagedBelow {
+            path,
+            position: due.position,
+            recovery_point: self.durable_below,
+            source,
+        })
     }
 
     /// Notes the batches of a file up to its end, or to the first that is damaged, and says how it is.
@@ -117,6 +122,7 @@ impl Place<'_> {
                 walk.check(&header)?;
             }
             let control = walk.control(&header)?;
+            reading.last_checked = Some(due_in(segment));
             segment.note(&header, self.config);
             segment.note_aborted(reading.producers.note(&header, control));
             reading.epochs.note(&header);
@@ -175,6 +181,21 @@ impl Place<'_> {
             self.disk.sync_dir(self.dir).map_err(LogError::io("sync", &**self.dir))?;
         }
         Ok(())
+    }
+}
+
+/// Behind a segment's last batch.
+fn due_in(segment: &Segment) -> Due {
+    Due { segment: segment.base_offset(), position: segment.size_bytes, offset: segment.next_offset }
+}
+
+/// The offset of a batch or segment that lies before the end of what it is to follow.
+fn falls_back_to(why: &BatchError) -> Option<Offset> {
+    match why {
+        BatchError::OutOfOrder { base_offset, expected_offset } if base_offset < expected_offset => {
+            Some(*base_offset)
+        }
+        _ => None,
     }
 }
 

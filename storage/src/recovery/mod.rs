@@ -23,9 +23,10 @@ use self::{epochs::Epochs, leftovers::Names};
 use crate::{
     LeaderEpochs, LogConfig, LogError, Offset, Opening, Recovered, StopKind, TimestampMs,
     disk::Disk,
+    epochs::CHECKPOINT_NAME,
     log::snapshots::SnapshotFile,
     producers::ProducerState,
-    segment::{Segment, SegmentName},
+    segment::{Segment, SegmentName, file_name},
 };
 
 /// A log's files, read.
@@ -94,7 +95,17 @@ struct Reading {
     producers: ProducerState,
     /// Where snapshots were written that had no name here.
     new_snapshots: Vec<Offset>,
+    /// Where the batch is that was checked last.
+    last_checked: Option<Due>,
     recovered: Recovered,
+}
+
+/// A place in the files, and the offset that was due there.
+#[derive(Clone, Copy)]
+struct Due {
+    segment: Offset,
+    position: u64,
+    offset: Offset,
 }
 
 impl Reading {
@@ -129,10 +140,15 @@ impl Place<'_> {
             epochs,
             producers: ProducerState::default(),
             new_snapshots: Vec::new(),
+            last_checked: None,
             recovered: Recovered { epochs_malformed, ..Recovered::default() },
         };
         for base in &bases[..trusted] {
             self.read_trusted(*base, &names, opening.stop, &mut reading)?;
+        }
+        // Which of the two is right shows when every batch is looked at.
+        if trusted > 0 && bases.get(trusted).is_some_and(|next| Some(*next) < reading.end()) {
+            return Err(Stopped::Distrust);
         }
         reading.producers = match bases.get(trusted) {
             None if opening.stop == StopKind::Clean => self.producers_at_end(&reading, &names)?,
@@ -144,13 +160,13 @@ impl Place<'_> {
         }
         // The index files of what was checked are written anew, and not durable.
         let checked_from = reading.segments.get(trusted).map(Segment::base_offset);
-        self.begin_at(opening.start_offset, &mut reading)?;
+        self.begin_at(opening.start_offset, &names, &mut reading)?;
         Ok(self.finish(reading, &names, opening, checked_from)?)
     }
 
     /// A log that ends before the offset it is to begin at has lost its files: what is left of it is no part of what
     /// was promised since.
-    fn begin_at(self, start_offset: Offset, reading: &mut Reading) -> Result<(), LogError> {
+    fn begin_at(self, start_offset: Offset, names: &Names, reading: &mut Reading) -> Result<(), LogError> {
         if reading.end().is_none_or(|end| end >= start_offset) {
             return Ok(());
         }
@@ -162,6 +178,10 @@ impl Place<'_> {
             reading.recovered.removed_segments += 1;
         }
         reading.producers = ProducerState::default();
+        let written = std::mem::take(&mut reading.new_snapshots);
+        for offset in names.bases("snapshot").into_iter().chain(written) {
+            remove_if_there(self.disk, &self.dir.join(file_name(offset, "snapshot")))?;
+        }
         self.clear(start_offset)?;
         reading.segments.push(Segment::create(self.disk, self.dir, start_offset, self.now)?);
         Ok(())
@@ -187,7 +207,7 @@ impl Place<'_> {
             let name = SegmentName::new(self.dir, opening.start_offset);
             reading.segments.push(Segment::over(None, name, self.now));
         }
-        let Reading { mut segments, epochs, producers, new_snapshots, recovered } = reading;
+        let Reading { mut segments, epochs, producers, new_snapshots, recovered, .. } = reading;
         let (active, sealed) = segments.split_last_mut().expect("a log has a segment");
         for segment in &mut *sealed {
             segment.finish_indexes(self.disk)?;
@@ -198,6 +218,10 @@ impl Place<'_> {
         epochs.truncate_from_start(start_offset);
         // Terms without records go, too, as in Kafka: nobody can have read anything of them.
         epochs.truncate_from_end(active.next_offset);
+        if recovered.epochs_malformed.is_some() {
+            // Where no batch tells a term none is written in its place, and no stop would ever be believed.
+            remove_if_there(self.disk, &self.dir.join(CHECKPOINT_NAME))?;
+        }
         let recovery_point = match opening.stop {
             StopKind::Clean => active.next_offset,
             StopKind::Unclean => {
@@ -209,3 +233,6 @@ impl Place<'_> {
         Ok(Loaded { segments, start_offset, recovery_point, epochs, producers, snapshots, recovered })
     }
 }
+
+#[cfg(test)]
+mod tests;
