@@ -23,7 +23,7 @@ func main() {
 	cluster := newCluster(bootstrap)
 	defer cluster.close()
 	count := 0
-	for _, each := range append(append(producing(), consuming()...), administrating()...) {
+	for _, each := range append(append(append(producing(), consuming()...), administrating()...), grouping()...) {
 		if !strings.Contains(each.name, wanted) {
 			continue
 		}

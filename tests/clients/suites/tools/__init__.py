@@ -1,6 +1,6 @@
 """Apache's command line tools, each a process of its own as a user starts it, their output read strictly."""
 
-from . import console, deletion, files, topics
+from . import console, deletion, files, groups, topics
 from .kafka_tools import Tools
 
 
@@ -12,6 +12,7 @@ def run(suite, target):
         topics.tests(suite, tools)
         console.tests(suite, tools)
         deletion.tests(suite, tools)
+        groups.tests(suite, tools)
         files.tests(suite, tools)
     finally:
         broker.remove()

@@ -46,4 +46,4 @@ class Tools:
 
 def is_notice(line):
     """Lines tools print though nothing is wrong: end of input, counts, deprecations."""
-    return not line.strip() or line.startswith(("Processed a total of", "Option ", "WARNING: Due to limitations in metric names"))
+    return not line.strip() or line.startswith(("Processed a total of", "Option ", "The consumer rebalance protocol (KIP-848)", "WARNING: Due to limitations in metric names"))
