@@ -4,10 +4,12 @@ mod arguments;
 mod base64;
 mod bench;
 mod bootstrap;
+mod completions;
 mod consume;
 mod json_record;
 #[cfg(unix)]
 mod log;
+mod man;
 mod produce;
 mod record_format;
 mod serve;
@@ -16,11 +18,13 @@ mod topic;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 /// A small log broker with Apache Kafka's protocol, file format and delivery guarantees.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(name = "highwater", version, propagate_version = true)]
 struct Program {
     #[command(subcommand)]
     command: Command,
@@ -32,9 +36,10 @@ struct Program {
         value_name = "FILTER",
         default_value = "warn",
         env = "HIGHWATER_LOG",
+        value_parser = |text: &str| text.parse::<Targets>(),
         display_order = 1000
     )]
-    log: String,
+    log: Targets,
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,6 +57,8 @@ enum Command {
     #[cfg(unix)]
     #[command(subcommand)]
     Log(log::Log),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 fn main() -> ExitCode {
@@ -67,8 +74,8 @@ fn main() -> ExitCode {
 }
 
 fn run(program: Program) -> anyhow::Result<ExitCode> {
-    let filter = tracing_subscriber::EnvFilter::builder().parse(&program.log)?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(program.log)).init();
     match program.command {
         Command::Serve(serve) => serve.run()?,
         Command::Topic(topic) => topic.run()?,
@@ -78,6 +85,8 @@ fn run(program: Program) -> anyhow::Result<ExitCode> {
         // It has more to say than that it failed.
         #[cfg(unix)]
         Command::Log(log) => return log.run(),
+        Command::Completions(completions) => completions.run(Program::command())?,
+        Command::Man(man) => man.run(Program::command())?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -90,8 +99,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     /// Does something with every command there is.
