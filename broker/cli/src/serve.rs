@@ -1,5 +1,7 @@
 //! `highwater serve`: runs the broker until it is told to stop.
 
+mod control;
+
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -8,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use highwater::{BrokerConfig, Cluster, ClusterBuilder};
+
+use self::control::Broker;
 
 /// Where the broker listens unless told otherwise: both loopback addresses, for clients that resolve `localhost` either
 /// way.
@@ -29,6 +33,10 @@ pub(crate) struct Serve {
     /// published container port.
     #[arg(long, value_name = "HOST[:PORT]")]
     advertise: Option<String>,
+    /// Also answer HTTP requests for /health, /ready and /metrics (for Prometheus) there; a port alone is one for this
+    /// machine only.
+    #[arg(long, value_name = "[HOST:]PORT")]
+    control: Option<String>,
     /// How many nodes to run. This version runs one.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=1))]
     nodes: u8,
@@ -60,10 +68,20 @@ impl Serve {
     async fn serve(self) -> anyhow::Result<()> {
         // Before anything is said of being ready, so that a signal then already stops in good order.
         let stop = Stop::new(self.exit_with_parent)?;
-        let cluster = self.builder()?.start().await?;
+        let builder = self.builder()?;
+        // Before the start, which takes its time where there is much to recover.
+        let broker = Broker::starting();
+        let control = match &self.control {
+            Some(asked) => Some(control::listen(asked, broker.clone()).await?),
+            None => None,
+        };
+        let cluster = builder.start().await?;
         let listening = self.listen(&cluster).await?;
-        self.tell_ready(&cluster, &listening)?;
+        let ready = Ready { cluster_id: cluster.id().to_owned(), listening, control };
+        broker.runs(cluster);
+        self.tell_ready(&ready)?;
         stop.wait().await;
+        let Some(cluster) = broker.stops() else { return Ok(()) };
         cluster.stop().await.context("the data folder could not be written to disk as a whole")
     }
 
@@ -116,14 +134,17 @@ impl Serve {
         listen_at(cluster, &addresses.take(1).collect::<Vec<_>>(), listen).await
     }
 
-    fn tell_ready(&self, cluster: &Cluster, listening: &[SocketAddr]) -> anyhow::Result<()> {
-        let places: Vec<_> = listening.iter().map(ToString::to_string).collect();
+    fn tell_ready(&self, ready: &Ready) -> anyhow::Result<()> {
+        let places: Vec<_> = ready.listening.iter().map(ToString::to_string).collect();
         let place = places.join(" and ");
-        let json = serde_json::json!({
+        let mut json = serde_json::json!({
             "nodes": [{ "id": 0, "listen": places.first() }],
-            "cluster_id": cluster.id(),
+            "cluster_id": ready.cluster_id,
             "pid": std::process::id(),
         });
+        if let Some(control) = ready.control {
+            json["control"] = control.to_string().into();
+        }
         match self.ready_json.as_deref() {
             Some("-") => println!("{json}"),
             Some(path) => write_whole(path, &format!("{json}\n")).with_context(|| path.to_owned())?,
@@ -136,9 +157,19 @@ impl Serve {
                 format!("data in {}", self.data_dir.display())
             };
             println!("highwater {}: node 0 listens on {place} ({data})", env!("CARGO_PKG_VERSION"));
+            if let Some(control) = ready.control {
+                println!("/health, /ready and /metrics are on http://{control}");
+            }
         }
         Ok(io::stdout().flush()?)
     }
+}
+
+/// What is told when everything stands.
+struct Ready {
+    cluster_id: String,
+    listening: Vec<SocketAddr>,
+    control: Option<SocketAddr>,
 }
 
 async fn listen_at(

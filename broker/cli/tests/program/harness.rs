@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 /// A program that is not done by then hangs: it is ended, and its test fails.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -94,6 +95,8 @@ impl Ran {
 /// `highwater serve`, killed when dropped.
 pub(crate) struct Broker {
     pub(crate) address: String,
+    /// What it said when it was ready.
+    pub(crate) ready: Value,
     pub(crate) process: Child,
     /// Open as long as the broker may print.
     _stdout: BufReader<ChildStdout>,
@@ -113,8 +116,8 @@ impl Broker {
         let serve = ["serve", "--listen", "127.0.0.1:0", "--ready-json", "-"];
         let mut process = highwater(&[&serve, args].concat()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        let address = read_ready(&mut stdout);
-        Self { address, process, _stdout: stdout }
+        let ready = read_ready(&mut stdout);
+        Self { address: address(&ready), ready, process, _stdout: stdout }
     }
 
     /// A client command on this broker.
@@ -168,11 +171,15 @@ impl Drop for Broker {
     }
 }
 
-/// Where the broker says it listens.
-pub(crate) fn read_ready(stdout: &mut impl BufRead) -> String {
+/// What the broker says when it is ready.
+pub(crate) fn read_ready(stdout: &mut impl BufRead) -> Value {
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
-    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+/// Where it listens.
+pub(crate) fn address(ready: &Value) -> String {
     ready["nodes"][0]["listen"].as_str().unwrap().to_owned()
 }
 

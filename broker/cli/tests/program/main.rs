@@ -5,9 +5,11 @@
 
 mod benching;
 mod consuming;
+mod control;
 mod failures;
 mod harness;
 mod logs;
 mod producing;
 mod serving;
+mod shells;
 mod topics;

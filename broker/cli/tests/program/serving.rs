@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::harness::{Broker, finish, highwater, read_ready};
+use crate::harness::{Broker, address, finish, highwater, read_ready};
 
 /// What a broker says that cannot start.
 fn refused(args: &[&str]) -> String {
@@ -107,7 +107,7 @@ fn where_it_listens_is_written_to_a_file_whole() {
     let mut stdout = BufReader::new(process.stdout.take().unwrap());
     let mut line = String::new();
     std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
-    let address = read_ready(&mut fs::read(&path).unwrap().as_slice());
+    let address = address(&read_ready(&mut fs::read(&path).unwrap().as_slice()));
     let expected =
         format!("highwater {}: node 0 listens on {address} (in memory)\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(line, expected);
