@@ -202,6 +202,27 @@ pub enum Refusal {
     /// Not the generation the group is in.
     #[error("not the group's generation")]
     IllegalGeneration,
+    /// Neither the epoch the member is in nor, for good reason, the one before.
+    #[error("not the member's epoch")]
+    FencedMemberEpoch,
+    /// Not the epoch the member is in.
+    #[error("not the epoch the member is in")]
+    StaleMemberEpoch,
+    /// A member of this instance id is there and did not leave.
+    #[error("the static member is there")]
+    UnreleasedInstance,
+    /// No such way to share work.
+    #[error("{message}")]
+    UnsupportedAssignor {
+        /// Which.
+        message: String,
+    },
+    /// Not a regular expression.
+    #[error("{message}")]
+    InvalidRegularExpression {
+        /// What is wrong.
+        message: String,
+    },
     /// The group comes together anew.
     #[error("the group rebalances")]
     RebalanceInProgress,

@@ -36,6 +36,7 @@ pub(crate) struct ClusterMetadata {
     topics: BTreeMap<TopicId, TopicMetadata>,
     ids: BTreeMap<TopicName, TopicId>,
     next_producer_id: i64,
+    topics_version: u64,
 }
 
 impl ClusterMetadata {
@@ -52,6 +53,11 @@ impl ClusterMetadata {
     /// Every topic, by name.
     pub(crate) fn by_name(&self) -> impl Iterator<Item = (TopicId, &TopicMetadata)> {
         self.ids.values().filter_map(|id| Some((*id, self.topics.get(id)?)))
+    }
+
+    /// A number that is another one when topics came or went since.
+    pub(crate) fn topics_version(&self) -> u64 {
+        self.topics_version
     }
 
     /// The first producer id that was never given out.
@@ -75,10 +81,12 @@ impl ClusterMetadata {
                 let name = TopicName::from(name.as_str());
                 let partitions = replicas.iter().filter_map(|nodes| new_partition(nodes)).collect();
                 let configs = Arc::new(configs.clone());
+                self.topics_version += 1;
                 self.ids.insert(name.clone(), id);
                 self.topics.insert(id, TopicMetadata { name, configs, partitions });
             }
             MetadataRecord::TopicDeleted { id } => {
+                self.topics_version += 1;
                 if let Some(topic) = self.topics.remove(&TopicId::new(*id)) {
                     self.ids.remove(&topic.name);
                 }

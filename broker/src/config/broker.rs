@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::definition::{Definition, Kind};
 use super::topic::TopicConfig;
 use super::{Effective, Source, micros};
+use crate::group::consumer::Assignor;
 use crate::group::turn::Limits;
 
 const DURABILITIES: &[&str] = &["none", "leader", "isr"];
@@ -28,6 +29,16 @@ static DEFINITIONS: &[Definition] = settings! {
         "The replication factor of a topic that is made without one.";
     "fetch.max.bytes", Kind::Int { min: 1024 }, "57671680",
         "The most one fetch is answered with, but for a first batch that is larger.";
+    "group.consumer.assignment.interval.ms", Kind::Int { min: 0 }, "0",
+        "How long after one decision on who reads what in a consumer group the next one is made at the soonest.";
+    "group.consumer.assignors", Kind::List(Assignor::NAMES), "uniform,range",
+        "The ways to share partitions that members of a consumer group may ask for; the first where they ask for none.";
+    "group.consumer.heartbeat.interval.ms", Kind::Int { min: 1 }, "500",
+        "How often members of a consumer group are to say that they are there, and hear what changed.";
+    "group.consumer.max.size", Kind::Int { min: 1 }, "2147483647",
+        "How many members a consumer group may have.";
+    "group.consumer.session.timeout.ms", Kind::Int { min: 1 }, "45000",
+        "After how long without a heartbeat a member of a consumer group counts as gone.";
     "group.initial.rebalance.delay.ms", Kind::Int { min: 0 }, "0",
         "How long the first member of an empty group waits for others to join with it.";
     "group.max.session.timeout.ms", Kind::Int { min: 0 }, "1800000",
@@ -201,8 +212,18 @@ impl BrokerConfig {
             max_size: usize::try_from(self.int("group.max.size")).unwrap_or(usize::MAX),
             initial_rebalance_delay_ms: self.int("group.initial.rebalance.delay.ms"),
             offset_metadata_max_units: usize::try_from(self.int("offset.metadata.max.bytes")).unwrap_or(0),
+            assignors: self.assignors(),
+            assignment_interval_ms: self.int("group.consumer.assignment.interval.ms"),
+            heartbeat_interval_ms: self.int("group.consumer.heartbeat.interval.ms"),
+            consumer_max_size: usize::try_from(self.int("group.consumer.max.size")).unwrap_or(usize::MAX),
+            consumer_session_timeout_ms: self.int("group.consumer.session.timeout.ms"),
             offsets_retention_ms: i64::from(self.int("offsets.retention.minutes")) * 60 * 1000,
         }
+    }
+
+    fn assignors(&self) -> Vec<Assignor> {
+        let names = self.text("group.consumer.assignors").split(',');
+        names.filter_map(|name| Assignor::named(name.trim())).collect()
     }
 
     /// `offsets.commit.timeout.ms`.

@@ -93,6 +93,11 @@ impl Classic {
         }
     }
 
+    /// Whether nobody is in it; who joins is.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state == State::Empty
+    }
+
     pub(super) fn enter(&mut self, state: State, now: TimestampMs) {
         (self.state, self.since) = (state, Some(now));
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use highwater_storage::{Offset, ProducerId, TimestampMs};
 
 use super::classic::Classic;
+use super::consumer::{Consumer, ConsumerRecord};
 use super::ids::GroupId;
 use super::offsets::{Offsets, Pending};
 use super::rebalance::Acting;
@@ -22,8 +23,41 @@ const RECORDS_AT_ONCE: usize = 1_000;
 /// One group: its members, and how far they have read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Group {
-    pub(super) classic: Classic,
+    pub(super) kind: Kind,
     pub(super) offsets: Offsets,
+}
+
+/// The protocol that a group's members speak. One that nobody is in is of either.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    Classic(Classic),
+    Consumer(Consumer),
+}
+
+impl Kind {
+    /// Whether nobody is in the group.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.is_empty(),
+            Self::Consumer(group) => group.members.is_empty(),
+        }
+    }
+
+    /// Whether members read a topic, or may.
+    pub(super) fn is_subscribed(&self, topic: &TopicName) -> bool {
+        match self {
+            Self::Classic(group) => group.is_subscribed(topic),
+            Self::Consumer(group) => group.is_subscribed(topic),
+        }
+    }
+
+    /// The records after which nothing is left of a group without members.
+    pub(super) fn tombstones(&self, id: &GroupId) -> Vec<Record> {
+        match self {
+            Self::Classic(_) => vec![Record::Group(id.clone(), None)],
+            Self::Consumer(group) => group.tombstones(id),
+        }
+    }
 }
 
 /// See the [module](super) for what always holds.
@@ -47,7 +81,10 @@ impl Coordinator {
 
     /// Ends: who waits is told to find another coordinator.
     pub(crate) fn abandon(self) -> Vec<(Ticket, GroupReply)> {
-        let members = self.groups.into_values().flat_map(|group| group.classic.members);
+        let members = self.groups.into_values().flat_map(|group| match group.kind {
+            Kind::Classic(group) => group.members,
+            Kind::Consumer(_) => BTreeMap::new(),
+        });
         let answers = members.flat_map(|(member, waiting)| {
             let outcome = Err(Refusal::NotCoordinator);
             let joined = GroupReply::Joined(Box::new(Joined { member, outcome }));
@@ -62,8 +99,19 @@ impl Coordinator {
         self.timers.take_due(now)
     }
 
-    pub(super) fn has(&self, id: &GroupId) -> bool {
-        self.groups.contains_key(id)
+    pub(super) fn set(&mut self, timer: Timer, at: Monotonic) {
+        self.timers.set(timer, at);
+    }
+
+    pub(super) fn cancel(&mut self, timer: &Timer) {
+        self.timers.cancel(timer);
+    }
+
+    /// The cluster's topics were looked at for a consumer group.
+    pub(super) fn note_seen_topics(&mut self, id: &GroupId, seen: Option<u64>) {
+        if let Some(Group { kind: Kind::Consumer(group), .. }) = self.groups.get_mut(id) {
+            group.seen_topics = seen;
+        }
     }
 
     pub(super) fn group(&self, id: &GroupId) -> Option<&Group> {
@@ -92,13 +140,13 @@ impl Coordinator {
         self.pending_of(id).any(|pending| pending == (topic, partition))
     }
 
-    /// A group, to be changed in this turn.
+    /// A classic group, to be changed in this turn.
     pub(super) fn act<'a, 't>(
         &'a mut self,
         id: &'a GroupId,
         turn: &'a mut Turn<'t>,
     ) -> Option<Acting<'a, 't>> {
-        let group = &mut self.groups.get_mut(id)?.classic;
+        let Kind::Classic(group) = &mut self.groups.get_mut(id)?.kind else { return None };
         Some(Acting { id, group, timers: &mut self.timers, turn })
     }
 
@@ -125,9 +173,10 @@ impl Coordinator {
         match record {
             Record::Group(id, Some(metadata)) => {
                 let classic = Classic::restored(metadata);
-                self.group_or_new(id, TimestampMs::NONE).classic = classic;
+                self.group_or_new(id, TimestampMs::NONE).kind = Kind::Classic(classic);
             }
             Record::Group(id, None) => self.remove(&id),
+            Record::Consumer(id, record) => self.apply_to_consumer(id, record),
             Record::Offset(key, Some(commit)) => {
                 let group = self.group_or_new(key.group.clone(), commit.committed_at);
                 if producer == ProducerId::NONE {
@@ -148,6 +197,30 @@ impl Coordinator {
         }
     }
 
+    fn apply_to_consumer(&mut self, id: GroupId, record: ConsumerRecord) {
+        if record == ConsumerRecord::Epoch(None) {
+            // Only if it is still one: compaction may leave this record behind what came after it.
+            let is_consumer = |group: &Group| matches!(group.kind, Kind::Consumer(_));
+            if self.groups.get(&id).is_some_and(is_consumer) {
+                self.remove(&id);
+            }
+            return;
+        }
+        if record.is_tombstone() && !self.groups.contains_key(&id) {
+            return;
+        }
+        let group = self.group_or_new(id, TimestampMs::NONE);
+        match &mut group.kind {
+            Kind::Consumer(group) => group.apply(record),
+            Kind::Classic(_) if record.is_tombstone() => {}
+            Kind::Classic(_) => {
+                let mut consumer = Consumer::default();
+                consumer.apply(record);
+                group.kind = Kind::Consumer(consumer);
+            }
+        }
+    }
+
     /// A transaction came to its end. Of its commits those count that are newer than what else was committed.
     pub(crate) fn end_transaction(&mut self, producer: ProducerId, committed: bool) {
         let commits = self.pending.remove(&producer).unwrap_or_default();
@@ -162,7 +235,7 @@ impl Coordinator {
 
     /// A group that only has offsets is there with its first commit.
     fn group_or_new(&mut self, id: GroupId, since: TimestampMs) -> &mut Group {
-        let new = || Group { classic: Classic::empty(since), offsets: Offsets::default() };
+        let new = || Group { kind: Kind::Classic(Classic::empty(since)), offsets: Offsets::default() };
         self.groups.entry(id).or_insert_with(new)
     }
 
@@ -171,7 +244,7 @@ impl Coordinator {
         if group.offsets.is_empty() {
             self.groups.remove(id);
         } else {
-            group.classic = Classic::empty(TimestampMs::NONE);
+            group.kind = Kind::Classic(Classic::empty(TimestampMs::NONE));
         }
     }
 }

@@ -3,7 +3,7 @@
 use highwater_storage::TopicId;
 
 use super::classic::{Classic, State};
-use super::coordinator::Coordinator;
+use super::coordinator::{Coordinator, Kind};
 use super::ids::MemberId;
 use super::member::Member;
 use super::rebalance::Acting;
@@ -41,14 +41,7 @@ impl Coordinator {
         if !sessions.contains(&request.session_timeout_ms) {
             return Err(as_asked(Refusal::InvalidSessionTimeout));
         }
-        if !self.has(&request.group) {
-            if !request.member.is_empty() {
-                return Err(as_asked(Refusal::UnknownMember));
-            }
-            // The group is there from now on, whatever becomes of its first member.
-            let empty = Classic::empty(turn.now.wall).metadata(|_, _| Default::default());
-            self.write(turn, &[Record::Group(request.group.clone(), Some(empty))]).map_err(nameless)?;
-        }
+        self.make_classic(turn, request)?;
         let Some(mut acting) = self.act(&request.group, turn) else {
             return Err(as_asked(Refusal::UnknownMember));
         };
@@ -64,6 +57,25 @@ impl Coordinator {
         } else {
             acting.join_known(ticket, request).map_err(as_asked)
         }
+    }
+}
+
+impl Coordinator {
+    /// Sees to it that there is a classic group to join.
+    fn make_classic(&mut self, turn: &mut Turn<'_>, request: &JoinGroup) -> Result<(), (MemberId, Refusal)> {
+        let mut records = match self.group(&request.group).map(|group| &group.kind) {
+            Some(Kind::Classic(_)) => return Ok(()),
+            Some(Kind::Consumer(group)) if !group.members.is_empty() => {
+                return Err(("".into(), Refusal::InconsistentGroupProtocol));
+            }
+            _ if !request.member.is_empty() => return Err((request.member.clone(), Refusal::UnknownMember)),
+            Some(empty @ Kind::Consumer(_)) => empty.tombstones(&request.group),
+            None => Vec::new(),
+        };
+        // The group is there from now on, whatever becomes of its first member.
+        let empty = Classic::empty(turn.now.wall).metadata(|_, _| Default::default());
+        records.push(Record::Group(request.group.clone(), Some(empty)));
+        self.write(turn, &records).map_err(|refusal| ("".into(), refusal))
     }
 }
 

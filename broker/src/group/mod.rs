@@ -9,6 +9,7 @@
 //! member that waits has a timer behind it or in front of it.
 
 mod classic;
+pub(crate) mod consumer;
 pub(crate) mod coordinator;
 mod expiry;
 mod ids;
@@ -24,12 +25,14 @@ mod timers;
 pub(crate) mod turn;
 mod words;
 
+pub use consumer::MemberEpoch;
 pub use ids::{Generation, GroupId, InstanceId, MemberId, ProtocolName};
 pub use words::{
-    Assigned, CommitOffsets, CommittedPartition, DeleteOffsets, DeletedOffset, DescribedGroup,
-    DescribedMember, FetchOffsets, FoundCommit, FoundOffsets, FoundPartition, FoundTopic, GroupReply,
-    GroupRequest, Heartbeat, JoinGroup, Joined, JoinedGeneration, JoinedMember, LeaveGroup, Leaver, Left,
-    ListGroups, ListedGroup, OffsetToCommit, OffsetsOfGroup, Protocol, SyncGroup,
+    Assigned, CommitOffsets, CommittedPartition, ConsumerHeartbeat, ConsumerPart, DeleteOffsets,
+    DeletedOffset, DescribedConsumer, DescribedConsumers, DescribedGroup, DescribedMember, FetchOffsets,
+    FoundCommit, FoundOffsets, FoundPartition, FoundTopic, GroupReply, GroupRequest, Heartbeat, JoinGroup,
+    Joined, JoinedGeneration, JoinedMember, LeaveGroup, Leaver, Left, ListGroups, ListedGroup,
+    NamedPartitions, OffsetToCommit, OffsetsOfGroup, Partitions, Protocol, SyncGroup,
 };
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use highwater_storage::{LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId};
 
 use super::classic::{Classic, State};
-use super::coordinator::Coordinator;
+use super::coordinator::{Coordinator, Kind};
 use super::ids::GroupId;
 use super::record::{Commit, OffsetKey, Record};
 use super::turn::Turn;
-use super::words::{CommitOffsets, FoundCommit, FoundPartition};
+use super::words::{CommitOffsets, FoundCommit, FoundPartition, OffsetsOfGroup};
 use crate::ids::{PartitionIndex, TopicName};
 use crate::refusal::Refusal;
 
@@ -77,13 +77,16 @@ impl Coordinator {
         request: &CommitOffsets,
         commits: Vec<NewCommit>,
     ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
-        match self.act(&request.group, turn) {
+        match self.group(&request.group).map(|group| &group.kind) {
             // Someone who uses no group but keeps offsets under its name.
             None if !request.generation.is_given() => {}
             None => return Err(Refusal::GroupNotFound),
-            Some(mut acting) => {
-                check_commit(acting.group, request)?;
-                if matches!(acting.group.state, State::Stable | State::PreparingRebalance) {
+            Some(Kind::Consumer(group)) => group.check_commit(request, &commits)?,
+            Some(Kind::Classic(group)) => {
+                check_commit(group, request)?;
+                if matches!(group.state, State::Stable | State::PreparingRebalance)
+                    && let Some(mut acting) = self.act(&request.group, turn)
+                {
                     acting.renew_session(&request.member);
                 }
             }
@@ -101,6 +104,14 @@ impl Coordinator {
         }
         self.write(turn, &records)?;
         Ok(outcomes)
+    }
+
+    /// Whether offsets may be told to who asks: a member of a consumer group has to be one, in its epoch.
+    pub(crate) fn check_fetch(&self, asked: &OffsetsOfGroup) -> Result<(), Refusal> {
+        match self.group(&asked.group).map(|group| &group.kind) {
+            Some(Kind::Consumer(group)) => group.check_fetch(asked.member.as_ref(), asked.epoch),
+            Some(Kind::Classic(_)) | None => Ok(()),
+        }
     }
 
     /// How far a group has read one partition.
@@ -153,12 +164,15 @@ impl Coordinator {
         partitions: &[(TopicName, PartitionIndex)],
     ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
         let found = self.group(group).ok_or(Refusal::GroupNotFound)?;
-        if found.classic.state != State::Empty && !found.classic.is_of_consumers() {
+        if let Kind::Classic(group) = &found.kind
+            && !group.is_empty()
+            && !group.is_of_consumers()
+        {
             return Err(Refusal::NonEmptyGroup);
         }
         let (mut records, mut outcomes) = (Vec::new(), Vec::new());
         for (topic, partition) in partitions {
-            if found.classic.is_subscribed(topic) {
+            if found.kind.is_subscribed(topic) {
                 outcomes.push(Err(Refusal::GroupSubscribedToTopic));
                 continue;
             }

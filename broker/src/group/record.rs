@@ -8,6 +8,7 @@ use highwater_protocol::coordinator::{
 use highwater_protocol::{EncodeError, Text, Uuid};
 use highwater_storage::{LeaderEpoch, Offset, TimestampMs, TopicId};
 
+use super::consumer::{self, ConsumerRecord};
 use super::ids::{Generation, GroupId, InstanceId, MemberId, ProtocolName};
 use crate::ids::{PartitionIndex, TopicName};
 
@@ -18,6 +19,8 @@ pub(crate) enum Record {
     Group(GroupId, Option<GroupMetadata>),
     /// How far a group has read a partition.
     Offset(OffsetKey, Option<Commit>),
+    /// Something of a group of the consumer protocol.
+    Consumer(GroupId, ConsumerRecord),
 }
 
 /// Whose offset of which partition.
@@ -84,6 +87,7 @@ impl Record {
                 };
                 GroupRecord::OffsetCommit(key, commit.as_ref().map(write_commit))
             }
+            Self::Consumer(group, record) => consumer::write(group, record),
         };
         record.to_bytes()
     }
@@ -120,8 +124,7 @@ impl Record {
                 };
                 Some(Self::Offset(key, value.map(newer)))
             }
-            // Of groups that speak another protocol.
-            _ => None,
+            other => consumer::read(other).map(|(group, record)| Self::Consumer(group, record)),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Who is there: heartbeats, those who leave, and those who are not heard of any more.
 
 use super::classic::State;
-use super::coordinator::Coordinator;
+use super::coordinator::{Coordinator, Kind};
 use super::ids::{GroupId, MemberId};
 use super::rebalance::Acting;
 use super::timers::Timer;
@@ -22,6 +22,10 @@ impl Coordinator {
 
     pub(crate) fn leave(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: LeaveGroup) {
         let LeaveGroup { group, members } = request;
+        if matches!(self.group(&group).map(|group| &group.kind), Some(Kind::Consumer(_))) {
+            let outcome = self.remove_consumers(turn, &group, members);
+            return turn.answer(ticket, GroupReply::Left(outcome));
+        }
         let outcome = match self.act(&group, turn) {
             _ if group.is_empty() => Err(Refusal::InvalidGroup),
             None => Ok(members.into_iter().map(|member| (member, Err(Refusal::UnknownMember))).collect()),
@@ -33,10 +37,17 @@ impl Coordinator {
     /// Does what is due.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
         while let Some(timer) = self.take_due(turn.now.monotonic) {
-            let (Timer::Session(group, _) | Timer::Join(group) | Timer::Sync(group)) = &timer;
-            let Some(mut acting) = self.act(group, turn) else { continue };
+            let (Timer::Session(group, _)
+            | Timer::Revocation(group, _)
+            | Timer::Join(group)
+            | Timer::Sync(group)) = &timer;
+            let Some(mut acting) = self.act(group, turn) else {
+                self.consumer_expired(turn, &timer);
+                continue;
+            };
             match &timer {
                 Timer::Session(_, member) => acting.session_ended(member),
+                Timer::Revocation(..) => {}
                 Timer::Join(_) => acting.join_wait_ended(),
                 Timer::Sync(_) => acting.sync_wait_ended(),
             }
@@ -47,8 +58,10 @@ impl Coordinator {
     /// come together anew.
     pub(crate) fn begin_sessions(&mut self, turn: &mut Turn<'_>) {
         for group in self.ids() {
-            let Some(mut acting) = self.act(&group, turn) else { continue };
-            acting.begin_sessions();
+            match self.act(&group, turn) {
+                Some(mut acting) => acting.begin_sessions(),
+                None => self.begin_consumer_sessions(turn, &group),
+            }
         }
     }
 

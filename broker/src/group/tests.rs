@@ -1,5 +1,7 @@
 //! A coordinator driven by hand: a log that is a list, and the time is what the test says it is.
 
+mod consumer_histories;
+mod consumers;
 mod expiring;
 mod histories;
 mod joining;
@@ -18,6 +20,7 @@ use super::offsets::NewCommit;
 use super::record::Record;
 use super::turn::{Journal, Limits, Turn};
 use super::*;
+use crate::cluster::metadata::ClusterMetadata;
 use crate::ids::{Monotonic, Now, PartitionIndex};
 use crate::node::{ConnectionId, Ticket};
 use crate::refusal::Refusal;
@@ -30,6 +33,7 @@ const REBALANCE_MS: i32 = 60_000;
 struct ListLog {
     records: Vec<Record>,
     is_full: bool,
+    topics: ClusterMetadata,
 }
 
 impl Journal for ListLog {
@@ -40,6 +44,10 @@ impl Journal for ListLog {
         let base = i64::try_from(self.records.len()).unwrap();
         self.records.extend_from_slice(records);
         Ok(Offset::new(base))
+    }
+
+    fn topics(&self) -> &ClusterMetadata {
+        &self.topics
     }
 }
 
@@ -60,6 +68,11 @@ fn limits() -> Limits {
         initial_rebalance_delay_ms: 0,
         offset_metadata_max_units: 16,
         offsets_retention_ms: 1_000_000,
+        assignors: vec![consumer::Assignor::Uniform, consumer::Assignor::Range],
+        assignment_interval_ms: 0,
+        heartbeat_interval_ms: 500,
+        consumer_max_size: usize::MAX,
+        consumer_session_timeout_ms: SESSION_MS,
     }
 }
 
@@ -265,6 +278,7 @@ fn commit_of(member: &MemberId, generation: Generation) -> CommitOffsets {
         generation,
         member: member.clone(),
         instance: None,
+        knows_epochs: true,
         retention_ms: None,
         offsets: Vec::new(),
     }

@@ -10,6 +10,8 @@ use crate::ids::Monotonic;
 pub(super) enum Timer {
     /// A member was not heard of for its session.
     Session(GroupId, MemberId),
+    /// A member of a consumer group did not give up in time what it was to give up.
+    Revocation(GroupId, MemberId),
     /// A group waited long enough for members to join.
     Join(GroupId),
     /// A group waited long enough for members to fetch their assignment.

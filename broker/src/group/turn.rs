@@ -2,8 +2,10 @@
 
 use highwater_storage::Offset;
 
+use super::consumer::Assignor;
 use super::record::Record;
 use super::words::GroupReply;
+use crate::cluster::metadata::ClusterMetadata;
 use crate::ids::Now;
 use crate::node::Ticket;
 use crate::refusal::Refusal;
@@ -23,12 +25,25 @@ pub(crate) struct Limits {
     pub(crate) offset_metadata_max_units: usize,
     /// `offsets.retention.minutes`, in milliseconds.
     pub(crate) offsets_retention_ms: i64,
+    /// `group.consumer.assignors`, the one that counts by default first.
+    pub(crate) assignors: Vec<Assignor>,
+    /// `group.consumer.assignment.interval.ms`.
+    pub(crate) assignment_interval_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub(crate) heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`.
+    pub(crate) consumer_max_size: usize,
+    /// `group.consumer.session.timeout.ms`.
+    pub(crate) consumer_session_timeout_ms: i32,
 }
 
 /// Where a coordinator writes what must survive it. What it writes takes effect when it is in the log, never before.
 pub(crate) trait Journal {
     /// Appends records as one batch; the offset of the first.
     fn append(&mut self, records: &[Record]) -> Result<Offset, Refusal>;
+
+    /// The topics there are.
+    fn topics(&self) -> &ClusterMetadata;
 }
 
 /// What a coordinator works with while it is asked one thing.

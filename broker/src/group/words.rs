@@ -1,8 +1,11 @@
 //! What coordinators are asked and what they answer, in the broker's own words. The wire translates.
 
-use bytes::Bytes;
-use highwater_storage::{LeaderEpoch, Offset};
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+use highwater_storage::{LeaderEpoch, Offset, TopicId};
+
+use super::consumer::MemberEpoch;
 use super::ids::{Generation, GroupId, InstanceId, MemberId, ProtocolName};
 use crate::ids::{PartitionIndex, TopicName};
 use crate::node::TopicRef;
@@ -31,6 +34,57 @@ pub enum GroupRequest {
     Describe(Vec<GroupId>),
     /// Forget these groups.
     Delete(Vec<GroupId>),
+    /// A member of the consumer protocol says what it wants and has.
+    ConsumerHeartbeat(Box<ConsumerHeartbeat>),
+    /// Who is in these groups of the consumer protocol.
+    DescribeConsumers(Vec<GroupId>),
+}
+
+/// Partitions by topic.
+pub type Partitions = BTreeMap<TopicId, BTreeSet<PartitionIndex>>;
+
+/// See Kafka's ConsumerGroupHeartbeatRequest (KIP-848).
+#[derive(Debug, Clone)]
+pub struct ConsumerHeartbeat {
+    /// The group.
+    pub group: GroupId,
+    /// Who asks; empty for a member that has no name yet.
+    pub member: MemberId,
+    /// Whether members make up their own names, so that an empty one is none.
+    pub names_itself: bool,
+    /// The epoch it is in: 0 joins, -1 leaves, -2 leaves for a while.
+    pub epoch: MemberEpoch,
+    /// Its name, if it is a static member.
+    pub instance: Option<InstanceId>,
+    /// Its rack.
+    pub rack: Option<String>,
+    /// How long it may take to give up partitions; none where that did not change.
+    pub rebalance_timeout_ms: Option<i32>,
+    /// The topics it wants to read; none where they did not change.
+    pub names: Option<Vec<TopicName>>,
+    /// A regular expression for more of them; none where it did not change.
+    pub regex: Option<String>,
+    /// How it likes work to be shared; none where that did not change.
+    pub assignor: Option<String>,
+    /// What it has; none where that did not change.
+    pub owned: Option<Partitions>,
+    /// What the client calls itself.
+    pub client_id: String,
+    /// Where it is.
+    pub client_host: String,
+}
+
+/// What a member of the consumer protocol hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerPart {
+    /// Its id.
+    pub member: MemberId,
+    /// The epoch it is in.
+    pub epoch: MemberEpoch,
+    /// When it is to come again.
+    pub interval_ms: i32,
+    /// What it is to have; none where that did not change.
+    pub assignment: Option<Partitions>,
 }
 
 /// A way of sharing work that a member knows, and what it says of itself for it.
@@ -127,12 +181,14 @@ pub type Left = (Leaver, Result<(), Refusal>);
 pub struct CommitOffsets {
     /// The group.
     pub group: GroupId,
-    /// The generation it is in, or -1.
+    /// The generation it is in, or the epoch; or -1.
     pub generation: Generation,
     /// Who asks, or empty.
     pub member: MemberId,
     /// Its name, if it is a static member.
     pub instance: Option<InstanceId>,
+    /// Whether the request's version knows of epochs of members, which the consumer protocol needs.
+    pub knows_epochs: bool,
     /// How long they are to be remembered; none for as long as the broker does.
     pub retention_ms: Option<i64>,
     /// What was read.
@@ -170,6 +226,10 @@ pub struct FetchOffsets {
 pub struct OffsetsOfGroup {
     /// The group.
     pub group: GroupId,
+    /// Who asks, where it says so.
+    pub member: Option<MemberId>,
+    /// The epoch it is in, or -1.
+    pub epoch: MemberEpoch,
     /// The partitions by topic; none for all there are.
     pub topics: Option<Vec<(TopicRef, Vec<PartitionIndex>)>>,
 }
@@ -215,6 +275,10 @@ pub enum GroupReply {
     Described(Vec<(GroupId, Result<DescribedGroup, Refusal>)>),
     /// To DeleteGroups.
     Deleted(Vec<(GroupId, Result<(), Refusal>)>),
+    /// To ConsumerGroupHeartbeat.
+    Consumer(Result<ConsumerPart, Refusal>),
+    /// To ConsumerGroupDescribe.
+    ConsumersDescribed(Vec<(GroupId, Result<DescribedConsumers, Refusal>)>),
 }
 
 impl GroupReply {
@@ -237,6 +301,8 @@ impl GroupReply {
             Self::Listed(outcome) => refuse(outcome, refusal),
             Self::Described(groups) => refuse(&mut groups[place].1, refusal),
             Self::Deleted(groups) => refuse(&mut groups[place].1, refusal),
+            Self::Consumer(outcome) => refuse(outcome, refusal),
+            Self::ConsumersDescribed(groups) => refuse(&mut groups[place].1, refusal),
         }
     }
 }
@@ -367,6 +433,57 @@ pub struct DescribedGroup {
     pub protocol: Option<ProtocolName>,
     /// Its members.
     pub members: Vec<DescribedMember>,
+}
+
+/// One group of the consumer protocol, told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedConsumers {
+    /// Kafka's word for its state.
+    pub state: &'static str,
+    /// Its epoch.
+    pub epoch: MemberEpoch,
+    /// The epoch of the target.
+    pub target_epoch: MemberEpoch,
+    /// How work is shared.
+    pub assignor: &'static str,
+    /// Its members.
+    pub members: Vec<DescribedConsumer>,
+}
+
+/// One member of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedConsumer {
+    /// Its id.
+    pub member: MemberId,
+    /// Its name, if it is a static member.
+    pub instance: Option<InstanceId>,
+    /// Its rack.
+    pub rack: Option<String>,
+    /// The epoch it is in.
+    pub epoch: MemberEpoch,
+    /// What the client calls itself.
+    pub client_id: String,
+    /// Where it is.
+    pub client_host: String,
+    /// The topics it wants to read.
+    pub names: Vec<TopicName>,
+    /// A regular expression for more of them, or empty.
+    pub regex: String,
+    /// What it has, also what it is about to give up.
+    pub assignment: Vec<NamedPartitions>,
+    /// What it is to have.
+    pub target: Vec<NamedPartitions>,
+}
+
+/// Partitions of one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPartitions {
+    /// The topic's id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// The partitions.
+    pub partitions: Vec<PartitionIndex>,
 }
 
 /// One member, told of.

@@ -9,6 +9,7 @@ use highwater_storage::batch::{BatchBuilder, CheckedBatch};
 use highwater_storage::{Offset, TopicId};
 
 use super::{ConnectionId, Effect, Effects, Node, Reply, Ticket};
+use crate::cluster::metadata::ClusterMetadata;
 use crate::group::coordinator::Coordinator;
 use crate::group::record::Record;
 use crate::group::turn::{Journal, Limits, Turn};
@@ -62,6 +63,10 @@ impl Coordinated {
             next_check: None,
             parked: Parked::default(),
         }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
@@ -121,6 +126,10 @@ impl Journal for LogOf<'_> {
         }
         let appended = self.node.append_batch(self.now, self.partition, &batch, None, self.effects);
         appended.map(|appended| appended.base_offset).map_err(as_coordinator)
+    }
+
+    fn topics(&self) -> &ClusterMetadata {
+        &self.node.metadata
     }
 }
 

@@ -107,8 +107,10 @@ pub enum Request {
 impl Request {
     /// Says where the client is that asks: a member of a group is known by it.
     pub fn set_client_host(&mut self, host: impl FnOnce() -> String) {
-        if let Self::Group(GroupRequest::Join(join)) = self {
-            join.client_host = host();
+        match self {
+            Self::Group(GroupRequest::Join(join)) => join.client_host = host(),
+            Self::Group(GroupRequest::ConsumerHeartbeat(heartbeat)) => heartbeat.client_host = host(),
+            _ => {}
         }
     }
 }

@@ -6,9 +6,9 @@ use super::coordinated::Awaited;
 use super::{Effects, Node, Ticket, TopicRef};
 use crate::group::offsets::NewCommit;
 use crate::group::{
-    CommitOffsets, CommittedPartition, DeleteOffsets, DeletedOffset, FetchOffsets, FoundOffsets,
-    FoundPartition, FoundTopic, GroupId, GroupReply, GroupRequest, Joined, ListGroups, OffsetToCommit,
-    OffsetsOfGroup,
+    CommitOffsets, CommittedPartition, ConsumerHeartbeat, ConsumerPart, DeleteOffsets, DeletedOffset,
+    FetchOffsets, FoundOffsets, FoundPartition, FoundTopic, GroupId, GroupReply, GroupRequest, Joined,
+    ListGroups, MemberId, OffsetToCommit, OffsetsOfGroup,
 };
 use crate::ids::{Now, PartitionIndex, TopicName};
 use crate::refusal::Refusal;
@@ -60,6 +60,10 @@ impl Node {
                 }
                 Err(refusal) => GroupReply::Left(Err(of_named(&leave.group, refusal))),
             },
+            GroupRequest::ConsumerHeartbeat(heartbeat) => {
+                GroupReply::Consumer(self.consumer_heartbeat(now, &heartbeat, &mut awaited, effects))
+            }
+            GroupRequest::DescribeConsumers(groups) => self.describe_consumers(groups, &mut awaited),
             GroupRequest::CommitOffsets(commit) => self.commit_offsets(now, *commit, &mut awaited, effects),
             GroupRequest::FetchOffsets(fetch) => self.fetch_offsets(fetch, &mut awaited),
             GroupRequest::DeleteOffsets(delete) => self.delete_offsets(now, &delete, &mut awaited, effects),
@@ -68,6 +72,35 @@ impl Node {
             GroupRequest::Delete(groups) => self.delete_groups(now, groups, &mut awaited, effects),
         };
         self.answer_group(now, ticket, reply, awaited, effects);
+    }
+
+    fn consumer_heartbeat(
+        &mut self,
+        now: Now,
+        request: &ConsumerHeartbeat,
+        awaited: &mut Vec<Awaited>,
+        effects: &mut Effects,
+    ) -> Result<ConsumerPart, Refusal> {
+        request.check(self.coordinated.limits())?;
+        let partition = self.coordinator_of(&request.group)?;
+        let fresh = MemberId::from(self.entropy.uuid().to_string().as_str());
+        let part = self.in_turn(now, partition, effects, |coordinator, turn| {
+            coordinator.consumer_heartbeat(turn, request, fresh)
+        });
+        awaited.extend(self.uncommitted(0, partition));
+        part
+    }
+
+    fn describe_consumers(&self, groups: Vec<GroupId>, awaited: &mut Vec<Awaited>) -> GroupReply {
+        let one = |(place, group): (usize, GroupId)| {
+            let outcome = self.coordinator_of(&group).and_then(|partition| {
+                awaited.extend(self.uncommitted(place, partition));
+                let coordinator = self.coordinated.get(partition.1).ok_or(Refusal::GroupNotFound)?;
+                coordinator.describe_consumers(&group, &self.metadata, self.coordinated.limits())
+            });
+            (group, outcome)
+        };
+        GroupReply::ConsumersDescribed(groups.into_iter().enumerate().map(one).collect())
     }
 
     fn commit_offsets(
@@ -116,9 +149,10 @@ impl Node {
     fn fetch_offsets(&self, request: FetchOffsets, awaited: &mut Vec<Awaited>) -> GroupReply {
         let FetchOffsets { groups, require_stable, by_topic_id } = request;
         let find = |(place, asked): (usize, OffsetsOfGroup)| {
-            let outcome = self.coordinator_of(&asked.group).map(|partition| {
+            let outcome = self.coordinator_of(&asked.group).and_then(|partition| {
                 awaited.extend(self.uncommitted(place, partition));
-                match &asked.topics {
+                self.coordinated.get(partition.1).map_or(Ok(()), |found| found.check_fetch(&asked))?;
+                Ok(match &asked.topics {
                     None => self.all_offsets(&asked.group, partition.1, require_stable, by_topic_id),
                     Some(topics) => {
                         let found = topics.iter().map(|(topic, partitions)| {
@@ -132,7 +166,7 @@ impl Node {
                         });
                         known_first(found.collect())
                     }
-                }
+                })
             });
             FoundOffsets { asked, outcome }
         };

@@ -24,7 +24,7 @@ const FIRST_DESCRIBE_WITH_GROUP_NOT_FOUND: i16 = 6;
 /// Kafka's word for the state of a group that is not there.
 const DEAD: &str = "Dead";
 /// What may be done where nobody is refused anything: Kafka's bits for all operations on a group.
-const ALL_GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
+pub(super) const ALL_GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 
 pub(super) fn list_request(request: &ListGroupsRequest) -> Request {
     let owned = |words: &[Text]| words.iter().map(|word| word.as_str().to_owned()).collect();

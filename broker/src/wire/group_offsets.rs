@@ -20,7 +20,7 @@ use super::refusals::code_of;
 use super::topic_ref::{join, split, text};
 use crate::group::{
     CommitOffsets, CommittedPartition, DeleteOffsets, DeletedOffset, FetchOffsets, FoundCommit, FoundOffsets,
-    FoundPartition, FoundTopic, Generation, GroupRequest, OffsetToCommit, OffsetsOfGroup,
+    FoundPartition, FoundTopic, Generation, GroupRequest, MemberEpoch, OffsetToCommit, OffsetsOfGroup,
 };
 use crate::ids::{PartitionIndex, TopicName};
 use crate::node::{Request, TopicRef};
@@ -28,8 +28,9 @@ use crate::refusal::Refusal;
 
 /// From here on commits and fetches name topics by their ids.
 const FIRST_BY_TOPIC_ID: i16 = 10;
-/// From here on a commit for a group that is not there is told so; before, that its generation is not.
-const FIRST_COMMIT_WITH_GROUP_NOT_FOUND: i16 = 9;
+/// From here on a commit may be of a member of the consumer protocol, and one for a group that is not there is told so;
+/// before, that its generation is not.
+const FIRST_COMMIT_WITH_EPOCHS: i16 = 9;
 /// From here on one fetch may ask for several groups.
 const FIRST_FETCH_WITH_SEVERAL: i16 = 8;
 /// From here on a fetch's answer has an error for the group; before, every partition has it.
@@ -52,6 +53,7 @@ pub(super) fn commit_request(request: OffsetCommitRequest, version: i16) -> Requ
         generation: Generation(request.generation_id_or_member_epoch),
         member: request.member_id.as_str().into(),
         instance: request.group_instance_id.map(|instance| instance.as_str().into()),
+        knows_epochs: version >= FIRST_COMMIT_WITH_EPOCHS,
         retention_ms: Some(request.retention_time_ms).filter(|ms| *ms != -1),
         offsets,
     })))
@@ -59,9 +61,7 @@ pub(super) fn commit_request(request: OffsetCommitRequest, version: i16) -> Requ
 
 pub(super) fn commit_response(done: Vec<CommittedPartition>, version: i16) -> OffsetCommitResponse {
     let code = |outcome: &Result<(), Refusal>| match outcome {
-        Err(Refusal::GroupNotFound) if version < FIRST_COMMIT_WITH_GROUP_NOT_FOUND => {
-            ErrorCode::IllegalGeneration
-        }
+        Err(Refusal::GroupNotFound) if version < FIRST_COMMIT_WITH_EPOCHS => ErrorCode::IllegalGeneration,
         outcome => code_of(outcome),
     };
     let mut topics: Vec<OffsetCommitResponseTopic> = Vec::new();
@@ -92,12 +92,16 @@ pub(super) fn fetch_request(request: OffsetFetchRequest, version: i16) -> Reques
     };
     let group = |group: OffsetFetchRequestGroup| OffsetsOfGroup {
         group: group.group_id.as_str().into(),
+        member: group.member_id.as_ref().map(|member| member.as_str().into()),
+        epoch: MemberEpoch(group.member_epoch),
         topics: group.topics.map(|topics| topics.into_iter().map(named).collect()),
     };
     let groups = match version >= FIRST_FETCH_WITH_SEVERAL {
         true => request.groups.into_iter().map(group).collect(),
         false => vec![OffsetsOfGroup {
             group: request.group_id.as_str().into(),
+            member: None,
+            epoch: MemberEpoch(-1),
             topics: request.topics.map(|topics| topics.into_iter().map(by_name).collect()),
         }],
     };

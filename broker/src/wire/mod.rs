@@ -12,6 +12,7 @@ mod coordinators;
 mod delete_records;
 mod fetch;
 mod group_admin;
+mod group_consumers;
 mod group_members;
 mod group_offsets;
 mod metadata;
@@ -25,11 +26,12 @@ mod topics;
 
 use highwater_protocol::frame::{RequestStart, encode_response};
 use highwater_protocol::messages::{
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeTopicPartitionsRequest,
-    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest,
+    HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
 };
 use highwater_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Message, RequestHeader, Response, Segments, VersionRange,
@@ -68,6 +70,8 @@ static APIS: &[(ApiKey, VersionRange)] = &[
     (ApiKey::DeleteGroups, VersionRange::new(0, 2)),
     (ApiKey::OffsetDelete, VersionRange::new(0, 0)),
     (ApiKey::DescribeCluster, VersionRange::new(0, 2)),
+    (ApiKey::ConsumerGroupHeartbeat, VersionRange::new(0, 1)),
+    (ApiKey::ConsumerGroupDescribe, VersionRange::new(0, 1)),
     (ApiKey::DescribeTopicPartitions, VersionRange::new(0, 0)),
 ];
 
@@ -225,6 +229,14 @@ fn decode_body(
             group_offsets::fetch_request(read::<OffsetFetchRequest>(body, version)?, version)
         }
         ApiKey::OffsetDelete => group_offsets::delete_request(&read::<OffsetDeleteRequest>(body, version)?),
+        ApiKey::ConsumerGroupHeartbeat => {
+            let request = read::<ConsumerGroupHeartbeatRequest>(body, version)?;
+            group_consumers::heartbeat_request(request, version, header.client_id.as_ref())
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            let request = read::<ConsumerGroupDescribeRequest>(body, version)?;
+            group_consumers::describe_request(&request, options)
+        }
         ApiKey::ListGroups => group_admin::list_request(&read::<ListGroupsRequest>(body, version)?),
         ApiKey::DescribeGroups => {
             group_admin::describe_request(&read::<DescribeGroupsRequest>(body, version)?, options)
@@ -275,6 +287,10 @@ fn encode_of_group(call: &Call, reply: GroupReply) -> Result<Segments, EncodeErr
         GroupReply::Committed(done) => frame(call, &group_offsets::commit_response(done, version)),
         GroupReply::Offsets(found) => frame(call, &group_offsets::fetch_response(found, version)),
         GroupReply::OffsetsDeleted(outcome) => frame(call, &group_offsets::delete_response(outcome)),
+        GroupReply::Consumer(outcome) => frame(call, &group_consumers::heartbeat_response(outcome)),
+        GroupReply::ConsumersDescribed(found) => {
+            frame(call, &group_consumers::describe_response(found, call.options))
+        }
         GroupReply::Listed(outcome) => frame(call, &group_admin::list_response(outcome)),
         GroupReply::Described(found) => {
             frame(call, &group_admin::describe_response(found, version, call.options))

@@ -48,6 +48,11 @@ impl Refusal {
             Self::FencedInstance => ErrorCode::FencedInstanceId,
             Self::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
             Self::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
+            Self::FencedMemberEpoch => ErrorCode::FencedMemberEpoch,
+            Self::StaleMemberEpoch => ErrorCode::StaleMemberEpoch,
+            Self::UnreleasedInstance => ErrorCode::UnreleasedInstanceId,
+            Self::UnsupportedAssignor { .. } => ErrorCode::UnsupportedAssignor,
+            Self::InvalidRegularExpression { .. } => ErrorCode::InvalidRegularExpression,
             Self::IllegalGeneration => ErrorCode::IllegalGeneration,
             Self::RebalanceInProgress => ErrorCode::RebalanceInProgress,
             Self::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
@@ -69,6 +74,8 @@ impl Refusal {
             | Self::InvalidConfig { message }
             | Self::PolicyViolation { message }
             | Self::InvalidRequest { message }
+            | Self::UnsupportedAssignor { message }
+            | Self::InvalidRegularExpression { message }
             | Self::Unsupported { message } => Text::from(message.as_str()),
             other => Text::from_static(other.code().message()),
         }

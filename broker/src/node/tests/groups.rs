@@ -6,7 +6,7 @@ use super::durability::{config, durable, work};
 use super::*;
 use crate::group::{
     CommitOffsets, FetchOffsets, Generation, GroupReply, GroupRequest, Heartbeat, JoinGroup, Joined,
-    JoinedGeneration, ListGroups, MemberId, OffsetToCommit, OffsetsOfGroup, Protocol, SyncGroup,
+    JoinedGeneration, ListGroups, MemberEpoch, MemberId, OffsetToCommit, OffsetsOfGroup, Protocol, SyncGroup,
 };
 
 impl World {
@@ -39,6 +39,7 @@ impl World {
             generation: Generation(-1),
             member: "".into(),
             instance: None,
+            knows_epochs: true,
             retention_ms: None,
             offsets,
         })))
@@ -46,7 +47,7 @@ impl World {
 
     fn read_offset(&mut self) -> Effects {
         let topics = Some(vec![(TopicRef::Name("t".into()), vec![PartitionIndex(0)])]);
-        let groups = vec![OffsetsOfGroup { group: "g".into(), topics }];
+        let groups = vec![OffsetsOfGroup { group: "g".into(), member: None, epoch: MemberEpoch(-1), topics }];
         self.ask_group(GroupRequest::FetchOffsets(FetchOffsets {
             groups,
             require_stable: true,

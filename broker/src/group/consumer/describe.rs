@@ -1,0 +1,51 @@
+//! ConsumerGroupDescribe: who is in a group, what each has and is to have.
+
+use highwater_storage::TopicId;
+
+use super::Consumer;
+use super::member::{Member, partitions};
+use crate::cluster::metadata::ClusterMetadata;
+use crate::group::ids::MemberId;
+use crate::group::turn::Limits;
+use crate::group::words::{DescribedConsumer, DescribedConsumers, NamedPartitions, Partitions};
+
+impl Consumer {
+    pub(in crate::group) fn describe(&self, topics: &ClusterMetadata, limits: &Limits) -> DescribedConsumers {
+        let one = |(id, member): (&MemberId, &std::sync::Arc<Member>)| {
+            let facts = &member.facts;
+            let mut has = partitions(&member.current.assigned);
+            for (topic, revoking) in partitions(&member.current.revoking) {
+                has.entry(topic).or_default().extend(revoking);
+            }
+            let target = self.target.get(id).map(|target| named(target, topics));
+            DescribedConsumer {
+                member: id.clone(),
+                instance: facts.instance.clone(),
+                rack: facts.rack.clone(),
+                epoch: member.current.epoch,
+                client_id: facts.client_id.clone(),
+                client_host: facts.client_host.clone(),
+                names: facts.names.iter().cloned().collect(),
+                regex: facts.regex.clone().unwrap_or_default(),
+                assignment: named(&has, topics),
+                target: target.unwrap_or_default(),
+            }
+        };
+        DescribedConsumers {
+            state: self.state(),
+            epoch: self.epoch,
+            target_epoch: self.target_epoch,
+            assignor: self.preferred_assignor(limits).name(),
+            members: self.members.iter().map(one).collect(),
+        }
+    }
+}
+
+/// Partitions with their topics' names; those of topics that are gone have none.
+fn named(partitions: &Partitions, topics: &ClusterMetadata) -> Vec<NamedPartitions> {
+    let one = |(topic, partitions): (&TopicId, &std::collections::BTreeSet<_>)| {
+        let name = topics.topic(*topic)?.name.clone();
+        Some(NamedPartitions { id: *topic, name, partitions: partitions.iter().copied().collect() })
+    };
+    partitions.iter().filter_map(one).collect()
+}
