@@ -55,7 +55,6 @@ mod sift;
 pub(crate) mod source;
 
 use std::{
-    io,
     path::Path,
     sync::{
         Arc,
@@ -197,10 +196,7 @@ impl Pass<'_> {
     fn run(&mut self) -> Result<Offset, Ended> {
         let plan = self.plan;
         for source in plan.sources.iter().filter(|source| !source.is_durable) {
-            // What replaces a record must not be lost where that one was durable.
-            let synced = source.file.sync();
-            // Also where the disk is full: what it could not take of an old file is not to be had again.
-            synced.map_err(|error| source.name.failed("sync", io::Error::other(error)))?;
+            source.make_durable(&*plan.disk)?;
         }
         let transactions = Transactions::new(plan.aborted.clone());
         let (newest, upto) = self.map(&transactions)?;

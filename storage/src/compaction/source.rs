@@ -2,7 +2,7 @@
 //!
 //! A batch whose checksum does not match ends the pass: sifting it would give damaged records a sound checksum.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, io, path::PathBuf, sync::Arc};
 
 use crate::{
     LogError, Offset, TimestampMs,
@@ -10,7 +10,7 @@ use crate::{
         BatchError, BatchHeader, Codec, DECOMPRESSED_LIMIT_BYTES, RecordError, RecordView, RecordViews,
         compression,
     },
-    disk::File,
+    disk::{Disk, File},
     segment::SegmentName,
 };
 
@@ -26,8 +26,26 @@ pub(crate) struct Source {
     pub(crate) next_offset: Offset,
     pub(crate) index_entries: usize,
     pub(crate) opened: TimestampMs,
-    /// Its batches are known to be durable.
+    /// All of it is known to be durable.
     pub(crate) is_durable: bool,
+}
+
+impl Source {
+    /// What replaces a record must not be lost where that one was durable. The indexes too: a flush that is under way may
+    /// find them renamed, and count them as durable.
+    pub(super) fn make_durable(&self, disk: &dyn Disk) -> Result<(), LogError> {
+        // Also where the disk is full: what it could not take of an old file is not to be had again.
+        let failed = |path: PathBuf| move |error| LogError::io("sync", path)(io::Error::other(error));
+        self.file.sync().map_err(failed(self.name.log_path()))?;
+        for path in self.name.companion_paths() {
+            match disk.open(&path) {
+                Ok(file) => file.sync().map_err(failed(path))?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(LogError::io("open", path)(error)),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A batch and where it lies.

@@ -96,7 +96,7 @@ impl Log {
             next_offset: segment.next_offset,
             index_entries: segment.offset_index.len().max(segment.time_index.len()),
             opened: segment.opened(),
-            is_durable: segment.next_offset <= self.synced.upto,
+            is_durable: segment.next_offset <= self.recovery_point,
         }
     }
 

@@ -15,8 +15,8 @@ pub struct LogConfig {
     pub index_interval_bytes: usize,
     /// `segment.index.bytes`: how large an index may become; a full one rolls the segment.
     pub segment_index_bytes: usize,
-    /// Below this offset compaction may have left gaps (the cleaner's checkpoint; 0 for a log never compacted). A gap
-    /// between segments further on, found after an unclean stop, means that the end of a segment was lost though later
+    /// Below this offset compaction may have left gaps between segments (the cleaner's checkpoint of a log that Kafka
+    /// compacted; 0 for any other: [ours](crate::compaction) leaves none). A gap further on, found after an unclean stop, means that the end of a segment was lost though later
     /// ones survive: the log then ends before the gap, so that what is left is a prefix. The default takes every gap for
     /// compaction's, as Kafka does.
     pub compacted_below: Offset,

@@ -154,3 +154,29 @@ fn a_power_cut_while_what_was_to_be_swapped_in_is_swapped_in_costs_nothing() {
     }
     assert!(cuts > 50, "{cuts}");
 }
+
+/// A value that was never synced takes the place of one that was.
+#[test]
+fn what_takes_the_place_of_a_durable_record_is_durable_before() {
+    let disk = FaultDisk::in_memory();
+    let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut log = Log::create(Arc::clone(&as_disk), dir(), config(), None, NOW);
+    let mut history = History::default();
+    history.append(&mut log, &keyed(1, Some(1)));
+    log.flush().unwrap();
+    disk.sync_dir(std::path::Path::new("")).unwrap();
+    for value in 2..50 {
+        history.append(&mut log, &keyed(1, Some(value)));
+    }
+    let end = log.end_offset();
+    let compacted = pass(&mut log, &eager(), None, NOW).unwrap();
+    let sources = compacted.made.iter().flat_map(|made| &made.sources);
+    let names: Vec<_> = sources.flat_map(|source| source.name.paths()).collect();
+    let unsynced = disk.unsynced_sectors();
+    assert!(names.len() > 8 && unsynced.iter().all(|sector| !names.contains(&sector.path)), "{unsynced:?}");
+    let (clean_upto, _) = log.replace_compacted(compacted).unwrap().unwrap().sync().unwrap();
+    let image: Arc<dyn Disk> = Arc::new(disk.crash(&Survivors::None).unwrap());
+    let (log, _) = open(&image, &config(), StopKind::Unclean);
+    assert_eq!(log.end_offset(), clean_upto, "what was not compacted was not synced");
+    assert!(clean_upto < end && data_of(&log).iter().any(|(_, records)| !records.is_empty()));
+}
