@@ -11,6 +11,7 @@
 mod append;
 mod batches;
 mod codec;
+mod compaction;
 mod embedded;
 mod limit;
 mod measure;
@@ -25,6 +26,7 @@ fn main() {
     append::run(&mut bench);
     read::run(&mut bench);
     recovery::run(&mut bench);
+    compaction::run(&mut bench);
     codec::run(&mut bench);
     sequence::run(&mut bench);
     embedded::run(&mut bench);
