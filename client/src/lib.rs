@@ -1,4 +1,4 @@
-//! A Kafka client: producing, consuming by assignment, and asking about the cluster, over TCP or inside the process.
+//! A Kafka client: producing, consuming by assignment or in a group, and administration, over TCP or inside the process.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -21,14 +21,17 @@
 //! # }
 //! ```
 //!
-//! The parts that decide are pure machines: [`producer::ProducerMachine`] and [`consumer::ConsumerMachine`] take
-//! events and the time, and say what to send. They know no socket, clock or runtime, so a test or a simulation can
+//! Reading in a group, and what that promises of each record, is described in [`group`].
+//!
+//! The parts that decide are pure machines: [`producer::ProducerMachine`], [`consumer::ConsumerMachine`] and
+//! [`group::GroupMachine`] take events and the time, and say what to send. They know no socket, clock or runtime, so a test or a simulation can
 //! drive them through any history. The parts that act are few: [`transport`] opens connections, a private driver
 //! runs a machine on tokio (a current-thread runtime will do).
 //!
 //! What holds: an idempotent producer (the default) stores each acknowledged record exactly once and in the order it
 //! was handed over within its partition, whatever is lost or retried on the way; an error says whether the record
-//! may be stored nevertheless ([`Error::possibly_stored`]). A consumer gives each partition's records in order.
+//! may be stored nevertheless ([`Error::possibly_stored`]). A consumer gives each partition's records in order. In a group no
+//! partition is read by two members that the group knows of, and none loses one before it was told.
 
 mod admin;
 mod client;
@@ -48,9 +51,9 @@ pub mod time;
 pub mod transport;
 
 pub use admin::{
-    ClusterDescription, ConfigEntry, ConfigResource, CreatedTopic, DeleteBefore, GroupDescription,
-    GroupListing, ListedOffset, MemberDescription, NewTopic, OffsetSpec, PartitionDescription,
-    TopicDescription,
+    ClusterDescription, ConfigChange, ConfigEntry, ConfigResource, CreatedTopic, DeleteBefore,
+    GroupDescription, GroupListing, ListedOffset, MemberDescription, NewTopic, OffsetSpec,
+    PartitionDescription, TopicDescription,
 };
 pub use client::{Client, ClientBuilder, ClientConfig};
 pub use consumer::{

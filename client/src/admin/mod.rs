@@ -4,6 +4,7 @@
 //! delete records, coordinators about groups. A call whose connection breaks before it was sent is made again on a new one; what leaders
 //! and coordinators are asked also waits for those that are just being found. Other refusals are the caller's to see, item by item.
 
+mod alter;
 mod contacts;
 mod group_offsets;
 mod groups;
@@ -27,6 +28,7 @@ use highwater_protocol::messages::{
 use highwater_protocol::{ErrorCode, Text};
 use highwater_storage::TopicId;
 
+pub use self::alter::ConfigChange;
 pub(crate) use self::contacts::Contacts;
 pub use self::groups::{GroupDescription, GroupListing, MemberDescription};
 pub use self::offsets::{ListedOffset, OffsetSpec};
@@ -169,17 +171,8 @@ impl Client {
         resource: &ConfigResource,
         names: Option<&[&str]>,
     ) -> Result<Vec<ConfigEntry>> {
-        const TOPIC: i8 = 2;
-        const BROKER: i8 = 4;
-        let (resource_type, resource_name) = match resource {
-            ConfigResource::Topic(name) => (TOPIC, name.clone()),
-            ConfigResource::Broker(node) => (BROKER, node.to_string().as_str().into()),
-        };
-        // A broker's settings are known to that broker.
-        let to = match resource {
-            ConfigResource::Broker(node) => Some(self.address_of(*node).await?),
-            ConfigResource::Topic(_) => None,
-        };
+        let (resource_type, resource_name) = resource.on_the_wire();
+        let to = self.who_knows(resource).await?;
         let request = DescribeConfigsRequest {
             resources: vec![DescribeConfigsResource {
                 resource_type,
@@ -212,6 +205,14 @@ impl Client {
             ..MetadataRequest::default()
         };
         self.call(None, |_| request.clone()).await
+    }
+
+    /// A broker's settings are known to that broker, a topic's to all.
+    async fn who_knows(&self, resource: &ConfigResource) -> Result<Option<BrokerAddress>> {
+        match resource {
+            ConfigResource::Broker(node) => self.address_of(*node).await.map(Some),
+            ConfigResource::Topic(_) => Ok(None),
+        }
     }
 
     async fn address_of(&self, node: NodeId) -> Result<BrokerAddress> {

@@ -109,6 +109,16 @@ pub enum ConfigResource {
     Broker(NodeId),
 }
 
+impl ConfigResource {
+    /// Kafka's number for its kind, and its name.
+    pub(super) fn on_the_wire(&self) -> (i8, Text) {
+        match self {
+            Self::Topic(name) => (2, name.clone()),
+            Self::Broker(node) => (4, node.to_string().as_str().into()),
+        }
+    }
+}
+
 /// One setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigEntry {

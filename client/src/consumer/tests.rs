@@ -12,10 +12,13 @@ use highwater_protocol::messages::metadata::{
 };
 use highwater_protocol::messages::{
     FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataResponse,
+    OffsetForLeaderEpochRequest,
 };
 use highwater_protocol::{ErrorCode, Uuid};
 use highwater_storage::batch::{BatchBuilder, Codec};
 use highwater_storage::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
+
+mod truncation;
 
 use super::*;
 use crate::error::Error;
@@ -91,6 +94,8 @@ struct Conversation {
     leaders: Vec<i32>,
     fetches: VecDeque<Fetching>,
     lookups: VecDeque<(RequestId, ListOffsetsRequest)>,
+    validations: VecDeque<(RequestId, OffsetForLeaderEpochRequest)>,
+    leader_epoch: i32,
     metadata_requests: usize,
 }
 
@@ -102,6 +107,8 @@ impl Conversation {
             leaders: vec![0; 3],
             fetches: VecDeque::new(),
             lookups: VecDeque::new(),
+            validations: VecDeque::new(),
+            leader_epoch: 3,
             metadata_requests: 0,
         };
         conversation.machine.assign(assigned.iter().map(|(partition, start)| (at(*partition), *start)));
@@ -137,6 +144,9 @@ impl Conversation {
                         self.fetches.push_back(Fetching { id, node, request });
                     }
                     (Body::ListOffsets(request), Peer::Node(_)) => self.lookups.push_back((id, request)),
+                    (Body::OffsetForLeaderEpoch(request), Peer::Node(_)) => {
+                        self.validations.push_back((id, request));
+                    }
                     other => panic!("unexpected: {other:?}"),
                 }
             }
@@ -147,7 +157,7 @@ impl Conversation {
         let partition = |(index, leader): (usize, &i32)| MetadataResponsePartition {
             partition_index: i32::try_from(index).unwrap(),
             leader_id: *leader,
-            leader_epoch: 3,
+            leader_epoch: self.leader_epoch,
             ..MetadataResponsePartition::default()
         };
         let broker = |node_id| MetadataResponseBroker {

@@ -77,6 +77,8 @@ pub struct GroupMachine {
     pub(super) polled_at: Monotonic,
     auto_commit_due: Monotonic,
     auto_commit: Option<CommitId>,
+    /// What was taken before a rebalance is committed, or being committed.
+    is_ready_to_join: bool,
     pub(super) is_closing: bool,
     pub(super) wake_at: Option<Monotonic>,
 }
@@ -111,6 +113,7 @@ impl GroupMachine {
             polled_at: Monotonic::ORIGIN,
             auto_commit_due: Monotonic::ORIGIN,
             auto_commit: None,
+            is_ready_to_join: false,
             is_closing: false,
             wake_at: None,
         };
@@ -185,7 +188,7 @@ impl GroupMachine {
             if let Some(fenced) = self.membership.fenced() {
                 return Err(fenced.clone());
             }
-            if let Some(step) = self.next_step() {
+            if let Some(step) = self.next_step(now.monotonic) {
                 return Ok(Turn::Rebalance(step));
             }
         }
@@ -199,14 +202,14 @@ impl GroupMachine {
         self.is_polling = is_polling;
     }
 
-    fn next_step(&mut self) -> Option<Step> {
+    fn next_step(&mut self, now: Monotonic) -> Option<Step> {
         if self.step.is_none() {
-            self.step = self.begin_step();
+            self.step = self.begin_step(now);
         }
         self.step.clone()
     }
 
-    fn begin_step(&mut self) -> Option<Step> {
+    fn begin_step(&mut self, now: Monotonic) -> Option<Step> {
         let owned = self.owned();
         if self.membership.is_lost() {
             self.incoming = None;
@@ -235,8 +238,12 @@ impl GroupMachine {
             if !gone.is_empty() {
                 return Some(Step::Revoke(gone));
             }
-            // A commit under the old generation would be refused once the group is on its way to the next.
+            // On the way to the next generation nothing can be committed, and in it nothing under this one.
+            if !std::mem::replace(&mut self.is_ready_to_join, true) && self.config.auto_commit {
+                self.commit_now(now);
+            }
             if self.commits.is_idle() {
+                self.is_ready_to_join = false;
                 self.membership.join();
             }
         }
@@ -343,6 +350,10 @@ impl GroupMachine {
         if !self.config.auto_commit || self.auto_commit_due > now || is_busy {
             return;
         }
+        self.commit_now(now);
+    }
+
+    fn commit_now(&mut self, now: Monotonic) {
         self.auto_commit_due = now + self.config.auto_commit_interval;
         let positions = self.positions(None);
         let timeout = self.consumer.config().request_timeout;

@@ -253,3 +253,17 @@ fn what_was_taken_is_committed_now_and_then_but_only_as_the_application_polls() 
     member.asked_to_commit();
     assert_eq!(member.machine.identity().generation, Generation(1));
 }
+
+#[test]
+fn what_was_taken_before_a_rebalance_is_committed_before_it() {
+    let mut member = member(GroupConfig { auto_commit: true, ..cooperative() });
+    member.heartbeat(ErrorCode::RebalanceInProgress);
+    member.turn_for_nothing();
+    let (id, offset) = member.asked_to_commit();
+    assert_eq!(offset, 0);
+    member.turn_for_nothing();
+    assert!(member.is_silent(), "it is waited for");
+    member.answer_commit(id, ErrorCode::CoordinatorLoadInProgress);
+    member.turn_for_nothing();
+    member.join();
+}
