@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_client::{
-    Client, Error, GroupConsumer, GroupConsumerBuilder, GroupHandle, Offset, OffsetReset, RebalanceListener,
-    StartAt, TopicPartition,
+    Client, ConfigChange, ConfigResource, Error, GroupConsumer, GroupConsumerBuilder, GroupHandle, NodeId,
+    Offset, OffsetReset, RebalanceListener, StartAt, TopicPartition,
 };
 use highwater_protocol::ErrorCode;
 use parking_lot::Mutex;
@@ -346,6 +346,32 @@ fn administrators_see_groups_and_move_their_offsets() {
         let deleted = client.delete_groups(["g"]).await.unwrap();
         assert!(deleted["g"].is_ok());
         assert_eq!(broker.committed(), None);
+    });
+}
+
+#[test]
+fn topics_grow_and_settings_are_changed_one_by_one() {
+    run(async {
+        let (broker, client) = broker(0);
+        let grown = client.create_partitions([("t", 3), ("u", 2)], false).await.unwrap();
+        assert!(grown["t"].is_ok());
+        assert_eq!(grown["u"].as_ref().unwrap_err().code(), Some(ErrorCode::InvalidPartitions));
+        let changes = [
+            ("a", ConfigChange::Set("1".into())),
+            ("b", ConfigChange::Delete),
+            ("c", ConfigChange::Append("2".into())),
+            ("d", ConfigChange::Subtract("3".into())),
+        ];
+        client.alter_configs(&ConfigResource::Topic("t".into()), changes, false).await.unwrap();
+        let told = |name: &str, operation, value: Option<&str>| {
+            (name.to_owned(), operation, value.map(str::to_owned))
+        };
+        let expected =
+            [told("a", 0, Some("1")), told("b", 1, None), told("c", 2, Some("2")), told("d", 3, Some("3"))];
+        assert_eq!(broker.changes(), expected);
+        let broker = ConfigResource::Broker(NodeId(0));
+        let refused = client.alter_configs(&broker, [("e", ConfigChange::Delete)], false).await.unwrap_err();
+        assert_eq!(refused.code(), Some(ErrorCode::InvalidConfig));
     });
 }
 

@@ -8,10 +8,12 @@ use bytes::{Buf, Bytes};
 use highwater_client::Client;
 use highwater_client::transport::embedded::{Endpoint, InProcessLink, RequestSink, Target};
 use highwater_protocol::messages::api_versions::ApiVersion;
+use highwater_protocol::messages::create_partitions::CreatePartitionsTopicResult;
 use highwater_protocol::messages::delete_groups::DeletableGroupResult;
 use highwater_protocol::messages::describe_groups::{DescribedGroup, DescribedGroupMember};
 use highwater_protocol::messages::fetch::{FetchableTopicResponse, PartitionData};
 use highwater_protocol::messages::find_coordinator::Coordinator;
+use highwater_protocol::messages::incremental_alter_configs::AlterConfigsResourceResponse;
 use highwater_protocol::messages::join_group::JoinGroupResponseMember;
 use highwater_protocol::messages::leave_group::MemberResponse;
 use highwater_protocol::messages::list_groups::ListedGroup;
@@ -25,12 +27,13 @@ use highwater_protocol::messages::offset_fetch::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 use highwater_protocol::messages::{
-    APIS, ApiVersionsResponse, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
-    FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
-    HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
-    ListGroupsResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataResponse, OffsetCommitRequest,
-    OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse,
-    SyncGroupRequest, SyncGroupResponse,
+    APIS, ApiVersionsResponse, CreatePartitionsRequest, CreatePartitionsResponse, DeleteGroupsResponse,
+    DescribeGroupsRequest, DescribeGroupsResponse, FetchRequest, FetchResponse, FindCoordinatorRequest,
+    FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, ListGroupsResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
+    OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use highwater_protocol::{ApiKey, ErrorCode, Message, RequestHeader, Response, Segments, Uuid, frame};
 use highwater_storage::batch::BatchBuilder;
@@ -40,6 +43,9 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 
 /// A fetch that found nothing, and where to answer it when there is something.
 type Parked = (UnboundedSender<Segments>, RequestHeader, FetchRequest);
+
+/// A setting's name, what was done to it, and the value.
+pub(crate) type Change = (String, i8, Option<String>);
 
 #[derive(Default)]
 struct State {
@@ -56,6 +62,7 @@ struct State {
     commits: VecDeque<ErrorCode>,
     joins: VecDeque<ErrorCode>,
     describes: VecDeque<ErrorCode>,
+    changes: Vec<Change>,
 }
 
 #[derive(Default)]
@@ -86,6 +93,10 @@ impl Broker {
 
     pub(crate) fn left(&self) -> Vec<String> {
         self.state.lock().left.clone()
+    }
+
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        self.state.lock().changes.clone()
     }
 
     pub(crate) fn member(&self) -> Option<String> {
@@ -166,6 +177,12 @@ impl State {
             ApiKey::ListGroups => reply(to, &header, &self.list_groups()),
             ApiKey::DescribeGroups => reply(to, &header, &self.describe(read!(DescribeGroupsRequest))),
             ApiKey::DeleteGroups => reply(to, &header, &self.delete_groups()),
+            ApiKey::CreatePartitions => {
+                reply(to, &header, &create_partitions(read!(CreatePartitionsRequest)));
+            }
+            ApiKey::IncrementalAlterConfigs => {
+                reply(to, &header, &self.alter_configs(read!(IncrementalAlterConfigsRequest)));
+            }
             other => panic!("unexpected {other}"),
         }
     }
@@ -371,6 +388,25 @@ impl State {
         DescribeGroupsResponse { groups: vec![group], ..DescribeGroupsResponse::default() }
     }
 
+    fn alter_configs(
+        &mut self,
+        mut request: IncrementalAlterConfigsRequest,
+    ) -> IncrementalAlterConfigsResponse {
+        let resource = request.resources.remove(0);
+        self.changes.extend(resource.configs.into_iter().map(|change| {
+            let value = change.value.map(|value| value.to_string());
+            (change.name.to_string(), change.config_operation, value)
+        }));
+        let is_topic = resource.resource_type == 2;
+        let response = AlterConfigsResourceResponse {
+            error_code: if is_topic { ErrorCode::None } else { ErrorCode::InvalidConfig },
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name,
+            ..AlterConfigsResourceResponse::default()
+        };
+        IncrementalAlterConfigsResponse { throttle_time_ms: 0, responses: vec![response] }
+    }
+
     fn delete_groups(&mut self) -> DeleteGroupsResponse {
         let error_code = match self.member {
             Some(_) => ErrorCode::NonEmptyGroup,
@@ -433,6 +469,16 @@ fn list_offsets(request: ListOffsetsRequest) -> ListOffsetsResponse {
         ListOffsetsTopicResponse { name: topic.name, partitions }
     });
     ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
+}
+
+/// Two partitions there are already.
+fn create_partitions(request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+    let results = request.topics.into_iter().map(|topic| CreatePartitionsTopicResult {
+        name: topic.name,
+        error_code: if topic.count > 2 { ErrorCode::None } else { ErrorCode::InvalidPartitions },
+        error_message: None,
+    });
+    CreatePartitionsResponse { throttle_time_ms: 0, results: results.collect() }
 }
 
 fn find_coordinator(mut request: FindCoordinatorRequest) -> FindCoordinatorResponse {
