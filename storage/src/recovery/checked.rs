@@ -82,8 +82,8 @@ impl Place<'_> {
 
     /// Damage at an offset below the recovery point is none that a stop leaves.
     fn refuse_if_durable(self, due: Due, source: BatchError, reading: &Reading) -> Result<(), LogError> {
-        let due = match (reading.last_checked, falls_back_to(&source)) {
-            // It follows what comes before the last batch: that one's offset is wrong, which no checksum covers.
+        let due = match (reading.last_jump, falls_back_to(&source)) {
+            // It follows what comes before that jump: the offset there is wrong, which no checksum covers.
             (Some(last), Some(base)) if base >= last.offset => last,
             _ => due,
         };
@@ -122,7 +122,7 @@ impl Place<'_> {
                 walk.check(&header)?;
             }
             let control = walk.control(&header)?;
-            reading.last_checked = Some(due_in(segment));
+            reading.last_jump = (header.base_offset > segment.next_offset).then(|| due_in(segment));
             segment.note(&header, self.config);
             segment.note_aborted(reading.producers.note(&header, control));
             reading.epochs.note(&header);

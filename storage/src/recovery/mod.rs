@@ -95,8 +95,8 @@ struct Reading {
     producers: ProducerState,
     /// Where snapshots were written that had no name here.
     new_snapshots: Vec<Offset>,
-    /// Where the batch is that was checked last.
-    last_checked: Option<Due>,
+    /// Where the batch is that was checked last, if it begins further on than was due.
+    last_jump: Option<Due>,
     recovered: Recovered,
 }
 
@@ -140,7 +140,7 @@ impl Place<'_> {
             epochs,
             producers: ProducerState::default(),
             new_snapshots: Vec::new(),
-            last_checked: None,
+            last_jump: None,
             recovered: Recovered { epochs_malformed, ..Recovered::default() },
         };
         for base in &bases[..trusted] {

@@ -1,6 +1,10 @@
 //! Files that do not add up: what is kept, what goes, and what the next opening then finds.
 
+mod believed;
+
 use std::{io::IoSlice, path::Path, sync::Arc};
+
+use proptest::prelude::*;
 
 use crate::{
     LeaderEpoch, Log, LogConfig, LogError, Offset, Opening, ProducerEpoch, ProducerId, Recovered, Sequence,
@@ -106,5 +110,41 @@ fn a_log_that_ended_before_its_start_keeps_no_snapshot_of_what_it_was() {
         let (log, _) = open(&disk, opening).unwrap();
         assert_eq!((log.start_offset(), log.end_offset()), (Offset::new(20), Offset::new(20)));
         assert!(log.producers().is_empty());
+    }
+}
+
+proptest! {
+    /// A bit of a header that no checksum covers, lengths aside; in any batch, read after either stop.
+    #[test]
+    fn rot_below_the_recovery_point_has_nothing_cut(
+        rotten in 0..12usize,
+        bit in prop_oneof![0..64u8, 96..136u8],
+        recovery_point in 0..=12i64,
+        is_clean in any::<bool>(),
+        loses_index in any::<bool>(),
+    ) {
+        let (disk, size_bytes) = left_cleanly(LeaderEpoch::new(0));
+        let name = file_name(Offset::new(rotten as i64 / 4 * 4), "log");
+        let file = disk.open(&dir().join(name)).unwrap();
+        let at = rotten as u64 % 4 * size_bytes + u64::from(bit / 8);
+        let mut byte = [0];
+        file.read_exact_at(at, &mut byte).unwrap();
+        file.write_at(at, &[IoSlice::new(&[byte[0] ^ 1 << (bit % 8)])]).unwrap();
+        if loses_index {
+            disk.remove_file(&dir().join(file_name(Offset::ZERO, "index"))).unwrap();
+        }
+        let stop = if is_clean { StopKind::Clean } else { StopKind::Unclean };
+        let recovery_point = Offset::new(recovery_point);
+        let opened = open(&disk, Opening { recovery_point, ..Opening::after(stop) });
+        let is_durable = recovery_point > Offset::new(rotten as i64);
+        match opened {
+            Ok((log, recovered)) if is_durable => {
+                prop_assert_eq!((recovered.truncated_bytes, recovered.removed_segments), (0, 0));
+                prop_assert_eq!(log.size_bytes(), 12 * size_bytes);
+            }
+            Ok(_) => {}
+            Err(LogError::DamagedBelow { .. }) => prop_assert!(is_durable),
+            Err(error) => panic!("{error}"),
+        }
     }
 }

@@ -1,4 +1,20 @@
 //! Reading a segment that was left in order: its indexes, and the batches behind their last entries.
+//!
+//! Distrust costs a walk over the whole log, so a log that was checked once must not meet it again. Whatever its bytes were
+//! before, a log opened with every batch checked, then appended to, shortened and closed, bears out all that is asked here
+//! and in the modules beside:
+//! - Bases do not lie below the end of what comes before: a checked segment that does goes, and a roll begins at the end.
+//! - Segments with batches have both indexes, finished when they were left. Offsets and positions rise with the batches,
+//!   the first of which has no entry; time entries are made for later timestamps only, the last of them for the largest.
+//! - Markers rise in a `.txnindex`, behind the beginning of their transactions: a snapshot that knows of one at or past its
+//!   own offset is not believed.
+//! - Files end with a whole batch in order: what is behind it was cut.
+//! - The epochs' checkpoint can be read: one that cannot goes, or is written anew. Its terms agree with every batch from the
+//!   log's start on. If they were read from it, checking found none that disagrees; if not, the batches told them. Later
+//!   terms begin at the end, and what is cut off in front or behind changes nothing between. The exception are batches
+//!   whose epochs go back within the log, as only a rotten header has them: no list of terms says that, and the log is
+//!   checked each time.
+//! - The snapshot at the end is written when the log is closed, from batches below the end.
 
 use std::{io, sync::Arc};
 

@@ -49,7 +49,7 @@ pub fn open(data: &[u8]) {
         Err(LogError::DamagedBelow { .. }) if !is_all_checked => return,
         Err(error) => panic!("a log that was open a moment ago: {error}"),
     };
-    // Batches whose leaders' epochs go back contradict any checkpoint.
+    // Batches whose leaders' epochs go back contradict any checkpoint: no checksum covers them, and rot may have raised one.
     let is_believed = !recovered.was_not_clean || !epochs_rise;
     assert!(!is_all_checked || is_believed, "a clean stop that is not believed");
     assert_eq!((log.start_offset(), log.end_offset()), (start_offset, end));
@@ -66,7 +66,7 @@ fn reopen(disk: &Arc<MemoryDisk>, opening: Opening) -> Result<(Log, Recovered), 
 
 /// Reads everything there is; what was not checked may end anywhere. Tells whether the leaders' epochs never go back.
 fn read_all(log: &Log, was_checked: bool) -> bool {
-    let (mut from, mut epoch, mut epochs_rise) = (log.start_offset(), LeaderEpoch::new(-1), true);
+    let (mut from, mut epoch, mut epochs_rise) = (log.start_offset(), LeaderEpoch::NONE, true);
     while from < log.end_offset() {
         let bytes = match log.range(from, log.end_offset(), 1 << 20, true).read() {
             Ok(bytes) => bytes,
@@ -79,8 +79,11 @@ fn read_all(log: &Log, was_checked: bool) -> bool {
             assert!(!was_checked || bytes.is_empty(), "what was checked is no batch");
             return epochs_rise;
         };
-        epochs_rise &= header.leader_epoch >= epoch;
-        epoch = header.leader_epoch;
+        // A batch without one says nothing.
+        if header.leader_epoch.is_some() {
+            epochs_rise &= header.leader_epoch >= epoch;
+            epoch = header.leader_epoch;
+        }
         if was_checked {
             header.check_crc(&bytes).expect("what was checked");
         }
