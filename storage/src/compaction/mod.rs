@@ -66,7 +66,7 @@ pub use self::plan::CompactionRule;
 pub(crate) use self::sift::Producers;
 use self::{
     newest::Newest,
-    output::{Finished, Output},
+    output::Output,
     plan::Weight,
     sift::{Sift, Transactions, Verdict},
     source::{Batch, Batches, Source},
@@ -105,8 +105,7 @@ pub struct Compacted {
     pub(crate) disk: Arc<dyn Disk>,
     /// In the order of their offsets.
     pub(crate) made: Vec<Made>,
-    /// Where the pass began, and up to where it went.
-    pub(crate) dirty_from: Offset,
+    /// Up to where it went.
     pub(crate) clean_upto: Offset,
     /// The end of the segments it went through.
     pub(crate) end: Offset,
@@ -152,8 +151,8 @@ impl Compaction {
         match pass.run() {
             Ok(clean_upto) => {
                 let Pass { made, .. } = pass;
-                let (dirty_from, end, cuts) = (self.dirty_from, self.end(), self.cuts);
-                Ok(Some(Compacted { disk: self.disk, made, dirty_from, clean_upto, end, cuts }))
+                let (end, cuts) = (self.end(), self.cuts);
+                Ok(Some(Compacted { disk: self.disk, made, clean_upto, end, cuts }))
             }
             Err(ended) => {
                 for name in &pass.begun {
@@ -279,8 +278,8 @@ impl Pass<'_> {
                 }
             }
         }
-        if let Finished::Made(segment, extensions) = output.finish()? {
-            self.made.push(Made { segment: *segment, extensions, sources: sources.to_vec() });
+        if let Some((segment, extensions)) = output.finish()? {
+            self.made.push(Made { segment, extensions, sources: sources.to_vec() });
         }
         Ok(())
     }

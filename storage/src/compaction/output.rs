@@ -29,16 +29,6 @@ pub(super) struct Output<'a> {
     pending: Vec<u8>,
 }
 
-/// What became of a group.
-pub(super) enum Finished {
-    /// The one source stays as it is.
-    Unchanged,
-    /// The sources stay: together they would be longer than a segment can be.
-    TooLong,
-    /// A segment, durable, in the files with these extensions behind its name.
-    Made(Box<Segment>, Vec<&'static str>),
-}
-
 impl<'a> Output<'a> {
     /// For one source, or several that become one segment.
     pub(super) fn of(
@@ -124,17 +114,16 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Makes the segment and its indexes durable.
-    pub(super) fn finish(mut self) -> Result<Finished, LogError> {
-        if self.same_as.is_some() {
-            return Ok(Finished::Unchanged);
-        }
-        if self.segment.size_bytes > MOST_BYTES {
-            discard(self.disk, &self.segment.name)?;
-            return Ok(Finished::TooLong);
-        }
+    /// Makes the segment and its indexes durable: it is in the files with these extensions behind its name. `None`: the one
+    /// source can stay as it is.
+    pub(super) fn finish(mut self) -> Result<Option<(Segment, Vec<&'static str>)>, LogError> {
         self.write_pending()?;
-        let Some(file) = self.file.take() else { return Ok(Finished::Unchanged) };
+        let Some(file) = self.file.take() else { return Ok(None) };
+        if self.segment.size_bytes > MOST_BYTES {
+            // Delete horizons make batches longer, if only by some bytes a record.
+            let what = format!("{} bytes would be left of it", self.segment.size_bytes);
+            return Err(LogError::Malformed { path: self.segment.name.log_path(), what });
+        }
         file.sync().map_err(LogError::io("sync", cleaned_path(&self.segment.name, "log")))?;
         self.segment.replace_file(file);
         let mut extensions = vec!["log"];
@@ -144,7 +133,7 @@ impl<'a> Output<'a> {
             put.map_err(LogError::io("write", path))?;
             extensions.push(extension);
         }
-        Ok(Finished::Made(Box::new(self.segment), extensions))
+        Ok(Some((self.segment, extensions)))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     LogError, Offset, TimestampMs,
     compaction::{
         Compacted, Compaction, CompactionRule, Made, Producers,
-        output::{cleaned_path, discard},
+        output::cleaned_path,
         plan::{self, Facts},
         source::Source,
     },
@@ -100,18 +100,34 @@ impl Log {
         }
     }
 
-    /// Puts what a pass made in the place of the segments it was made of. Those that are not the log's any more are passed
-    /// over, and a log that was cut meanwhile takes nothing: `None`, and everything is to be planned anew.
+    /// Puts what a pass made in the place of the segments it was made of. `None` if the log was cut meanwhile or some of
+    /// them were removed: then nothing is, and everything is to be planned anew. (Of a part of it not even the tombstones
+    /// could go: what they delete might be in the other.)
     ///
     /// # Errors
     /// What the disk says; the log is then poisoned. That it was before.
     pub fn replace_compacted(&mut self, compacted: Compacted) -> Result<Option<Replaced>, LogError> {
-        if self.poisoned.is_some() || compacted.cuts != self.synced.cuts {
+        let is_there = |made: &Made| self.has(&made.sources);
+        if self.poisoned.is_some()
+            || compacted.cuts != self.synced.cuts
+            || !compacted.made.iter().all(is_there)
+        {
             // What is left of it goes when the log is opened.
             let _ = compacted.discard();
             return self.refuse_if_poisoned().map(|()| None);
         }
         self.swap_in(compacted).map(Some).inspect_err(|error| self.poison(&error.to_string()))
+    }
+
+    /// Whether the log still has exactly these segments.
+    fn has(&self, sources: &[Source]) -> bool {
+        let first = sources[0].name.base_offset;
+        let at = self.segments.partition_point(|segment| segment.base_offset() < first);
+        let there = self.segments.get(at..at + sources.len());
+        let same = |(segment, source): (&Segment, &Source)| {
+            segment.has_file() && Arc::ptr_eq(segment.file(), &source.file)
+        };
+        there.is_some_and(|there| there.iter().zip(sources).all(same))
     }
 
     fn swap_in(&mut self, compacted: Compacted) -> Result<Replaced, LogError> {
@@ -122,17 +138,11 @@ impl Log {
             bytes_after: 0,
             clean_upto: compacted.clean_upto,
         };
-        let (placed, strange): (Vec<Made>, Vec<Made>) =
-            compacted.made.into_iter().partition(|made| self.place_of(&made.sources).is_some());
-        for made in &strange {
-            discard(&*self.disk, &made.segment.name)?;
-            // Older records of some keys stay, and the tombstones that delete them may be among what is swapped in.
-            replaced.clean_upto = compacted.dirty_from;
+        if !compacted.made.is_empty() {
+            self.forget_snapshots(&compacted.made, compacted.end, &mut replaced.removed)?;
         }
-        if !placed.is_empty() {
-            self.forget_snapshots(&placed, compacted.end, &mut replaced.removed)?;
-        }
-        for made in placed {
+        // The older ones first: a tombstone must not be gone before what it deletes.
+        for made in compacted.made {
             self.swap_files(&made, &mut replaced.removed)?;
             replaced.bytes_before += made.sources.iter().map(|source| source.size_bytes).sum::<u64>();
             replaced.bytes_after += made.segment.size_bytes;
@@ -144,26 +154,17 @@ impl Log {
         Ok(replaced)
     }
 
-    /// Where the log still has exactly these segments.
-    fn place_of(&self, sources: &[Source]) -> Option<usize> {
-        let first = sources.first()?.name.base_offset;
-        let at = self.segments.binary_search_by_key(&first, Segment::base_offset).ok()?;
-        let there = self.segments.get(at..at + sources.len())?;
-        let same = |(segment, source): (&Segment, &Source)| Arc::ptr_eq(segment.file(), &source.file);
-        there.iter().zip(sources).all(same).then_some(at)
-    }
-
     /// Renames the snapshots in what was compacted where no segment will begin: markers of transactions that they say are
     /// open may be gone now. So before everything else.
     fn forget_snapshots(
         &mut self,
-        placed: &[Made],
+        made: &[Made],
         end: Offset,
         removed: &mut Removed,
     ) -> Result<(), LogError> {
         let first = self.segments[0].base_offset();
         let merged =
-            |offset| placed.iter().flat_map(|made| &made.sources[1..]).any(|s| s.name.base_offset == offset);
+            |offset| made.iter().flat_map(|made| &made.sources[1..]).any(|s| s.name.base_offset == offset);
         let is_base = |offset| self.segments.binary_search_by_key(&offset, Segment::base_offset).is_ok();
         let stays = |offset| offset <= first || offset >= end || (is_base(offset) && !merged(offset));
         let gone: Vec<Offset> =

@@ -122,16 +122,18 @@ impl World {
         let end = self.log.end_offset();
         let held = self.log.range(self.log.start_offset(), end, 1 << 20, true);
         let before = held.read().unwrap();
-        let replaced = self.log.replace_compacted(compacted).unwrap().unwrap();
+        let Some(replaced) = self.log.replace_compacted(compacted).unwrap() else {
+            assert!(matches!(meanwhile, Some(Meanwhile::RemoveOldest)));
+            return self.assert_tidy(Offset::ZERO);
+        };
         let (clean_upto, removed) = replaced.sync().unwrap();
+        assert_eq!(clean_upto, upto);
         assert_eq!(held.read().unwrap(), before);
         removed.run().unwrap();
         assert_eq!(self.log.end_offset(), end);
         self.assert_tidy(upto);
         self.clean_upto = Some(clean_upto);
-        if clean_upto == upto {
-            assert_clean_below(&self.log, &self.history, clean_upto);
-        }
+        assert_clean_below(&self.log, &self.history, clean_upto);
     }
 
     /// Beside the segments there are only snapshots that the log knows of, in what is clean only those that belong to one.
