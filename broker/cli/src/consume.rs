@@ -1,38 +1,43 @@
 //! `highwater consume`: prints what it reads.
 
+mod alone;
+mod member;
+mod printer;
+mod silence;
 mod span;
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, IsTerminal, StdoutLock, Write, stderr, stdout};
-use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use clap::Args;
 use highwater::client::{
-    Client, ConsumedRecord, Consumer, ConsumerConfig, Error, Offset, OffsetReset, StartAt, TopicPartition,
+    Client, Consumer, ConsumerConfig, OffsetReset, StartAt, TopicDescription, TopicPartition,
 };
 
+use self::alone::Reading;
+use self::printer::Printer;
+use self::silence::Silence;
 use self::span::{Bound, Bounds, Span};
 use crate::arguments::{Delimiter, IsolationLevel};
-use crate::bootstrap::{Bootstrap, block_on, describe_topic, explain};
+use crate::bootstrap::{Bootstrap, block_on, describe_topic};
 use crate::record_format::{Format, Output};
 
-/// How long nothing may come before one asks whether the cluster is still there, where `--timeout` leaves it more.
-const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 /// Records taken at once, and written out together.
 const RECORDS_AT_ONCE: usize = 2000;
-/// What is written to standard output at once.
-const OUTPUT_BYTES: usize = 64 * 1024;
 
 /// Consume records of a topic: print the value of each on a line, from the beginning, and go on as more come.
 ///
-/// Belongs to no group and commits nothing. The records of one partition come in order.
+/// The records of one partition come in order. Without --group it reads all of them and commits nothing. In a group it
+/// reads its share, from where the group left off, and commits what it has printed.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Consume {
     /// The topic.
     #[arg(short, long)]
     topic: String,
+    /// Read as a member of this group, whose members divide the partitions among them.
+    #[arg(short, long, conflicts_with = "partitions")]
+    group: Option<String>,
     /// The partitions, as 0,2; all there are, unless told otherwise.
     #[arg(
         short, long = "partition", value_name = "NUMBER", value_delimiter = ',',
@@ -40,7 +45,8 @@ pub(crate) struct Consume {
     )]
     partitions: Vec<i32>,
     /// Where to begin in each partition: beginning (the default), end, an offset, -N (the last N), @MS or s@MS (the first
-    /// record as young as that); with e@MS also the time to stop at, which is not printed any more.
+    /// record as young as that); with e@MS also the time to stop at, which is not printed any more. In a group only
+    /// beginning or end, for partitions that it has not read yet.
     #[arg(short, long = "offset", value_name = "PLACE", value_parser = Bound::parse, allow_hyphen_values = true)]
     offset: Vec<Bound>,
     /// Stop after that many records.
@@ -88,7 +94,8 @@ under keyBase64 and valueBase64.
 Examples:
   highwater consume -t orders -e
   highwater consume -t orders -o -10 -f '%p@%o %k=%s\n'
-  highwater consume -t orders -o end --json | jq .value";
+  highwater consume -t orders -o end --json | jq .value
+  highwater consume -t orders -g invoices";
 
 impl Consume {
     pub(crate) fn run(self) -> anyhow::Result<()> {
@@ -97,28 +104,19 @@ impl Consume {
 
     async fn consume(self) -> anyhow::Result<()> {
         let bounds = Bounds::of(&self.offset)?;
+        if let Some(group) = &self.group {
+            return member::read(&self, group, bounds).await;
+        }
         let client = self.bootstrap.connect().await?;
-        let partitions = self.partitions(&client).await?;
+        let partitions = self.partitions(&describe_topic(&client, &self.topic).await?)?;
         let isolation = self.isolation.into();
         let spans = span::find(&client, &partitions, bounds, self.exit_at_end, isolation).await?;
         let consumer = self.consumer(&client, &spans).await?;
-        let mut reading = Reading {
-            stops: spans.into_iter().filter_map(|(at, span)| Some((at.partition, span.stop?))).collect(),
-            left: self.count,
-            output: self.output(),
-            out: BufWriter::with_capacity(OUTPUT_BYTES, stdout().lock()),
-            has_told_of_end: self.quiet || !stderr().is_terminal(),
-            silent_since: None,
-            options: &self,
-            client,
-            consumer,
-        };
-        reading.read().await?;
-        Ok(reading.out.flush()?)
+        let stops = spans.into_iter().filter_map(|(at, span)| Some((at.partition, span.stop?))).collect();
+        Reading::new(&self, client, consumer, stops).read().await
     }
 
-    async fn partitions(&self, client: &Client) -> anyhow::Result<Vec<TopicPartition>> {
-        let topic = describe_topic(client, &self.topic).await?;
+    fn partitions(&self, topic: &TopicDescription) -> anyhow::Result<Vec<TopicPartition>> {
         let there = topic.partitions.iter().map(|partition| partition.partition);
         if let Some(missing) =
             self.partitions.iter().find(|asked| there.clone().all(|number| number != **asked))
@@ -135,14 +133,8 @@ impl Consume {
         client: &Client,
         spans: &BTreeMap<TopicPartition, Span>,
     ) -> anyhow::Result<Consumer> {
-        let config = ConsumerConfig {
-            isolation: self.isolation.into(),
-            // What is lost on the way is told, not passed over.
-            offset_reset: OffsetReset::None,
-            max_poll_records: RECORDS_AT_ONCE,
-            ..ConsumerConfig::default()
-        };
-        let mut builder = client.consumer().config(config);
+        // What is lost on the way is told, not passed over.
+        let mut builder = client.consumer().config(self.config(OffsetReset::None));
         for (at, span) in spans {
             // What is empty is done already.
             if span.stop.is_none_or(|stop| span.start < stop) {
@@ -152,6 +144,19 @@ impl Consume {
         Ok(builder.build().await?)
     }
 
+    fn config(&self, offset_reset: OffsetReset) -> ConsumerConfig {
+        ConsumerConfig {
+            isolation: self.isolation.into(),
+            offset_reset,
+            max_poll_records: RECORDS_AT_ONCE,
+            ..ConsumerConfig::default()
+        }
+    }
+
+    fn printer(&self) -> Printer {
+        Printer::new(self.output(), self.count, self.unbuffered)
+    }
+
     fn output(&self) -> Output {
         if self.json {
             return Output::Json;
@@ -159,135 +164,5 @@ impl Consume {
         let plain = || Format::plain(self.key_delimiter.as_ref(), self.delimiter.as_ref());
         let format = self.format.clone().unwrap_or_else(plain);
         Output::Format { format, null_text: if self.null { "NULL" } else { "" } }
-    }
-}
-
-/// Partitions being read, and where they are printed.
-struct Reading<'a> {
-    options: &'a Consume,
-    client: Client,
-    consumer: Consumer,
-    /// Where to stop in those partitions that have a place to.
-    stops: BTreeMap<i32, Offset>,
-    /// How many records to print yet.
-    left: Option<u64>,
-    output: Output,
-    out: BufWriter<StdoutLock<'static>>,
-    has_told_of_end: bool,
-    /// Since when the cluster does not answer.
-    silent_since: Option<Instant>,
-}
-
-impl Reading<'_> {
-    async fn read(&mut self) -> anyhow::Result<()> {
-        let is_bounded = !self.stops.is_empty();
-        let silence = SILENCE_LIMIT.min(self.options.bootstrap.timeout());
-        while self.left != Some(0) && !(is_bounded && self.is_done()?) {
-            let polled = if is_bounded {
-                tokio::time::timeout(silence, self.consumer.poll_until_end()).await
-            } else {
-                Ok(self.consumer.poll(silence).await.map(Some))
-            };
-            match polled {
-                Ok(Ok(Some(records))) if !records.is_empty() => {
-                    self.silent_since = None;
-                    self.print(&records)?;
-                    self.tell_of_end()?;
-                }
-                // Everything there is was read.
-                Ok(Ok(None)) => return Ok(()),
-                Ok(Err(error)) => self.recover(error).await?,
-                Ok(Ok(Some(_))) | Err(_) => self.check_cluster().await?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether every partition was read up to where it is to stop; those that were are given up.
-    fn is_done(&mut self) -> anyhow::Result<bool> {
-        let assigned = self.consumer.assignment();
-        let mut open = Vec::new();
-        for at in &assigned {
-            let position = self.consumer.status(at)?.position;
-            let stop = self.stops.get(&at.partition);
-            if position.zip(stop).is_none_or(|(position, stop)| position < *stop) {
-                open.push(at.clone());
-            }
-        }
-        let is_done = open.is_empty();
-        if open.len() < assigned.len() {
-            // Those that stay go on where they are, whatever is said of a start.
-            self.consumer.assign(open.into_iter().map(|at| (at, StartAt::Beginning)));
-        }
-        Ok(is_done)
-    }
-
-    fn print(&mut self, records: &[ConsumedRecord]) -> anyhow::Result<()> {
-        for record in records {
-            if self.left == Some(0) {
-                break;
-            }
-            if self.stops.get(&record.partition).is_some_and(|stop| record.offset >= *stop) {
-                continue;
-            }
-            self.output.write(&mut self.out, record)?;
-            if self.options.unbuffered {
-                self.out.flush()?;
-            }
-            self.left = self.left.map(|left| left - 1);
-        }
-        Ok(self.out.flush()?)
-    }
-
-    /// Says once, to someone at a terminal, why nothing more comes.
-    fn tell_of_end(&mut self) -> anyhow::Result<()> {
-        if self.has_told_of_end || !self.stops.is_empty() || self.left == Some(0) {
-            return Ok(());
-        }
-        for at in self.consumer.assignment() {
-            if !self.consumer.status(&at)?.at_end {
-                return Ok(());
-            }
-        }
-        self.has_told_of_end = true;
-        eprintln!("highwater: that is all there is yet of topic {}; waiting for more", self.options.topic);
-        Ok(())
-    }
-
-    /// Goes on where records were deleted before they could be read, which is worth a word; all else ends it.
-    async fn recover(&mut self, error: Error) -> anyhow::Result<()> {
-        let Error::OffsetOutOfRange { partition, offset, .. } = error else {
-            return Err(explain(error, &self.options.topic));
-        };
-        let at = TopicPartition::new(self.options.topic.as_str(), partition);
-        let firsts = self.client.beginning_offsets([at.clone()]).await?;
-        let Some(first) = firsts.get(&at).filter(|first| first.get() > offset) else {
-            return Err(error.into());
-        };
-        eprintln!("highwater: the records of {at} from offset {offset} to {} are deleted", first.get() - 1);
-        Ok(self.consumer.seek(&at, StartAt::Offset(*first))?)
-    }
-
-    /// Nothing came for a while: because there is nothing, or because nobody is there?
-    async fn check_cluster(&mut self) -> anyhow::Result<()> {
-        self.tell_of_end()?;
-        let patience = self.options.bootstrap.timeout();
-        let asked = describe_topic(&self.client, &self.options.topic).await;
-        match asked {
-            Ok(_) => self.silent_since = None,
-            Err(error)
-                if matches!(
-                    error.downcast_ref(),
-                    Some(Error::Connection { .. } | Error::TimedOut { .. })
-                ) =>
-            {
-                let since = *self.silent_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= patience {
-                    return Err(anyhow!("the cluster has not answered for {patience:?}: {error:#}"));
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
     }
 }

@@ -6,13 +6,17 @@ mod bench;
 mod bootstrap;
 mod completions;
 mod consume;
+mod group;
 mod json_record;
 #[cfg(unix)]
 mod log;
 mod man;
+mod moment;
+mod outcomes;
 mod produce;
 mod record_format;
 mod serve;
+mod signals;
 mod table;
 mod topic;
 
@@ -48,6 +52,9 @@ enum Command {
     /// Make, list, describe and delete topics.
     #[command(subcommand)]
     Topic(topic::Topic),
+    /// List, describe and delete groups of consumers, and move their offsets.
+    #[command(subcommand)]
+    Group(group::Group),
     Produce(produce::Produce),
     Consume(consume::Consume),
     /// Measure how fast a cluster is.
@@ -79,6 +86,7 @@ fn run(program: Program) -> anyhow::Result<ExitCode> {
     match program.command {
         Command::Serve(serve) => serve.run()?,
         Command::Topic(topic) => topic.run()?,
+        Command::Group(group) => group.run()?,
         Command::Produce(produce) => produce.run()?,
         Command::Consume(consume) => consume.run()?,
         Command::Bench(bench) => bench.run()?,

@@ -12,6 +12,7 @@ use clap::Args;
 use highwater::{BrokerConfig, Cluster, ClusterBuilder};
 
 use self::control::Broker;
+use crate::signals::Signals;
 
 /// Where the broker listens unless told otherwise: both loopback addresses, for clients that resolve `localhost` either
 /// way.
@@ -242,54 +243,40 @@ fn settings_help() -> String {
 
 /// Waits for a reason to stop.
 struct Stop {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
+    signals: Signals,
     parent: Option<u32>,
 }
 
-#[cfg(unix)]
 impl Stop {
     fn new(with_parent: bool) -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            parent: with_parent.then(std::os::unix::process::parent_id),
-        })
+        Ok(Self { signals: Signals::new()?, parent: with_parent.then(parent_id).transpose()? })
     }
 
     async fn wait(mut self) {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            () = self.signals.any() => {}
             () = orphaned(self.parent) => {}
         }
     }
 }
 
 /// Until the parent is not the one it was: an orphan is given to another process.
-#[cfg(unix)]
 async fn orphaned(parent: Option<u32>) {
     let Some(parent) = parent else { return std::future::pending().await };
-    while std::os::unix::process::parent_id() == parent {
+    while parent_id().is_ok_and(|id| id == parent) {
         tokio::time::sleep(PARENT_CHECK).await;
     }
 }
 
-#[cfg(not(unix))]
-impl Stop {
-    fn new(with_parent: bool) -> io::Result<Self> {
-        if with_parent {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "--exit-with-parent needs a Unix"));
-        }
-        Ok(Self { parent: None })
-    }
+#[cfg(unix)]
+#[allow(clippy::unnecessary_wraps)] // elsewhere it fails
+fn parent_id() -> io::Result<u32> {
+    Ok(std::os::unix::process::parent_id())
+}
 
-    async fn wait(self) {
-        let _ = tokio::signal::ctrl_c().await;
-    }
+#[cfg(not(unix))]
+fn parent_id() -> io::Result<u32> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "--exit-with-parent needs a Unix"))
 }
 
 #[cfg(test)]

@@ -2,18 +2,19 @@
 
 use std::io::{self, Write};
 
-/// Prints rows with their columns aligned: the first `labels` columns to the left, the others to the right.
+/// Prints rows with their columns aligned as `sides` says, `<` to the left and `>` to the right, a character a column; the
+/// last one holds for all that follow.
 pub(crate) fn print<const COLUMNS: usize>(
     out: &mut impl Write,
     rows: &[[String; COLUMNS]],
-    labels: usize,
+    sides: &str,
 ) -> io::Result<()> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; COLUMNS] = std::array::from_fn(width);
     for row in rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-            if column < labels {
+            if sides.chars().nth(column).or(sides.chars().last()) == Some('<') {
                 line.push_str(&format!("  {cell:<width$}"));
             } else {
                 line.push_str(&format!("  {cell:>width$}"));
@@ -45,7 +46,7 @@ mod tests {
     fn labels_stand_left_and_figures_right() {
         let rows = [["", "p50", "max"], ["waited", "1.5", "10"], ["ß", "20.5", ""]];
         let mut out = Vec::new();
-        print(&mut out, &rows.map(|row| row.map(str::to_owned)), 1).unwrap();
+        print(&mut out, &rows.map(|row| row.map(str::to_owned)), "<>").unwrap();
         let expected = "           p50  max\n  waited   1.5   10\n  ß       20.5\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -138,7 +138,7 @@ impl<S: Serialize> Report<S> {
         writeln!(out, "{}\n", benchmark.in_words)?;
         let (rate, megabytes) = (self.a_second(figures.records), self.a_second(figures.bytes) / 1e6);
         let speed = [format!("{rate:.0}"), format!("{megabytes:.2}"), grouped(figures.failures.total())];
-        table::print(out, &[["records/s", "MB/s", "errors"].map(str::to_owned), speed], 0)?;
+        table::print(out, &[["records/s", "MB/s", "errors"].map(str::to_owned), speed], ">")?;
         let mut rows = vec![["ms", "mean", "p50", "p90", "p99", "p99.9", "max"].map(str::to_owned)];
         for found in self.distributions.iter().filter(|found| !found.times.is_empty()) {
             let Percentiles { mean, p50, p90, p99, p999, max } = Percentiles::of(&found.times);
@@ -147,7 +147,7 @@ impl<S: Serialize> Report<S> {
         }
         if rows.len() > 1 {
             writeln!(out)?;
-            table::print(out, &rows, 1)?;
+            table::print(out, &rows, "<>")?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::bail;
-use highwater::client::{Client, Isolation, Offset, OffsetSpec, TimestampMs, TopicPartition};
+use highwater::client::{Client, Isolation, Offset, OffsetReset, OffsetSpec, TimestampMs, TopicPartition};
 
 /// One `-o`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,15 @@ impl Bounds {
             }
         }
         Ok(Self { start: start.unwrap_or(Bound::Beginning), until })
+    }
+
+    /// The same as what a group does where it has no offset yet; none if it cannot be said so.
+    pub(super) const fn as_reset(self) -> Option<OffsetReset> {
+        match self {
+            Self { start: Bound::Beginning, until: None } => Some(OffsetReset::Earliest),
+            Self { start: Bound::End, until: None } => Some(OffsetReset::Latest),
+            _ => None,
+        }
     }
 }
 

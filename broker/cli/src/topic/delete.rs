@@ -1,13 +1,10 @@
 //! `highwater topic delete`.
 
-use std::io::{Write, stdout};
-
-use anyhow::bail;
 use clap::Args;
 use highwater::client::ErrorCode;
 
-use super::counted;
 use crate::bootstrap::{Bootstrap, explain};
+use crate::outcomes::Outcomes;
 
 /// Delete topics with all their records.
 #[derive(Debug, Args)]
@@ -18,6 +15,9 @@ pub(crate) struct Delete {
     /// Succeed also where there is no such topic.
     #[arg(long)]
     if_exists: bool,
+    /// Print one JSON array of objects instead.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     bootstrap: Bootstrap,
 }
@@ -27,27 +27,19 @@ impl Delete {
         self.names.sort();
         self.names.dedup();
         let client = self.bootstrap.connect().await?;
-        let mut failures = Vec::new();
+        let mut outcomes = Outcomes::new(self.json);
         let mut deleted = client.delete_topics(self.names.iter().map(String::as_str)).await?;
         deleted.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
-        for (name, outcome) in deleted {
-            let name = name.as_str();
-            match outcome {
-                Ok(()) => writeln!(stdout(), "deleted topic {name}")?,
+        for (topic, deleted) in deleted {
+            let (name, topic) = ([("topic", topic.as_str().into())], topic.as_str());
+            match deleted {
+                Ok(()) => outcomes.done(name, &format!("deleted topic {topic}"))?,
                 Err(error) if self.if_exists && error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
-                    writeln!(stdout(), "topic {name} does not exist")?;
+                    outcomes.done(name, &format!("topic {topic} does not exist"))?;
                 }
-                Err(error) => failures.push(explain(error, name)),
+                Err(error) => outcomes.failed(name, explain(error, topic)),
             }
         }
-        match failures.pop() {
-            None => Ok(()),
-            Some(only) if failures.is_empty() => Err(only),
-            Some(last) => {
-                failures.iter().for_each(|failure| eprintln!("highwater: {failure:#}"));
-                eprintln!("highwater: {last:#}");
-                bail!("{} could not be deleted", counted(failures.len() + 1, "topic"))
-            }
-        }
+        outcomes.finish("topic", "deleted")
     }
 }

@@ -148,7 +148,7 @@ fn print(out: &mut impl Write, topic: &Topic) -> io::Result<()> {
     let header = ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END"].map(str::to_owned);
     let mut rows = vec![header];
     rows.extend(topic.partitions.iter().map(row));
-    table::print(out, &rows, 0)
+    table::print(out, &rows, ">")
 }
 
 fn row(partition: &Partition) -> [String; 7] {

@@ -7,6 +7,7 @@ mod benching;
 mod consuming;
 mod control;
 mod failures;
+mod groups;
 mod harness;
 mod logs;
 mod producing;

@@ -1,0 +1,239 @@
+//! `highwater group describe`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufWriter, Write, stdout};
+
+use clap::Args;
+use highwater::client::{
+    Client, CommittedOffset, ErrorCode, GroupDescription, GroupListing, MemberDescription, Text,
+    TopicPartition,
+};
+use serde::Serialize;
+
+use super::logs::{self, Extent};
+use super::{explain_group, no_such_group};
+use crate::bootstrap::Bootstrap;
+use crate::table;
+use crate::topic::counted;
+
+/// Describe groups: their members, what each of them reads, and how far behind it is.
+///
+/// LAG is how many records lie between the committed offset and the end of the partition.
+#[derive(Debug, Args)]
+pub(crate) struct Describe {
+    /// Their names; all groups there are, unless told otherwise.
+    #[arg(value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Print one JSON array of objects instead.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    bootstrap: Bootstrap,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Group {
+    group: String,
+    state: Option<String>,
+    kind: Option<String>,
+    protocol_type: String,
+    /// This and what follows is not told of groups of a protocol that the client does not speak; offsets are.
+    assignor: Option<String>,
+    coordinator: Option<String>,
+    members: Option<Vec<Member>>,
+    partitions: Vec<Partition>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Member {
+    member_id: String,
+    group_instance_id: Option<String>,
+    client_id: String,
+    host: String,
+    partitions: Vec<String>,
+}
+
+/// A partition that the group has an offset of, or a member that reads it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Partition {
+    topic: String,
+    partition: i32,
+    committed: Option<i64>,
+    leader_epoch: Option<i32>,
+    metadata: Option<String>,
+    start_offset: Option<i64>,
+    end_offset: Option<i64>,
+    lag: Option<i64>,
+    member_id: Option<String>,
+}
+
+impl Describe {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let client = self.bootstrap.connect().await?;
+        let mut found = Vec::new();
+        for listing in self.listings(&client).await? {
+            found.push(Found::of(&client, listing).await?);
+        }
+        let groups = with_logs(&client, found).await?;
+        let mut out = BufWriter::new(stdout().lock());
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string_pretty(&groups)?)?;
+        } else {
+            for (place, group) in groups.iter().enumerate() {
+                if place > 0 {
+                    writeln!(out)?;
+                }
+                print(&mut out, group)?;
+            }
+        }
+        Ok(out.flush()?)
+    }
+
+    /// Those that are wanted, in the order they were named.
+    async fn listings(&self, client: &Client) -> anyhow::Result<Vec<GroupListing>> {
+        let all = client.list_groups().await?;
+        if self.groups.is_empty() {
+            return Ok(all);
+        }
+        let find = |name: &String| {
+            let found = all.iter().find(|listing| &*listing.group_id == name.as_str());
+            found.cloned().ok_or_else(|| no_such_group(name))
+        };
+        self.groups.iter().map(find).collect()
+    }
+}
+
+/// A group as its coordinator tells of it.
+struct Found {
+    listing: GroupListing,
+    /// None of a group that the client cannot describe.
+    description: Option<GroupDescription>,
+    committed: BTreeMap<TopicPartition, CommittedOffset>,
+}
+
+impl Found {
+    async fn of(client: &Client, listing: GroupListing) -> anyhow::Result<Self> {
+        let name = &listing.group_id;
+        let described = client.describe_groups([name.clone()]).await?.into_values().next().transpose();
+        let description = match described {
+            Err(error) if error.code() == Some(ErrorCode::GroupIdNotFound) => None,
+            described => described.map_err(|error| explain_group(error, name))?,
+        };
+        let committed = client.list_group_offsets(name.clone(), None).await;
+        let committed = committed.map_err(|error| explain_group(error, name))?;
+        let committed = committed.into_iter().filter_map(|(at, offset)| Some((at, offset?))).collect();
+        Ok(Self { listing, description, committed })
+    }
+
+    fn assigned(&self) -> impl Iterator<Item = (&TopicPartition, &Text)> {
+        let members = self.description.iter().flat_map(|group| &group.members);
+        members.flat_map(|member| member.assignment.iter().map(|at| (at, &member.member_id)))
+    }
+}
+
+/// Asks where the logs stand that the groups read, of all of them at once.
+async fn with_logs(client: &Client, found: Vec<Found>) -> anyhow::Result<Vec<Group>> {
+    let topics_of = |found: &Found| -> BTreeSet<Text> {
+        found.assigned().map(|(at, _)| at).chain(found.committed.keys()).map(|at| at.topic.clone()).collect()
+    };
+    let there = logs::partitions_of(client, found.iter().flat_map(topics_of).collect()).await?;
+    let extents = logs::extents(client, &there).await?;
+    Ok(found.iter().map(|found| whole(found, &extents)).collect())
+}
+
+fn whole(found: &Found, extents: &BTreeMap<TopicPartition, Extent>) -> Group {
+    let Found { listing, description, committed } = found;
+    let readers: BTreeMap<_, _> = found.assigned().collect();
+    let all: BTreeSet<_> = readers.keys().copied().chain(committed.keys()).collect();
+    let partition = |at: &TopicPartition| {
+        let (extent, offset) = (extents.get(at), committed.get(at));
+        let committed = offset.map(|offset| offset.offset.get());
+        Partition {
+            topic: at.topic.to_string(),
+            partition: at.partition,
+            committed,
+            leader_epoch: offset.and_then(|offset| offset.leader_epoch).map(|epoch| epoch.get()),
+            metadata: offset.map(|offset| offset.metadata.to_string()).filter(|text| !text.is_empty()),
+            start_offset: extent.map(|extent| extent.start),
+            end_offset: extent.map(|extent| extent.end),
+            lag: extent.zip(committed).map(|(extent, committed)| (extent.end - committed).max(0)),
+            member_id: readers.get(at).map(ToString::to_string),
+        }
+    };
+    let description = description.as_ref();
+    let text = |text: &Text| text.to_string();
+    Group {
+        group: text(&listing.group_id),
+        // The listing may be older.
+        state: description.map(|group| text(&group.state)).or(listing.state.as_ref().map(text)),
+        kind: listing.kind.as_ref().map(text),
+        protocol_type: text(&listing.protocol_type),
+        assignor: description.map(|group| text(&group.assignor)),
+        coordinator: description.map(|group| group.coordinator.to_string()),
+        members: description.map(|group| group.members.iter().map(member).collect()),
+        partitions: all.into_iter().map(partition).collect(),
+    }
+}
+
+fn member(member: &MemberDescription) -> Member {
+    Member {
+        member_id: member.member_id.to_string(),
+        group_instance_id: member.group_instance_id.as_ref().map(ToString::to_string),
+        client_id: member.client_id.to_string(),
+        host: member.host.to_string(),
+        partitions: member.assignment.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn print(out: &mut impl Write, group: &Group) -> io::Result<()> {
+    write!(out, "{}: {}", group.group, group.state.as_deref().unwrap_or("of unknown state"))?;
+    match &group.members {
+        Some(members) => write!(out, ", {}", counted(members.len(), "member"))?,
+        None => write!(out, ", its members are not told")?,
+    }
+    if let Some(assignor) = group.assignor.as_ref().filter(|assignor| !assignor.is_empty()) {
+        write!(out, ", assignor {assignor}")?;
+    }
+    if let Some(coordinator) = &group.coordinator {
+        write!(out, ", coordinator {coordinator}")?;
+    }
+    writeln!(out)?;
+    if !group.partitions.is_empty() {
+        let header = ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER"].map(str::to_owned);
+        let rows: Vec<_> = [header].into_iter().chain(group.partitions.iter().map(row)).collect();
+        table::print(out, &rows, "<>>>><")?;
+    }
+    if let Some(members) = group.members.as_ref().filter(|members| !members.is_empty()) {
+        let header = ["MEMBER", "INSTANCE", "CLIENT", "HOST", "PARTITIONS"].map(str::to_owned);
+        let rows: Vec<_> = [header].into_iter().chain(members.iter().map(member_row)).collect();
+        table::print(out, &rows, "<<<<>")?;
+    }
+    Ok(())
+}
+
+fn row(partition: &Partition) -> [String; 6] {
+    fn or_dash(value: Option<impl ToString>) -> String {
+        value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+    }
+    [
+        partition.topic.clone(),
+        partition.partition.to_string(),
+        or_dash(partition.committed),
+        or_dash(partition.end_offset),
+        or_dash(partition.lag),
+        or_dash(partition.member_id.as_ref()),
+    ]
+}
+
+fn member_row(member: &Member) -> [String; 5] {
+    [
+        member.member_id.clone(),
+        member.group_instance_id.clone().unwrap_or_else(|| "-".to_owned()),
+        member.client_id.clone(),
+        member.host.clone(),
+        member.partitions.len().to_string(),
+    ]
+}
