@@ -130,7 +130,7 @@ pub(super) struct Node {
 
 /// What waits to be taken.
 #[derive(Debug)]
-pub(super) enum Ready {
+pub(crate) enum Ready {
     Data(Fetched),
     Problem { at: TopicPartition, incarnation: u64, error: Error },
 }
@@ -148,7 +148,7 @@ pub struct ConsumerMachine {
     pub(super) validations: BTreeMap<RequestId, ValidationUnderWay>,
     /// Topics that are kept track of although nothing of them may be assigned.
     pub(super) watched: BTreeSet<Text>,
-    pub(super) ready: VecDeque<Ready>,
+    pub(crate) ready: VecDeque<Ready>,
     pub(super) buffered_bytes: usize,
     pub(super) incarnations: u64,
     /// The wall clock at the last step or answer.

@@ -144,6 +144,10 @@ impl Commits {
         self.queue.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(super) fn is_waiting(&self, id: CommitId) -> bool {
         self.queue.iter().any(|commit| commit.id == id)
     }

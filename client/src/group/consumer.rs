@@ -169,8 +169,13 @@ impl GroupConsumer {
             let changed = shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let turn = shared.machine.lock().machine.turn(shared.clock.now(), max_records);
-            shared.wake.notify_one();
+            let (turn, needs_step) = {
+                let machine = &mut shared.machine.lock().machine;
+                (machine.turn(shared.clock.now(), max_records), machine.needs_step())
+            };
+            if needs_step {
+                shared.wake.notify_one();
+            }
             match turn? {
                 Turn::Rebalance(step) => {
                     self.go_along(step).await;

@@ -1,9 +1,10 @@
 //! What a consumer in a group asks of its coordinator, when, and to whom the answers go.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_protocol::ErrorCode;
+use highwater_protocol::{ErrorCode, Text};
 
 use super::commits::Verdict;
 use super::committed::{Asked, Outcome};
@@ -33,6 +34,7 @@ impl GroupMachine {
         self.expire_errands(at);
         self.mind_the_application(at);
         self.mind_the_session(at);
+        self.mind_the_topics();
         self.divide();
         if !self.is_closing {
             self.find_coordinator(at, actions);
@@ -76,6 +78,22 @@ impl GroupMachine {
         if self.finder.target().is_some() && self.membership.is_unheard(now) {
             self.coordinator_lost(now, "no heartbeat was answered for a whole session".into());
         }
+    }
+
+    /// A subscribed topic that brokers refuse for good is the application's to know, once. (One that does not exist may come
+    /// to be.)
+    fn mind_the_topics(&mut self) {
+        let Subscription::Topics(topics) = &self.subscription else { return };
+        let metadata = &self.consumer.metadata;
+        let lasting = |topic: &Text| metadata.refusal(topic).filter(|code| !code.is_retriable());
+        let refused = topics.iter().filter_map(|topic| Some((topic.clone(), lasting(topic)?)));
+        let refused: BTreeMap<Text, ErrorCode> = refused.collect();
+        if let Some((topic, code)) =
+            refused.iter().find(|(topic, code)| self.refused.get(*topic) != Some(code))
+        {
+            self.problem = Some(Error::refused(format!("reading topic {}", &**topic), *code, None));
+        }
+        self.refused = refused;
     }
 
     /// The leader divides when it knows all of the group's topics, and again when they change.

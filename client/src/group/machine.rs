@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use highwater_protocol::Text;
+use highwater_protocol::{ErrorCode, Text};
 
 use super::commits::{CommitId, Commits, Offsets, Persistence};
 use super::committed::Resuming;
@@ -80,6 +80,9 @@ pub struct GroupMachine {
     /// What was taken before a rebalance is committed, or being committed.
     is_ready_to_join: bool,
     pub(super) is_closing: bool,
+    /// Subscribed topics that brokers refuse for good, as the application was told.
+    pub(super) refused: BTreeMap<Text, ErrorCode>,
+    needs_step: bool,
     pub(super) wake_at: Option<Monotonic>,
 }
 
@@ -115,6 +118,8 @@ impl GroupMachine {
             auto_commit: None,
             is_ready_to_join: false,
             is_closing: false,
+            refused: BTreeMap::new(),
+            needs_step: false,
             wake_at: None,
         };
         match subscription {
@@ -175,12 +180,26 @@ impl GroupMachine {
         self.consumer.assignment().cloned().collect()
     }
 
+    /// Whether the last turn left something for [`step`](Self::step) to do; most that give records do not.
+    pub const fn needs_step(&mut self) -> bool {
+        std::mem::replace(&mut self.needs_step, false)
+    }
+
     /// The application polls: gives what it has to go along with, else at most `max_records` records.
     ///
     /// # Errors
     /// What went wrong with the group or with a partition.
     pub fn turn(&mut self, now: Now, max_records: usize) -> Result<Turn> {
         self.polled_at = now.monotonic;
+        let before = (self.consumer.ready.len(), self.commits.len(), self.membership.is_stable());
+        let turn = self.take_turn(now, max_records);
+        let after = (self.consumer.ready.len(), self.commits.len(), self.membership.is_stable());
+        let gave_records = matches!(&turn, Ok(Turn::Records(records)) if !records.is_empty());
+        self.needs_step |= before != after || !gave_records;
+        turn
+    }
+
+    fn take_turn(&mut self, now: Now, max_records: usize) -> Result<Turn> {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
         }

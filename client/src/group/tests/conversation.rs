@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use highwater_protocol::consumer_protocol::{self, ConsumerProtocolAssignment, ConsumerProtocolSubscription};
+use highwater_protocol::messages::fetch::{FetchableTopicResponse, PartitionData};
 use highwater_protocol::messages::find_coordinator::Coordinator;
 use highwater_protocol::messages::join_group::JoinGroupResponseMember;
 use highwater_protocol::messages::metadata::{
@@ -15,12 +16,13 @@ use highwater_protocol::messages::offset_fetch::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 use highwater_protocol::messages::{
-    FindCoordinatorResponse, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
+    FetchResponse, FindCoordinatorResponse, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, LeaveGroupResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use highwater_protocol::{ErrorCode, Text};
-use highwater_storage::TimestampMs;
+use highwater_storage::batch::BatchBuilder;
+use highwater_storage::{LeaderEpoch, TimestampMs};
 
 use crate::consumer::ConsumerConfig;
 use crate::error::{Error, Result};
@@ -77,7 +79,7 @@ pub(super) struct Conversation {
     pub(super) machine: GroupMachine,
     pub(super) now: Duration,
     pub(super) generation: i32,
-    /// The partitions of each topic there is.
+    /// The partitions of each topic there is; 0 of one that may not be read.
     pub(super) topics: BTreeMap<&'static str, i32>,
     /// What is asked of the coordinator, in order.
     pub(super) asked: VecDeque<(RequestId, Target, Body)>,
@@ -191,7 +193,11 @@ impl Conversation {
             let count = self.topics.get(&**asked.name.as_ref().unwrap());
             MetadataResponseTopic {
                 name: asked.name.clone(),
-                error_code: count.map_or(ErrorCode::UnknownTopicOrPartition, |_| ErrorCode::None),
+                error_code: match count {
+                    Some(0) => ErrorCode::TopicAuthorizationFailed,
+                    Some(_) => ErrorCode::None,
+                    None => ErrorCode::UnknownTopicOrPartition,
+                },
                 partitions: (0..count.copied().unwrap_or(0)).map(partition).collect(),
                 ..MetadataResponseTopic::default()
             }
@@ -415,6 +421,30 @@ impl Conversation {
         };
         let response = OffsetFetchResponse { groups: vec![group], ..OffsetFetchResponse::default() };
         self.answer(id, Answer::OffsetFetch(response));
+        self.step();
+    }
+
+    /// Answers a fetch of partition 0 of "t" with this many records.
+    pub(super) fn give_records(&mut self, count: usize) {
+        let mut builder = BatchBuilder::new().leader_epoch(LeaderEpoch::new(3));
+        for _ in 0..count {
+            builder.append(TimestampMs::new(5), None, None, &[]).unwrap();
+        }
+        let fetch = self.read.pop_back();
+        let Some((id, Body::Fetch(request))) = fetch else { panic!("{fetch:?}") };
+        let data = PartitionData {
+            high_watermark: i64::MAX,
+            last_stable_offset: i64::MAX,
+            records: Some(builder.build().unwrap()),
+            ..PartitionData::default()
+        };
+        let topic = FetchableTopicResponse {
+            topic: "t".into(),
+            topic_id: request.topics[0].topic_id,
+            partitions: vec![data],
+        };
+        let response = FetchResponse { responses: vec![topic], ..FetchResponse::default() };
+        self.answer(id, Answer::Fetch(response));
         self.step();
     }
 

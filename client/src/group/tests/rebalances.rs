@@ -493,3 +493,36 @@ fn a_consumer_of_partitions_is_no_member() {
     consumer.machine.leave(now);
     assert!(consumer.machine.has_left());
 }
+
+#[test]
+fn a_topic_that_may_not_be_read_is_told_once_and_one_that_does_not_exist_is_waited_for() {
+    let mut member = Conversation::new(config());
+    member.topics.insert("secret", 0);
+    member.machine.subscribe(["t".into(), "none".into(), "secret".into()].into());
+    member.step();
+    let told = member.turn_for_error();
+    assert_eq!(told.code(), Some(ErrorCode::TopicAuthorizationFailed), "{told}");
+    member.pass(Duration::from_secs(1));
+    member.turn_for_nothing();
+    member.rebalance(&[("t", 0)]);
+    assert_eq!(
+        member.turn_for_step(),
+        Step::Assign(partitions(&[("t", 0)])),
+        "the others are read all the same"
+    );
+}
+
+#[test]
+fn a_turn_that_only_gives_records_leaves_nothing_to_do() {
+    let mut member = settled(config(), &[("t", 0)]);
+    member.machine.needs_step();
+    member.turn_for_nothing();
+    assert!(member.machine.needs_step(), "an application that waits may wait for something");
+    member.give_records(3);
+    let turn = member.machine.turn(member.now(), 1);
+    assert!(matches!(turn, Ok(Turn::Records(records)) if records.len() == 1));
+    assert!(!member.machine.needs_step());
+    let turn = member.machine.turn(member.now(), 3);
+    assert!(matches!(turn, Ok(Turn::Records(records)) if records.len() == 2));
+    assert!(member.machine.needs_step(), "room was made");
+}
