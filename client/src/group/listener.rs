@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::{Future, ready};
 use std::pin::Pin;
 
-use super::consumer::GroupHandle;
+use super::handle::GroupHandle;
 use crate::metadata::TopicPartition;
 
 /// Is told when partitions come and go.

@@ -63,12 +63,14 @@
 //! heartbeats go on beside them. It speaks the classic protocol.
 
 pub mod assignor;
+mod builder;
 mod commits;
 pub(crate) mod committed;
 mod config;
 mod consumer;
 mod errands;
 mod finder;
+mod handle;
 mod listener;
 mod machine;
 mod membership;
@@ -76,9 +78,11 @@ mod membership;
 mod tests;
 
 pub use self::assignor::Assignor;
+pub use self::builder::GroupConsumerBuilder;
 pub use self::commits::{CommitId, CommittedOffset, Offsets, Persistence};
 pub use self::config::GroupConfig;
-pub use self::consumer::{GroupConsumer, GroupConsumerBuilder, GroupHandle, PendingCommit};
+pub use self::consumer::GroupConsumer;
+pub use self::handle::{GroupHandle, PendingCommit};
 pub use self::listener::RebalanceListener;
 pub use self::machine::{GroupMachine, Step, Subscription, Turn};
 pub use self::membership::Identity;
