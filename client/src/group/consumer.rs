@@ -76,7 +76,7 @@ impl GroupConsumer {
     }
 
     /// The next records, as soon as there are any; none when `timeout` passes first. What earlier polls gave counts as
-    /// processed. Here, and in [`next`](Self::next), the group rebalances: see [`RebalanceListener`].
+    /// processed. Here, and in [`next`](Self::next), the group rebalances: see [`RebalanceListener`](super::RebalanceListener).
     ///
     /// # Errors
     /// What went wrong with the group or with a partition. Polling again goes on where that helps; it never does once another
