@@ -12,8 +12,8 @@ use crate::cluster::metadata::ClusterMetadata;
 use crate::refusal::Refusal;
 
 /// Kafka's words for the two protocols.
-const CLASSIC: &str = "Classic";
-const CONSUMER: &str = "Consumer";
+const CLASSIC: &str = "classic";
+const CONSUMER: &str = "consumer";
 
 impl Coordinator {
     /// The groups that a request asks for; states and kinds are found whatever their case.

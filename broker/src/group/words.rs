@@ -198,6 +198,8 @@ pub struct CommitOffsets {
 /// How far one partition was read.
 #[derive(Debug, Clone)]
 pub struct OffsetToCommit {
+    /// Which of the request's topics it is in, counted from 0: a topic may be in it twice.
+    pub entry: usize,
     /// The topic.
     pub topic: TopicRef,
     /// The partition.
@@ -358,6 +360,8 @@ pub struct Assigned {
 /// What became of one offset to commit.
 #[derive(Debug)]
 pub struct CommittedPartition {
+    /// Which of the request's topics it is in.
+    pub entry: usize,
     /// The topic as the request named it.
     pub topic: TopicRef,
     /// The partition.

@@ -112,7 +112,7 @@ impl Node {
     ) -> GroupReply {
         let (mut done, mut known, mut commits) = (Vec::new(), Vec::new(), Vec::new());
         for asked in std::mem::take(&mut request.offsets) {
-            let place = (asked.topic.clone(), asked.partition);
+            let place = (asked.entry, asked.topic.clone(), asked.partition);
             match self.resolve_commit(asked) {
                 Ok(commit) => {
                     known.push(place);
@@ -134,12 +134,13 @@ impl Node {
                 Err(refusal) => done.extend(known.into_iter().map(|place| (place, Err(refusal.clone())))),
             }
         }
-        let one = |((topic, partition), outcome)| CommittedPartition { topic, partition, outcome };
+        let one =
+            |((entry, topic, partition), outcome)| CommittedPartition { entry, topic, partition, outcome };
         GroupReply::Committed(done.into_iter().map(one).collect())
     }
 
     fn resolve_commit(&self, asked: OffsetToCommit) -> Result<NewCommit, Refusal> {
-        let OffsetToCommit { topic, partition, offset, leader_epoch, metadata } = asked;
+        let OffsetToCommit { topic, partition, offset, leader_epoch, metadata, .. } = asked;
         let topic_id = self.resolve(&topic)?;
         self.metadata.partition(topic_id, partition).ok_or(Refusal::UnknownTopicOrPartition)?;
         let topic = self.name_of(topic_id).ok_or(Refusal::UnknownTopicOrPartition)?.clone();

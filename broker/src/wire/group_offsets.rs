@@ -38,9 +38,10 @@ const FIRST_FETCH_WITH_GROUP_ERROR: i16 = 2;
 
 pub(super) fn commit_request(request: OffsetCommitRequest, version: i16) -> Request {
     let mut offsets = Vec::new();
-    for topic in request.topics {
+    for (entry, topic) in request.topics.into_iter().enumerate() {
         let named = join(&topic.name, topic.topic_id, version >= FIRST_BY_TOPIC_ID);
         offsets.extend(topic.partitions.into_iter().map(|part| OffsetToCommit {
+            entry,
             topic: named.clone(),
             partition: PartitionIndex(part.partition_index),
             offset: Offset::new(part.committed_offset),
@@ -64,21 +65,30 @@ pub(super) fn commit_response(done: Vec<CommittedPartition>, version: i16) -> Of
         Err(Refusal::GroupNotFound) if version < FIRST_COMMIT_WITH_EPOCHS => ErrorCode::IllegalGeneration,
         outcome => code_of(outcome),
     };
+    // A topic that is in the request twice is in the answer twice, unless some topic is not there
+    // (`OffsetCommitResponse.Builder.merge`).
+    let is_merged = done.iter().any(|part| is_of_topic(&part.outcome));
     let mut topics: Vec<OffsetCommitResponseTopic> = Vec::new();
     let mut places = BTreeMap::new();
     for part in done {
+        let entry = (!is_merged).then_some(part.entry);
         let answer = OffsetCommitResponsePartition {
             partition_index: part.partition.0,
             error_code: code(&part.outcome),
         };
         let (name, topic_id) = split(&part.topic);
-        let place = *places.entry(part.topic).or_insert_with(|| {
+        let place = *places.entry((entry, part.topic)).or_insert_with(|| {
             topics.push(OffsetCommitResponseTopic { name, topic_id, partitions: Vec::new() });
             topics.len() - 1
         });
         topics[place].partitions.push(answer);
     }
     OffsetCommitResponse { topics, ..Default::default() }
+}
+
+/// Whether a commit was refused before any coordinator was asked.
+fn is_of_topic(outcome: &Result<(), Refusal>) -> bool {
+    matches!(outcome, Err(Refusal::UnknownTopicOrPartition | Refusal::UnknownTopicId))
 }
 
 pub(super) fn fetch_request(request: OffsetFetchRequest, version: i16) -> Request {

@@ -117,7 +117,7 @@ fn a_member_alone_has_everything_at_once() {
     assert_eq!(bench.log.records.len(), before, "what changes nothing writes nothing");
     assert_eq!(bench.consumers().state, "Stable");
     let listed = bench.coordinator.list(&ListGroups { states: Vec::new(), types: vec!["consumer".into()] });
-    assert_eq!((listed[0].kind, listed[0].state), ("Consumer", "Stable"));
+    assert_eq!((listed[0].kind, listed[0].state), ("consumer", "Stable"));
     assert_eq!(bench.coordinator.describe(&"g".into()), Err(Refusal::GroupNotFound));
 }
 

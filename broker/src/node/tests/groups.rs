@@ -28,6 +28,7 @@ impl World {
 
     fn commit(&mut self, offset: i64) -> Effects {
         let offsets = vec![OffsetToCommit {
+            entry: 0,
             topic: TopicRef::Name("t".into()),
             partition: PartitionIndex(0),
             offset: Offset::new(offset),
