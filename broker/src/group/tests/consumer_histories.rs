@@ -159,6 +159,8 @@ impl History {
         for client in &mut self.clients {
             if now - client.heard_ms >= i64::from(SESSION_MS) {
                 client.owned.clear();
+                // It says so, and asks for everything, if it is still a member after all.
+                client.has_missed = true;
             }
         }
     }
