@@ -5,6 +5,7 @@ mod base64;
 mod bench;
 mod bootstrap;
 mod completions;
+mod config;
 mod consume;
 mod group;
 mod json_record;
@@ -52,6 +53,9 @@ enum Command {
     /// Make, list, describe and delete topics.
     #[command(subcommand)]
     Topic(topic::Topic),
+    /// Show the settings of topics and brokers.
+    #[command(subcommand)]
+    Config(config::Config),
     /// List, describe and delete groups of consumers, and move their offsets.
     #[command(subcommand)]
     Group(group::Group),
@@ -86,6 +90,7 @@ fn run(program: Program) -> anyhow::Result<ExitCode> {
     match program.command {
         Command::Serve(serve) => serve.run()?,
         Command::Topic(topic) => topic.run()?,
+        Command::Config(config) => config.run()?,
         Command::Group(group) => group.run()?,
         Command::Produce(produce) => produce.run()?,
         Command::Consume(consume) => consume.run()?,

@@ -1,0 +1,47 @@
+//! `highwater config`: the settings of topics and brokers.
+
+mod describe;
+
+use clap::{Args, Subcommand};
+use highwater::client::{ConfigResource, NodeId};
+
+use crate::bootstrap::block_on;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    Describe(describe::Describe),
+}
+
+impl Config {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Describe(describe) => block_on(describe.run()),
+        }
+    }
+}
+
+/// Whose settings.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Whose {
+    /// Those of a topic.
+    #[arg(short, long)]
+    topic: Option<String>,
+    /// Those of a broker.
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(i32).range(0..))]
+    broker: Option<i32>,
+}
+
+impl Whose {
+    fn resource(&self) -> ConfigResource {
+        match (&self.topic, self.broker) {
+            (Some(topic), _) => ConfigResource::Topic(topic.as_str().into()),
+            (None, broker) => ConfigResource::Broker(NodeId(broker.unwrap_or_default())),
+        }
+    }
+
+    /// The topic, for errors.
+    fn topic(&self) -> &str {
+        self.topic.as_deref().unwrap_or_default()
+    }
+}
