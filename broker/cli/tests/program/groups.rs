@@ -231,7 +231,7 @@ fn groups_are_listed_described_forgotten_and_deleted() {
         .map(|line| line.split_whitespace().map(str::to_owned).collect())
         .collect();
     assert_eq!(rows[0], ["GROUP", "STATE", "KIND", "PROTOCOL"]);
-    assert_eq!(rows[1][..3], ["a", "Empty", "Classic"]);
+    assert_eq!(rows[1][..3], ["a", "Empty", "classic"]);
     assert_eq!(rows[2][..2], ["b", "Empty"]);
     assert_eq!(broker.run(&["group", "list", "--state", "stable"]).text(), "");
     let listed: Value = serde_json::from_str(&broker.run(&["group", "list", "--json"]).text()).unwrap();
