@@ -3,11 +3,12 @@
 use highwater_protocol::consumer_protocol::PROTOCOL_TYPE;
 
 use super::classic::State;
+use super::consumer_words::DescribedConsumers;
 use super::coordinator::{Coordinator, Group, Kind};
 use super::ids::GroupId;
 use super::offsets::forgotten;
 use super::turn::{Limits, Turn};
-use super::words::{DescribedConsumers, DescribedGroup, ListGroups, ListedGroup};
+use super::words::{DescribedGroup, ListGroups, ListedGroup};
 use crate::cluster::metadata::ClusterMetadata;
 use crate::refusal::Refusal;
 

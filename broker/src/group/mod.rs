@@ -10,6 +10,7 @@
 
 mod classic;
 pub(crate) mod consumer;
+mod consumer_words;
 pub(crate) mod coordinator;
 mod expiry;
 mod ids;
@@ -26,13 +27,15 @@ pub(crate) mod turn;
 mod words;
 
 pub use consumer::MemberEpoch;
+pub use consumer_words::{
+    ConsumerHeartbeat, ConsumerPart, DescribedConsumer, DescribedConsumers, NamedPartitions, Partitions,
+};
 pub use ids::{Generation, GroupId, InstanceId, MemberId, ProtocolName};
 pub use words::{
-    Assigned, CommitOffsets, CommittedPartition, ConsumerHeartbeat, ConsumerPart, DeleteOffsets,
-    DeletedOffset, DescribedConsumer, DescribedConsumers, DescribedGroup, DescribedMember, FetchOffsets,
-    FoundCommit, FoundOffsets, FoundPartition, FoundTopic, GroupReply, GroupRequest, Heartbeat, JoinGroup,
-    Joined, JoinedGeneration, JoinedMember, LeaveGroup, Leaver, Left, ListGroups, ListedGroup,
-    NamedPartitions, OffsetToCommit, OffsetsOfGroup, Partitions, Protocol, SyncGroup,
+    Assigned, CommitOffsets, CommittedPartition, DeleteOffsets, DeletedOffset, DescribedGroup,
+    DescribedMember, FetchOffsets, FoundCommit, FoundOffsets, FoundPartition, FoundTopic, GroupReply,
+    GroupRequest, Heartbeat, JoinGroup, Joined, JoinedGeneration, JoinedMember, LeaveGroup, Leaver, Left,
+    ListGroups, ListedGroup, OffsetToCommit, OffsetsOfGroup, Protocol, SyncGroup,
 };
 
 #[cfg(test)]

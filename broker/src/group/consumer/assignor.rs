@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_storage::TopicId;
 
+use crate::group::consumer_words::Partitions;
 use crate::group::ids::{InstanceId, MemberId};
-use crate::group::words::Partitions;
 use crate::ids::PartitionIndex;
 
 /// A way to decide who reads what.

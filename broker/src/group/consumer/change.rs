@@ -8,9 +8,9 @@ use highwater_storage::TimestampMs;
 use super::epochs::MemberEpoch;
 use super::member::{Current, Facts};
 use super::{Consumer, Resolved};
+use crate::group::consumer_words::Partitions;
 use crate::group::ids::{GroupId, MemberId};
 use crate::group::record::Record;
-use crate::group::words::Partitions;
 
 /// A record of a group of the consumer protocol; nothing in it for what is not any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +52,14 @@ impl Consumer {
             records.push(ConsumerRecord::Target(id.clone(), None));
             records.push(ConsumerRecord::Member(id.clone(), None));
         }
-        for (id, member) in &next.members {
-            let before = self.members.get(id);
+        // Most members are the same, not only alike.
+        let is_same =
+            |id: &MemberId, member| self.members.get(id).is_some_and(|before| Arc::ptr_eq(before, member));
+        let touched: Vec<_> = next.members.iter().filter(|(id, member)| !is_same(id, member)).collect();
+        for (id, member) in &touched {
+            let before = self.members.get(*id);
             if before.is_none_or(|before| before.facts != member.facts) {
-                records.push(ConsumerRecord::Member(id.clone(), Some(member.facts.clone())));
+                records.push(ConsumerRecord::Member((*id).clone(), Some(member.facts.clone())));
             }
         }
         for regex in self.regexes.keys().filter(|regex| !next.regexes.contains_key(*regex)) {
@@ -77,7 +81,7 @@ impl Consumer {
         if (self.target_epoch, self.target_since) != (next.target_epoch, next.target_since) {
             records.push(ConsumerRecord::TargetEpoch(Some((next.target_epoch, next.target_since))));
         }
-        for (id, member) in &next.members {
+        for (id, member) in touched {
             let before = self.members.get(id).map(|before| &before.current);
             if before.unwrap_or(&Current::default()) != &member.current {
                 records.push(ConsumerRecord::Current(id.clone(), Some(member.current.clone())));

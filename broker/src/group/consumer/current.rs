@@ -6,7 +6,7 @@ use highwater_storage::TopicId;
 
 use super::epochs::MemberEpoch;
 use super::member::{Current, Held, Standing};
-use crate::group::words::Partitions;
+use crate::group::consumer_words::Partitions;
 use crate::ids::PartitionIndex;
 use crate::refusal::Refusal;
 

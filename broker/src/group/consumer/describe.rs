@@ -5,9 +5,9 @@ use highwater_storage::TopicId;
 use super::Consumer;
 use super::member::{Member, partitions};
 use crate::cluster::metadata::ClusterMetadata;
+use crate::group::consumer_words::{DescribedConsumer, DescribedConsumers, NamedPartitions, Partitions};
 use crate::group::ids::MemberId;
 use crate::group::turn::Limits;
-use crate::group::words::{DescribedConsumer, DescribedConsumers, NamedPartitions, Partitions};
 
 impl Consumer {
     pub(in crate::group) fn describe(&self, topics: &ClusterMetadata, limits: &Limits) -> DescribedConsumers {

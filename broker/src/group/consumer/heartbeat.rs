@@ -8,11 +8,11 @@ use super::epochs::MemberEpoch;
 use super::member::{Member, Standing, partitions};
 use super::{Consumer, LEAVES, LEAVES_FOR_A_WHILE};
 use crate::cluster::metadata::ClusterMetadata;
+use crate::group::consumer_words::{ConsumerHeartbeat, ConsumerPart, Partitions};
 use crate::group::coordinator::{Coordinator, Kind};
 use crate::group::ids::{GroupId, InstanceId, MemberId};
 use crate::group::record::Record;
 use crate::group::turn::{Limits, Turn};
-use crate::group::words::{ConsumerHeartbeat, ConsumerPart, Partitions};
 use crate::ids::Now;
 use crate::refusal::Refusal;
 
@@ -91,6 +91,9 @@ impl Coordinator {
         if request.epoch == LEAVES || request.epoch == LEAVES_FOR_A_WHILE {
             return self.consumer_leaves(turn, request);
         }
+        if let Some(part) = self.quiet_heartbeat(turn, request) {
+            return Ok(part);
+        }
         let (before, mut records) = self.consumer_to_change(request)?;
         let id = if request.member.is_empty() { fresh } else { request.member.clone() };
         if before.members.len() >= turn.limits.consumer_max_size && !before.members.contains_key(&id) {
@@ -120,6 +123,31 @@ impl Coordinator {
             interval_ms: next.interval_ms(&member, turn.limits),
             assignment: is_news.then(|| partitions(&member.current.assigned)),
         })
+    }
+
+    /// The answer to a member of a group in which nothing changes: nearly all of them. It looks at that member alone.
+    fn quiet_heartbeat(&mut self, turn: &Turn<'_>, request: &ConsumerHeartbeat) -> Option<ConsumerPart> {
+        let Kind::Consumer(group) = &self.group(&request.group)?.kind else { return None };
+        let member = group.members.get(&request.member)?;
+        let mut facts = member.facts.clone();
+        facts.update(request);
+        let is_quiet = facts == member.facts
+            && request.epoch == member.current.epoch
+            && member.current.is_at(group.target_epoch)
+            && group.epoch == group.target_epoch
+            && group.seen_topics == Some(turn.journal.topics().topics_version())
+            && !request.is_full();
+        let part = ConsumerPart {
+            member: request.member.clone(),
+            epoch: member.current.epoch,
+            interval_ms: turn.limits.heartbeat_interval_ms,
+            assignment: None,
+        };
+        if !is_quiet {
+            return None;
+        }
+        self.keep_consumer_session(turn, &request.group, &request.member);
+        Some(part)
     }
 
     /// The group as it is, or a new one for who joins; with what is to be written down before it is one of this protocol.

@@ -6,12 +6,13 @@ use super::epochs::MemberEpoch;
 use super::member::Standing;
 use super::{Consumer, LEAVES_FOR_A_WHILE};
 use crate::cluster::metadata::ClusterMetadata;
+use crate::group::consumer_words::{ConsumerHeartbeat, ConsumerPart};
 use crate::group::coordinator::{Coordinator, Kind};
 use crate::group::ids::{GroupId, InstanceId, MemberId};
 use crate::group::record::Record;
 use crate::group::timers::Timer;
 use crate::group::turn::Turn;
-use crate::group::words::{ConsumerHeartbeat, ConsumerPart, Leaver, Left};
+use crate::group::words::{Leaver, Left};
 use crate::refusal::Refusal;
 
 /// When a member that could not be removed, because that could not be written down, is looked at again.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use highwater_storage::TopicId;
 
 use super::epochs::MemberEpoch;
+use crate::group::consumer_words::{ConsumerHeartbeat, Partitions};
 use crate::group::ids::InstanceId;
-use crate::group::words::{ConsumerHeartbeat, Partitions};
 use crate::ids::{PartitionIndex, TopicName};
 
 /// Partitions that are a member's, each with the epoch in which it became so.

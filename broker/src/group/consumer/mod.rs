@@ -32,8 +32,8 @@ pub(super) use records::{read, write};
 pub(super) use subscription::Resolved;
 
 use self::member::Member;
+use super::consumer_words::Partitions;
 use super::ids::{InstanceId, MemberId};
-use super::words::Partitions;
 use crate::ids::PartitionIndex;
 
 /// Who leaves for good sends this epoch.

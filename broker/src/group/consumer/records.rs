@@ -17,8 +17,8 @@ use super::Resolved;
 use super::change::ConsumerRecord;
 use super::epochs::MemberEpoch;
 use super::member::{Current, Facts, Held, Standing};
+use crate::group::consumer_words::Partitions;
 use crate::group::ids::GroupId;
-use crate::group::words::Partitions;
 use crate::ids::{PartitionIndex, TopicName};
 
 /// The record as Kafka has it.
