@@ -139,3 +139,20 @@ fn a_committed_epoch_is_held_against_the_leaders_before_anything_is_read() {
     assert_eq!(request.topics[0].partitions[0].leader_epoch, 2);
     assert!(consumer.read.is_empty());
 }
+
+#[test]
+fn an_offset_found_out_before_a_partition_went_and_came_back_is_not_taken() {
+    let mut member = Conversation::assigned(config(), &[("t", 0)]);
+    let (late, _) = member.committed_asked();
+    member.heartbeat(ErrorCode::RebalanceInProgress);
+    assert_eq!(member.turn_for_step(), Step::Revoke(partitions(&[("t", 0)])));
+    member.done();
+    member.turn_for_nothing();
+    member.rebalance(&[("t", 0)]);
+    assert_eq!(member.turn_for_step(), Step::Assign(partitions(&[("t", 0)])));
+    member.done();
+    member.answer_committed(late, &[(0, 3, -1, ErrorCode::None)]);
+    assert!(member.read.is_empty(), "whoever had it in between may have read on");
+    member.resume_at(7);
+    assert_eq!(member.fetched_from(), Some((7, -1)));
+}
