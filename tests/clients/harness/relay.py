@@ -3,7 +3,7 @@
 import subprocess
 import threading
 
-SUITE_LIMIT_S = 400
+SUITE_LIMIT_S = 900
 
 
 def relay(suite, broker, command):

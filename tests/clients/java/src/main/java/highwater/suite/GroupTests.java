@@ -37,57 +37,86 @@ import org.apache.kafka.common.errors.GroupIdNotFoundException;
 import org.apache.kafka.common.errors.GroupNotEmptyException;
 import org.apache.kafka.common.errors.GroupSubscribedToTopicException;
 
-/** Consumers in groups of the classic protocol: assignments, rebalances, offsets committed in every way, administration. */
+/** Consumers in groups, of either protocol: assignments, rebalances, offsets committed in every way, administration. */
 final class GroupTests {
     private static final int PARTITIONS = 4;
 
     private final Cluster cluster;
+    private final String protocol;
     private int groups;
 
-    GroupTests(Cluster cluster) {
+    /** {@code protocol} is "classic" or "consumer". */
+    GroupTests(Cluster cluster, String protocol) {
         this.cluster = cluster;
+        this.protocol = protocol;
     }
 
+    /** What both protocols have, under names of its own for each. */
     void addTo(Tests tests) {
-        tests.add("group-one-member-reads-all", this::oneMember);
-        tests.add("group-two-members-share", () -> shared(RangeAssignor.class));
+        if (isClassic()) addClassic(tests);
+        String group = isClassic() ? "group-" : "consumer-group-";
+        tests.add(group + "one-member-reads-all", this::oneMember);
+        tests.add(group + "two-members-share", () -> shared(RangeAssignor.class));
+        tests.add(group + "member-leaves-and-its-partitions-move", this::leaves);
+        tests.add(group + "five-members-come-and-go", this::fiveMembers);
+        tests.add(group + "paused-beyond-the-poll-interval", this::pausedTooLong);
+        tests.add(group + "static-member-comes-back", this::staticMember);
+        tests.add(group + "subscribed-by-pattern", this::pattern);
+        tests.add(group + "other-topics", this::otherTopics);
+        tests.add(group + "commit-sync", this::commitSync);
+        tests.add(group + "commit-async-in-order", this::commitAsync);
+        tests.add(group + "commit-automatic", this::commitAutomatic);
+        tests.add(group + "commit-metadata", this::commitMetadata);
+        tests.add(group + "no-offset-and-no-reset", this::noReset);
+        tests.add(group + "seek-pause-resume", this::seekAndPause);
+        tests.add(group + "at-most-once-and-at-least-once", this::onceOrMore);
+        tests.add(group + "described-and-listed", this::described);
+        tests.add(group + "offsets-altered-and-deleted", this::altered);
+        tests.add(group + "deleted", this::deleted);
+        if (!isClassic()) {
+            tests.add("consumer-group-assignors", this::assignors);
+            tests.add("consumer-group-pattern-of-the-broker", this::brokerPattern);
+            tests.add("consumer-group-upgraded-and-downgraded", this::upgraded);
+        }
+    }
+
+    private boolean isClassic() {
+        return protocol.equals("classic");
+    }
+
+    /** What only the classic protocol has, or has so that it does not take its whole session. */
+    private void addClassic(Tests tests) {
         tests.add("group-two-members-share-round-robin", () -> shared(RoundRobinAssignor.class));
         tests.add("group-cooperative-keeps-what-stays", this::cooperative);
-        tests.add("group-member-leaves-and-its-partitions-move", this::leaves);
-        tests.add("group-five-members-come-and-go", this::fiveMembers);
         tests.add("group-killed-member-is-missed", this::killedMember);
-        tests.add("group-paused-beyond-the-poll-interval", this::pausedTooLong);
-        tests.add("group-static-member-comes-back", this::staticMember);
         tests.add("group-static-member-twice-is-fenced", this::staticTwice);
-        tests.add("group-subscribed-by-pattern", this::pattern);
-        tests.add("group-topic-with-more-partitions", this::rebalancesOnSubscription);
-        tests.add("group-commit-sync", this::commitSync);
-        tests.add("group-commit-async-in-order", this::commitAsync);
-        tests.add("group-commit-automatic", this::commitAutomatic);
         tests.add("group-commit-after-being-put-out", this::commitTooLate);
-        tests.add("group-commit-metadata", this::commitMetadata);
-        tests.add("group-no-offset-and-no-reset", this::noReset);
-        tests.add("group-seek-pause-resume", this::seekAndPause);
-        tests.add("group-at-most-once-and-at-least-once", this::onceOrMore);
-        tests.add("group-described-and-listed", this::described);
-        tests.add("group-offsets-altered-and-deleted", this::altered);
-        tests.add("group-deleted", this::deleted);
         tests.add("group-members-removed", this::membersRemoved);
     }
 
     // ---- members
 
     private KafkaConsumer<byte[], byte[]> member(String group, Object... settings) {
-        Object[] own = {"group.id", group, "auto.offset.reset", "earliest", "group.protocol", "classic",
-                "session.timeout.ms", 6_000, "heartbeat.interval.ms", 100, "partition.assignment.strategy", RangeAssignor.class.getName()};
-        Object[] all = new Object[own.length + settings.length];
-        System.arraycopy(own, 0, all, 0, own.length);
-        System.arraycopy(settings, 0, all, own.length, settings.length);
-        return cluster.consumer(all);
+        return memberOf(protocol, group, settings);
+    }
+
+    private KafkaConsumer<byte[], byte[]> memberOf(String protocol, String group, Object... settings) {
+        List<Object> all = new ArrayList<>(List.of("group.id", group, "auto.offset.reset", "earliest", "group.protocol", protocol));
+        boolean isClassic = protocol.equals("classic");
+        if (isClassic) {
+            all.addAll(List.of("session.timeout.ms", 6_000, "heartbeat.interval.ms", 100, "partition.assignment.strategy",
+                    RangeAssignor.class.getName()));
+        }
+        for (int at = 0; at < settings.length; at += 2) {
+            // What the broker decides under the other protocol.
+            boolean isOfClassic = settings[at].equals("session.timeout.ms") || settings[at].equals("partition.assignment.strategy");
+            if (isClassic || !isOfClassic) all.addAll(List.of(settings[at], settings[at + 1]));
+        }
+        return cluster.consumer(all.toArray());
     }
 
     private synchronized String group(String about) {
-        return "java-group-" + about + "-" + groups++;
+        return "java-group-" + protocol + "-" + about + "-" + groups++;
     }
 
     /** A topic with {@code count} records, spread over its partitions in turn. */
@@ -245,7 +274,7 @@ final class GroupTests {
             // It said so, and nobody waits for its session to end.
             long began = System.nanoTime();
             check(settle(new int[] {4}, first).isEmpty(), "committed records came again");
-            check(System.nanoTime() - began < TimeUnit.SECONDS.toNanos(5), "its session had to end first");
+            check(System.nanoTime() - began < TimeUnit.SECONDS.toNanos(isClassic() ? 5 : 30), "its session had to end first");
             fill(topic, 100, 20);
             add(read, Cluster.poll(first, 20));
             equal(read, numbers(120), "records");
@@ -334,7 +363,7 @@ final class GroupTests {
                 again.subscribe(List.of(topic));
                 settle(new int[] {2, 2}, first, again);
                 equal(partitions(again.assignment()), its, "what it had");
-                equal(again.groupMetadata().generationId(), generation, "generation: nobody had to join again");
+                if (isClassic()) equal(again.groupMetadata().generationId(), generation, "generation: nobody had to join again");
             }
             check(revoked.isEmpty() && lost.isEmpty(), "the other one lost something");
         }
@@ -366,20 +395,88 @@ final class GroupTests {
         }
     }
 
-    private void rebalancesOnSubscription() throws Exception {
+    private void otherTopics() throws Exception {
         String topic = filled("subscription", 20), other = filled("subscription", 20), group = group("subscription");
         try (var first = member(group); var second = member(group)) {
             first.subscribe(List.of(topic));
             second.subscribe(List.of(topic));
             settle(new int[] {2, 2}, first, second);
             second.subscribe(List.of(topic, other));
-            settle(new int[] {2, 6}, first, second);
+            // A range is made for each topic by itself.
+            int[] shares = isClassic() ? new int[] {2, 6} : new int[] {4, 4};
+            settle(shares, first, second);
             first.subscribe(List.of(other));
-            settle(new int[] {2, 6}, first, second);
-            equal(first.assignment().iterator().next().topic(), other, "topic of the first");
+            eventually(() -> {
+                settle(shares, first, second);
+                for (TopicPartition at : first.assignment()) equal(at.topic(), other, "topic of the first");
+                return null;
+            });
             first.unsubscribe();
             settle(new int[] {8}, second);
         }
+    }
+
+    private void assignors() throws Exception {
+        String topic = filled("assignors", 40), group = group("assignors");
+        try (var first = member(group, "group.remote.assignor", "range"); var second = member(group, "group.remote.assignor", "range")) {
+            first.subscribe(List.of(topic));
+            second.subscribe(List.of(topic));
+            settle(new int[] {2, 2}, first, second);
+            check(partitions(first.assignment()).equals(Set.of(0, 1)) || partitions(first.assignment()).equals(Set.of(2, 3)),
+                    "a range: " + first.assignment());
+            equal(cluster.admin.describeConsumerGroups(List.of(group)).all().get().get(group).partitionAssignor(), "range", "assignor");
+        }
+        try (var member = member(group("assignors"), "group.remote.assignor", "no such one")) {
+            member.subscribe(List.of(topic));
+            refused(org.apache.kafka.common.errors.UnsupportedAssignorException.class, () -> {
+                while (true) member.poll(Duration.ofMillis(50));
+            });
+        }
+    }
+
+    private void brokerPattern() throws Exception {
+        String topic = filled("regex-of-it", 20), group = group("regex");
+        try (var member = member(group, "metadata.max.age.ms", 500)) {
+            member.subscribe(new org.apache.kafka.clients.consumer.SubscriptionPattern("java-regex-of-(it|that)-.*"));
+            settle(new int[] {PARTITIONS}, member);
+            equal(member.assignment().iterator().next().topic(), topic, "topic");
+        }
+        try (var member = member(group("regex"))) {
+            member.subscribe(new org.apache.kafka.clients.consumer.SubscriptionPattern("(unfinished"));
+            refused(org.apache.kafka.common.errors.InvalidRegularExpression.class, () -> {
+                while (true) member.poll(Duration.ofMillis(50));
+            });
+        }
+    }
+
+    /** A classic member, one of the consumer protocol beside it, then that alone, then the other way. */
+    private void upgraded() throws Exception {
+        String topic = filled("upgraded", 40), group = group("upgraded");
+        Set<String> read = new HashSet<>();
+        try (var classic = memberOf("classic", group)) {
+            classic.subscribe(List.of(topic));
+            add(read, Cluster.poll(classic, 40));
+            classic.commitSync();
+            try (var consumer = memberOf("consumer", group)) {
+                consumer.subscribe(List.of(topic));
+                check(settle(new int[] {2, 2}, classic, consumer).isEmpty(), "committed records came again");
+                equal(typeOf(group), org.apache.kafka.common.GroupType.CONSUMER, "type with both");
+                fill(topic, 40, 40);
+                while (read.size() < 80) {
+                    add(read, classic.poll(Duration.ofMillis(50)));
+                    add(read, consumer.poll(Duration.ofMillis(50)));
+                }
+                classic.commitSync();
+                consumer.commitSync();
+            }
+            check(settle(new int[] {4}, classic).isEmpty(), "committed records came again");
+            equal(typeOf(group), org.apache.kafka.common.GroupType.CLASSIC, "type after the other one left");
+        }
+        equal(committed(group), Map.of(0, 20L, 1, 20L, 2, 20L, 3, 20L), "committed");
+    }
+
+    private org.apache.kafka.common.GroupType typeOf(String group) throws Exception {
+        return cluster.admin.describeConsumerGroups(List.of(group)).all().get().get(group).type();
     }
 
     // ---- offsets
@@ -546,7 +643,7 @@ final class GroupTests {
             settle(new int[] {4}, member);
             var found = cluster.admin.describeConsumerGroups(List.of(group)).all().get().get(group);
             equal(found.groupState(), GroupState.STABLE, "state");
-            equal(found.partitionAssignor(), "range", "assignor");
+            equal(found.partitionAssignor(), isClassic() ? "range" : "uniform", "assignor");
             equal(found.isSimpleConsumerGroup(), false, "simple");
             var one = found.members().iterator().next();
             equal(found.members().size(), 1, "members");

@@ -14,7 +14,8 @@ public final class Main {
             new SizeTests(cluster).addTo(tests);
             new ConsumeTests(cluster).addTo(tests);
             new OffsetTests(cluster).addTo(tests);
-            new GroupTests(cluster).addTo(tests);
+            new GroupTests(cluster, "classic").addTo(tests);
+            new GroupTests(cluster, "consumer").addTo(tests);
             new VolumeTests(cluster).addTo(tests);
             tests.run();
         }
