@@ -6,6 +6,8 @@ import time
 
 from harness.report import equal
 
+from wire.connection import Closed
+
 from .side import PLAIN
 
 # What is not the case's own API is asked at these versions.
@@ -16,6 +18,8 @@ MEMBER_ID_REQUIRED, REBALANCE_IN_PROGRESS = 79, 27
 SETTLING = (14, 15, 16)
 LIMIT_S = 30
 CONSUMER, RANGE, ROUND_ROBIN = "consumer", "range", "roundrobin"
+# Of the consumer protocol. They count from where a group's first member found them, which is one number or another.
+EPOCHS = {"MemberEpoch", "GroupEpoch", "AssignmentEpoch"}
 # Names that a broker draws for members.
 DRAWN = re.compile(r"(.+)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -48,7 +52,7 @@ class Group:
     def __init__(self, side, scene, version):
         self.side, self.api, self.version = side, scene.api, version
         self.id = f"diff-{scene.name.replace('/', '-')}-{version}"
-        self.members, self.noted = [], []
+        self.members, self.noted, self.first_epoch = [], [], None
         self.client = side.client
         self.await_coordinator()
 
@@ -61,7 +65,8 @@ class Group:
         while True:
             found = self.client.call("FindCoordinator", VERSIONS["FindCoordinator"], {"Key": self.id})["ErrorCode"]
             if found == 0:
-                found = self.client.call("Heartbeat", 3, {"GroupId": self.id, "GenerationId": 0, "MemberId": "nobody"})["ErrorCode"]
+                # A heartbeat would be answered although the coordinator still reads its log.
+                found = self.client.call("OffsetFetch", VERSIONS["OffsetFetch"], {"GroupId": self.id, "Topics": []})["ErrorCode"]
             if found not in SETTLING:
                 return
             assert time.monotonic() < deadline, f"no coordinator of {self.id}: {found}"
@@ -76,8 +81,15 @@ class Group:
         return answer
 
     def ask(self, api, body, client=None):
-        client = client or self.client
-        return client.call(api, self.version_of(api), body)
+        try:
+            answer = (client or self.client).call(api, self.version_of(api), body)
+            if self.first_epoch is None and answer.get("MemberEpoch", 0) > 0:
+                self.first_epoch = answer["MemberEpoch"]
+            return answer
+        except Closed:
+            if client is None:
+                self.client = self.side.client = self.side.connect()
+            return {"no answer": "connection closed"}
 
     def asked(self, api, body, client=None):
         return self.note(self.ask(api, body, client))
@@ -90,9 +102,11 @@ class Group:
         """The answers, members by their number instead of by the name each broker draws."""
         names = {each.id: f"member {each.number}" for each in self.members if each.id}
 
-        def named(value):
+        def named(value, key=None):
             if isinstance(value, dict):
-                return {key: named(each) for key, each in value.items()}
+                return {key: named(each, key) for key, each in value.items()}
+            if key in EPOCHS and value > 0:
+                return value - self.first_epoch + 1
             if isinstance(value, list):
                 return [named(each) for each in value]
             if isinstance(value, str):
