@@ -33,8 +33,8 @@ def normalise(value, side, name=""):
 
 
 def merged(topics):
-    """Topics of a fetch, each once with all its partitions; other lists as they are."""
-    if not all(isinstance(each, dict) and set(each) <= {"Topic", "TopicId", "Partitions"} for each in topics):
+    """Topics with partitions and nothing else, each once with all its partitions; other lists as they are."""
+    if not all(isinstance(each, dict) and "Partitions" in each and set(each) <= {"Topic", "Name", "TopicId", "Partitions"} for each in topics):
         return topics
     found = {}
     for each in topics:
