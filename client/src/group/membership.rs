@@ -177,7 +177,7 @@ impl Membership {
     /// Whether it should join, after it has given back what it must.
     pub(super) const fn wants_to_join(&self) -> bool {
         match self.state {
-            State::Unjoined => self.fenced.is_none(),
+            State::Unjoined => true,
             State::Stable => self.rejoin.is_some() && self.assignment.is_none(),
             _ => false,
         }

@@ -51,6 +51,7 @@ fn a_new_leader_is_asked_about_our_place_before_it_is_read_from() {
     assert_eq!(broker.answer_validation(ErrorCode::None, 3, 3), (3, 4));
     let fetch = broker.fetch();
     assert_eq!((fetch.node, fetch.asked()), (NodeId(1), vec![(0, 3)]));
+    assert_eq!(fetch.request.topics[0].partitions[0].last_fetched_epoch, 3, "the place is as it was");
     broker.answer(&fetch, 0, vec![data(Bytes::new(), 3)]);
     assert!(broker.validations.is_empty(), "once");
 }

@@ -53,6 +53,18 @@ fn a_new_member_comes_again_at_once_with_the_id_it_is_given() {
 }
 
 #[test]
+fn an_id_that_the_coordinator_does_not_know_any_more_is_dropped() {
+    let mut member = settled(cooperative(), &[("t", 0)]);
+    member.heartbeat(ErrorCode::RebalanceInProgress);
+    member.turn_for_nothing();
+    member.refuse_join(ErrorCode::UnknownMemberId);
+    assert_eq!(member.turn_for_step(), Step::Lose(partitions(&[("t", 0)])));
+    member.done();
+    member.turn_for_nothing();
+    assert_eq!(&*member.join().1.member_id, "");
+}
+
+#[test]
 fn a_leader_divides_when_it_knows_the_topics_of_all_members() {
     let mut member = Conversation::new(config());
     member.turn_for_nothing();
