@@ -70,9 +70,13 @@ impl GroupId {
     }
 }
 
+/// How much of a client's or an instance's name is part of a member's: that must fit a string of Kafka's wherever it stands.
+const MAX_STEM_BYTES: usize = 1_000;
+
 impl MemberId {
-    /// A name nobody had: the client's or the instance's own, and a random number as Java writes it.
+    /// A name nobody had: the client's or the instance's own, as far as it is not too long, and a random number as Java writes it.
     pub(crate) fn unique(stem: &str, random: TopicId) -> Self {
+        let stem = &stem[..stem.floor_char_boundary(MAX_STEM_BYTES)];
         let hex: String = random.get().iter().map(|byte| format!("{byte:02x}")).collect();
         let (a, b, c, d, e) = (&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
         Self(format!("{stem}-{a}-{b}-{c}-{d}-{e}").into())

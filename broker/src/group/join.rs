@@ -16,6 +16,11 @@ use crate::refusal::Refusal;
 /// A member that waits to join for the first time cannot say that it is alive: after so long it is asked to try again.
 const FIRST_JOIN_TIMEOUT_MS: i32 = 5 * 60 * 1000;
 
+/// How many protocols a member may know.
+const MAX_PROTOCOLS: usize = 100;
+/// How many members of a group may have been given a name and not come back with it yet.
+const MAX_PENDING: usize = 10_000;
+
 impl Coordinator {
     /// `random` makes the name of a member that has none.
     pub(crate) fn join(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: &JoinGroup, random: TopicId) {
@@ -46,8 +51,13 @@ impl Coordinator {
             return Err(as_asked(Refusal::UnknownMember));
         };
         if !acting.has_room_for(&request.member) {
-            acting.group.remove(&request.member);
+            acting.forget(&request.member);
+            // It may have been the one that the others waited for.
+            acting.complete_if_all_joined();
             return Err(nameless(Refusal::GroupMaxSizeReached));
+        }
+        if request.protocols.len() > MAX_PROTOCOLS {
+            return Err(as_asked(Refusal::InconsistentGroupProtocol));
         }
         if !acting.group.supports(&request.protocol_type, &request.protocols) {
             return Err(as_asked(Refusal::InconsistentGroupProtocol));
@@ -99,6 +109,9 @@ impl Acting<'_, '_> {
             if !request.asks_twice {
                 self.admit(ticket, request, id);
                 return Ok(());
+            }
+            if self.group.pending.len() >= MAX_PENDING {
+                return Err(Refusal::GroupMaxSizeReached);
             }
             self.group.pending.insert(id.clone());
             self.keep_session(&id, request.session_timeout_ms);

@@ -12,6 +12,9 @@ use super::words::{GroupReply, Joined};
 use crate::node::Ticket;
 use crate::refusal::Refusal;
 
+/// How long to look away at least when nobody is there to join, whatever time the members ask for.
+const LEAST_WAIT_MS: i32 = 1_000;
+
 /// A classic group, with what it acts through in one turn of its coordinator.
 pub(super) struct Acting<'a, 't> {
     pub(super) id: &'a GroupId,
@@ -85,7 +88,7 @@ impl Acting<'_, '_> {
         self.drop_absent();
         if !self.group.elect_joined_leader() && !self.group.members.is_empty() {
             // Static members alone, all of them away: until their sessions end.
-            return self.wait_to_join(self.group.rebalance_timeout_ms());
+            return self.wait_to_join(self.group.rebalance_timeout_ms().max(LEAST_WAIT_MS));
         }
         if self.group.members.is_empty() {
             self.become_empty();

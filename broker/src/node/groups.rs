@@ -13,6 +13,14 @@ use crate::group::{
 use crate::ids::{Now, PartitionIndex, TopicName};
 use crate::refusal::Refusal;
 
+/// How many partitions or members one answer tells of before it refuses further groups: a request may name one a
+/// thousand times.
+const MAX_ROWS: usize = 500_000;
+
+fn check_rows(rows: usize) -> Result<(), Refusal> {
+    if rows < MAX_ROWS { Ok(()) } else { Err(Refusal::invalid_request("The answer would be too large.")) }
+}
+
 impl Node {
     pub(super) fn group_request(
         &mut self,
@@ -92,12 +100,15 @@ impl Node {
     }
 
     fn describe_consumers(&self, groups: Vec<GroupId>, awaited: &mut Vec<Awaited>) -> GroupReply {
+        let mut rows = 0;
         let one = |(place, group): (usize, GroupId)| {
             let outcome = self.coordinator_of(&group).and_then(|partition| {
+                check_rows(rows)?;
                 awaited.extend(self.uncommitted(place, partition));
                 let coordinator = self.coordinated.get(partition.1).ok_or(Refusal::GroupNotFound)?;
                 coordinator.describe_consumers(&group, &self.metadata, self.coordinated.limits())
             });
+            rows += outcome.as_ref().map_or(0, |found| found.members.len());
             (group, outcome)
         };
         GroupReply::ConsumersDescribed(groups.into_iter().enumerate().map(one).collect())
@@ -149,8 +160,10 @@ impl Node {
 
     fn fetch_offsets(&self, request: FetchOffsets, awaited: &mut Vec<Awaited>) -> GroupReply {
         let FetchOffsets { groups, require_stable, by_topic_id } = request;
+        let mut rows = 0;
         let find = |(place, asked): (usize, OffsetsOfGroup)| {
             let outcome = self.coordinator_of(&asked.group).and_then(|partition| {
+                check_rows(rows)?;
                 awaited.extend(self.uncommitted(place, partition));
                 self.coordinated.get(partition.1).map_or(Ok(()), |found| found.check_fetch(&asked))?;
                 Ok(match &asked.topics {
@@ -169,6 +182,7 @@ impl Node {
                     }
                 })
             });
+            rows += outcome.iter().flatten().map(|topic| topic.partitions.len()).sum::<usize>();
             FoundOffsets { asked, outcome }
         };
         GroupReply::Offsets(groups.into_iter().enumerate().map(find).collect())
@@ -257,12 +271,15 @@ impl Node {
     }
 
     fn describe_groups(&self, groups: Vec<GroupId>, awaited: &mut Vec<Awaited>) -> GroupReply {
+        let mut rows = 0;
         let one = |(place, group): (usize, GroupId)| {
             let outcome = self.coordinator_of(&group).and_then(|partition| {
+                check_rows(rows)?;
                 awaited.extend(self.uncommitted(place, partition));
                 let coordinator = self.coordinated.get(partition.1).ok_or(Refusal::GroupNotFound)?;
                 coordinator.describe(&group)
             });
+            rows += outcome.as_ref().map_or(0, |found| found.members.len());
             (group, outcome)
         };
         GroupReply::Described(groups.into_iter().enumerate().map(one).collect())

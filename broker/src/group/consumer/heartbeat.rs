@@ -239,7 +239,10 @@ impl Consumer {
             }
         }
         let since_ms = now.wall.get().saturating_sub(self.target_since.get());
-        let is_due = self.target_since.get() == 0 || since_ms >= i64::from(limits.assignment_interval_ms);
+        // A clock that was set back is no reason to wait.
+        let is_due = self.target_since.get() == 0
+            || since_ms < 0
+            || since_ms >= i64::from(limits.assignment_interval_ms);
         if self.target_epoch < self.epoch && is_due {
             self.decide_target(topics, limits);
             self.target_epoch = self.epoch;

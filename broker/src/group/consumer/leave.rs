@@ -100,7 +100,9 @@ impl Coordinator {
     pub(in crate::group) fn consumer_expired(&mut self, turn: &mut Turn<'_>, timer: &Timer) {
         let (Timer::Session(id, member) | Timer::Revocation(id, member)) = timer else { return };
         let Some(known) = self.consumer(id).and_then(|group| group.members.get(member)) else { return };
-        if matches!(timer, Timer::Revocation(..)) && known.current.standing != Standing::Unrevoked {
+        let is_asked =
+            known.current.standing == Standing::Unrevoked && known.current.epoch != LEAVES_FOR_A_WHILE;
+        if matches!(timer, Timer::Revocation(..)) && !is_asked {
             return;
         }
         let (id, member) = (id.clone(), member.clone());

@@ -13,7 +13,7 @@ use crate::ids::TopicName;
 use crate::refusal::Refusal;
 
 /// How large a regular expression may become when it is compiled.
-const COMPILED_LIMIT_BYTES: usize = 256 * 1024;
+const COMPILED_LIMIT_BYTES: usize = 32 * 1024;
 
 /// The topics a regular expression stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,8 +99,9 @@ fn compile(regex: &str) -> Result<Regex, Refusal> {
         message: format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {why}."),
     };
     // Alone first: an unbalanced parenthesis must not close the one around it.
-    Regex::new(regex).map_err(refuse)?;
-    RegexBuilder::new(&format!("^(?:{regex})$")).size_limit(COMPILED_LIMIT_BYTES).build().map_err(refuse)
+    let build = |regex: &str| RegexBuilder::new(regex).size_limit(COMPILED_LIMIT_BYTES).build();
+    build(regex).map_err(refuse)?;
+    build(&format!("^(?:{regex})$")).map_err(refuse)
 }
 
 /// FNV-1a of 64 bits; 0 for nothing.

@@ -423,3 +423,13 @@ fn offsets_are_committed_by_members_in_their_epoch() {
     assert_eq!(check(asked(Some("a"), 1)), Err(Refusal::StaleMemberEpoch));
     assert_eq!(check(asked(Some("b"), 2)), Err(Refusal::UnknownMember));
 }
+
+#[test]
+fn a_clock_that_is_set_back_keeps_nobody_from_an_assignment() {
+    let mut bench = Bench::with_topics();
+    bench.settle("a", &["t"]);
+    bench.now.wall = bench.now.wall.saturating_add(-3_600_000);
+    bench.settle("b", &["t"]);
+    let group = bench.consumers();
+    assert_eq!(group.state, "Reconciling", "a new target is there");
+}

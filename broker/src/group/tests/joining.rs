@@ -204,3 +204,30 @@ fn who_asks_twice_is_answered_twice() {
     assert_eq!(bench.joined(second).unwrap().outcome, Err(Refusal::RebalanceInProgress));
     assert!(bench.joined(first).is_none() && bench.joined(third).is_none());
 }
+
+#[test]
+fn who_is_refused_for_want_of_room_is_not_waited_for() {
+    let mut bench = Bench::with(Limits { max_size: 2, initial_rebalance_delay_ms: 0, ..limits() });
+    let (leader, told) = bench.join_now(&join("")).unwrap();
+    bench.sync_now(&sync(&leader, told.generation, &[(&leader, b"all")])).unwrap();
+    let asking = bench.ask_to_join(&JoinGroup { asks_twice: true, ..join("") });
+    let late = bench.joined(asking).unwrap().member;
+    let (second, first) = (bench.ask_to_join(&join("")), bench.ask_to_join(&rejoin(&leader)));
+    assert!(bench.joined(first).is_none() && bench.joined(second).is_none(), "one is missing");
+    assert_eq!(bench.join_now(&rejoin(&late)), Err(Refusal::GroupMaxSizeReached));
+    assert_eq!(bench.member(first).1.generation, bench.member(second).1.generation);
+}
+
+#[test]
+fn nobody_knows_more_protocols_than_can_be_compared() {
+    let protocols = (0..101).map(|number| protocol(&format!("p{number}"), &["t"])).collect();
+    let refused = Bench::new().join_now(&JoinGroup { protocols, ..join("") });
+    assert_eq!(refused, Err(Refusal::InconsistentGroupProtocol));
+}
+
+#[test]
+fn a_name_that_is_too_long_for_the_wire_is_cut() {
+    let (member, _) =
+        Bench::new().join_now(&JoinGroup { client_id: "ä".repeat(20_000), ..join("") }).unwrap();
+    assert!(member.as_str().len() < 2_000, "{}", member.as_str().len());
+}

@@ -97,3 +97,20 @@ fn an_administrator_removes_a_static_member_by_its_name() {
     let left = bench.leave(&[leaver("", Some("b")), leaver("", Some("c")), leaver(b.as_str(), Some("b"))]);
     assert_eq!(left, [Ok(()), Err(Refusal::UnknownMember), Err(Refusal::UnknownMember)]);
 }
+
+#[test]
+fn who_is_away_and_gives_the_others_no_time_is_waited_for_all_the_same() {
+    let mut bench = Bench::new();
+    let (a, told) = bench.join_now(&named("a")).unwrap();
+    bench.sync_now(&sync(&a, told.generation, &[(&a, b"one")])).unwrap();
+    bench.join_now(&JoinGroup { rebalance_timeout_ms: 0, ..named("a") }).unwrap();
+    // One is given a name, and goes: the group comes together anew, and nobody is there to do it.
+    let asking = bench.ask_to_join(&JoinGroup { asks_twice: true, ..join("") });
+    let pending = bench.joined(asking).unwrap();
+    assert_eq!(pending.outcome, Err(Refusal::MemberIdRequired));
+    assert_eq!(bench.leave(&[leaver(pending.member.as_str(), None)]), [Ok(())]);
+    assert_eq!(bench.state(), Some("PreparingRebalance"));
+    bench.wait_ms(SESSION_MS);
+    bench.wait_ms(SESSION_MS);
+    assert_eq!(bench.state(), Some("Empty"));
+}
