@@ -45,6 +45,8 @@ fn explain_group(error: Error, group: &str) -> anyhow::Error {
         Some(ErrorCode::GroupSubscribedToTopic) => {
             anyhow!("group {group} has members that read the topic: they have to stop first")
         }
+        // What is wrong with a partition names it already.
+        Some(ErrorCode::UnknownTopicOrPartition) => error.into(),
         _ => explain(error, ""),
     }
 }
