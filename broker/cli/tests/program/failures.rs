@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use rustix::process::Signal;
 
-use crate::harness::{Broker, finish, highwater, next_line, signal};
+use crate::harness::{Broker, finish, highwater, hold, next_line, signal};
 
 #[test]
 fn nobody_listens() {
@@ -130,7 +130,7 @@ fn a_record_without_an_answer_may_be_stored() {
     let mut stdin = producing.stdin.take().unwrap();
     stdin.write_all(b"one\n").unwrap();
     assert_eq!(next_line(producing.stdout.as_mut().unwrap()), "t-0@0");
-    signal(&broker.process, Signal::STOP);
+    hold(&broker.process);
     stdin.write_all(b"two\n").unwrap();
     drop(stdin);
     let said = finish(producing, b"").failure();

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 
 /// A program that is not done by then hangs: it is ended, and its test fails.
@@ -23,6 +23,13 @@ pub(crate) fn highwater(args: &[&str]) -> Command {
 
 pub(crate) fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Holds a process until it is sent SIGCONT. When this returns, it does nothing any more: the signal alone may take its time.
+pub(crate) fn hold(child: &Child) {
+    signal(child, Signal::STOP);
+    let held = waitpid(Some(Pid::from_child(child)), WaitOptions::UNTRACED).unwrap();
+    assert!(held.is_some_and(|(_, status)| status.stopped()));
 }
 
 /// Waits for the end, giving `input` on the way.
