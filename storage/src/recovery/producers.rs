@@ -59,7 +59,13 @@ impl Place<'_> {
             return Ok(());
         }
         let path = self.dir.join(file_name(base, "snapshot"));
-        self.disk.put(&path, &snapshot::to_bytes(table)).map_err(LogError::io("write", path))?;
+        self.disk.put(&path, &snapshot::to_bytes(table)).map_err(LogError::io("write", &path))?;
+        if base <= self.durable_below {
+            // What is durable for good is synced by nobody any more.
+            let synced = self.disk.open(&path).and_then(|file| file.sync());
+            synced.map_err(LogError::io("sync", &path))?;
+            self.disk.sync_dir(self.dir).map_err(LogError::io("sync", &**self.dir))?;
+        }
         if is_missing {
             reading.new_snapshots.push(base);
         }
