@@ -383,11 +383,11 @@ final class GroupTests {
     }
 
     private void pattern() throws Exception {
-        String topic = filled("pattern-of-it", 20), group = group("pattern");
+        String topic = filled(protocol + "-pattern-of-it", 20), group = group("pattern");
         try (var member = member(group, "metadata.max.age.ms", 500)) {
-            member.subscribe(java.util.regex.Pattern.compile("java-pattern-of-(it|that)-.*"));
+            member.subscribe(java.util.regex.Pattern.compile("java-" + protocol + "-pattern-of-(it|that)-.*"));
             settle(new int[] {PARTITIONS}, member);
-            String later = filled("pattern-of-that", 20);
+            String later = filled(protocol + "-pattern-of-that", 20);
             settle(new int[] {2 * PARTITIONS}, member);
             Set<String> topics = new HashSet<>();
             member.assignment().forEach(each -> topics.add(each.topic()));
