@@ -4,6 +4,7 @@ use highwater_storage::TopicId;
 
 use super::coordinated::Awaited;
 use super::{Effects, Node, Ticket, TopicRef};
+use crate::group::coordinator::Coordinator;
 use crate::group::offsets::NewCommit;
 use crate::group::{
     CommitOffsets, CommittedPartition, ConsumerHeartbeat, ConsumerPart, DeleteOffsets, DeletedOffset,
@@ -100,18 +101,12 @@ impl Node {
     }
 
     fn describe_consumers(&self, groups: Vec<GroupId>, awaited: &mut Vec<Awaited>) -> GroupReply {
-        let mut rows = 0;
-        let one = |(place, group): (usize, GroupId)| {
-            let outcome = self.coordinator_of(&group).and_then(|partition| {
-                check_rows(rows)?;
-                awaited.extend(self.uncommitted(place, partition));
-                let coordinator = self.coordinated.get(partition.1).ok_or(Refusal::GroupNotFound)?;
-                coordinator.describe_consumers(&group, &self.metadata, self.coordinated.limits())
-            });
-            rows += outcome.as_ref().map_or(0, |found| found.members.len());
-            (group, outcome)
+        let describe = |coordinator: &Coordinator, group: &GroupId| {
+            coordinator.describe_consumers(group, &self.metadata, self.coordinated.limits())
         };
-        GroupReply::ConsumersDescribed(groups.into_iter().enumerate().map(one).collect())
+        GroupReply::ConsumersDescribed(
+            self.describe_each(groups, awaited, describe, |group| group.members.len()),
+        )
     }
 
     fn commit_offsets(
@@ -271,18 +266,29 @@ impl Node {
     }
 
     fn describe_groups(&self, groups: Vec<GroupId>, awaited: &mut Vec<Awaited>) -> GroupReply {
+        let describe = |coordinator: &Coordinator, group: &GroupId| coordinator.describe(group);
+        GroupReply::Described(self.describe_each(groups, awaited, describe, |group| group.members.len()))
+    }
+
+    fn describe_each<T>(
+        &self,
+        groups: Vec<GroupId>,
+        awaited: &mut Vec<Awaited>,
+        describe: impl Fn(&Coordinator, &GroupId) -> Result<T, Refusal>,
+        rows_of: impl Fn(&T) -> usize,
+    ) -> Vec<(GroupId, Result<T, Refusal>)> {
         let mut rows = 0;
         let one = |(place, group): (usize, GroupId)| {
             let outcome = self.coordinator_of(&group).and_then(|partition| {
                 check_rows(rows)?;
                 awaited.extend(self.uncommitted(place, partition));
                 let coordinator = self.coordinated.get(partition.1).ok_or(Refusal::GroupNotFound)?;
-                coordinator.describe(&group)
+                describe(coordinator, &group)
             });
-            rows += outcome.as_ref().map_or(0, |found| found.members.len());
+            rows += outcome.as_ref().map_or(0, &rows_of);
             (group, outcome)
         };
-        GroupReply::Described(groups.into_iter().enumerate().map(one).collect())
+        groups.into_iter().enumerate().map(one).collect()
     }
 
     fn delete_groups(

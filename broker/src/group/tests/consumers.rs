@@ -433,3 +433,18 @@ fn a_clock_that_is_set_back_keeps_nobody_from_an_assignment() {
     let group = bench.consumers();
     assert_eq!(group.state, "Reconciling", "a new target is there");
 }
+
+#[test]
+fn who_leaves_for_a_while_is_not_held_to_what_it_was_to_give_up() {
+    let mut bench = Bench::with_topics();
+    let hasty = |request| as_static("i", ConsumerHeartbeat { rebalance_timeout_ms: Some(1_000), ..request });
+    let a = bench.beat(&hasty(joins("a", &["t"]))).unwrap();
+    bench.beat(&joins("b", &["t"])).unwrap();
+    let told = bench.beat(&as_static("i", alive(&a))).unwrap();
+    assert_eq!(told.assignment.map(|left| left.values().map(BTreeSet::len).sum()), Some(2), "two are to go");
+    bench.beat(&as_static("i", leaves(&a, -2))).unwrap();
+    bench.wait_ms(1_000);
+    assert_eq!(bench.consumers().members.len(), 2);
+    bench.wait_ms(SESSION_MS - 1_000);
+    assert_eq!(bench.consumers().members.len(), 0, "both sessions have ended");
+}

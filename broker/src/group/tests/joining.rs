@@ -231,3 +231,15 @@ fn a_name_that_is_too_long_for_the_wire_is_cut() {
         Bench::new().join_now(&JoinGroup { client_id: "ä".repeat(20_000), ..join("") }).unwrap();
     assert!(member.as_str().len() < 2_000, "{}", member.as_str().len());
 }
+
+#[test]
+fn names_are_given_to_so_many_who_have_not_come_back() {
+    let mut bench = Bench::new();
+    let asks = JoinGroup { asks_twice: true, ..join("") };
+    for _ in 0..10_000 {
+        assert_eq!(bench.join_now(&asks), Err(Refusal::MemberIdRequired));
+    }
+    assert_eq!(bench.join_now(&asks), Err(Refusal::GroupMaxSizeReached));
+    bench.wait_ms(SESSION_MS);
+    assert_eq!(bench.join_now(&asks), Err(Refusal::MemberIdRequired));
+}

@@ -95,3 +95,29 @@ fn messages_of_an_old_format_are_not_cut_off() {
         assert_eq!(disk.read(&path).unwrap(), message);
     }
 }
+
+#[test]
+fn a_snapshot_that_is_missing_at_the_recovery_point_is_written_anew_for_good() {
+    let disk = FaultDisk::in_memory();
+    let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut log = Log::create(Arc::clone(&as_disk), dir(), small(), None, NOW);
+    let mut sequence = 0;
+    while log.segment_count() < 2 {
+        append(&mut log, &transactional(7, 0, sequence, 400), EPOCH);
+        sequence += 1;
+    }
+    let base = log.active().base_offset();
+    let known = log.producers().clone();
+    log.close_clean().unwrap();
+    disk.sync_dir(std::path::Path::new("")).unwrap();
+    let path = dir().join(crate::segment::file_name(base, "snapshot"));
+    disk.remove_file(&path).unwrap();
+    disk.sync_dir(dir()).unwrap();
+
+    let killed = Opening { recovery_point: base, ..Opening::after(StopKind::Unclean) };
+    let (log, _) = Log::open(Arc::clone(&as_disk), dir(), small(), killed, NOW).unwrap();
+    assert_eq!(*log.producers(), known);
+    assert!(!disk.read(&path).unwrap().is_empty());
+    let of_snapshot = |sector: &crate::disk::UnsyncedSector| sector.path == path;
+    assert!(!disk.unsynced_sectors().iter().any(of_snapshot), "{:?}", disk.unsynced_sectors());
+}
