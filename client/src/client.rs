@@ -30,7 +30,8 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// The largest response taken from a socket, default 256 MiB; a larger one ends the connection.
     pub max_response_bytes: usize,
-    /// Where jitter and random partitions come from; `None` draws one. The same seed gives the same draws.
+    /// Where jitter and random partitions come from; `None` draws one. The same seed gives the same draws,
+    /// the ids of members in groups of the consumer protocol among them: no two clients of a cluster may share it.
     pub seed: Option<u64>,
 }
 

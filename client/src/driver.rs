@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use highwater_protocol::messages::{FetchRequest, ProduceRequest};
+use highwater_protocol::ApiKey;
+use highwater_protocol::messages::{ConsumerGroupHeartbeatRequest, FetchRequest, ProduceRequest};
 use highwater_storage::TimestampMs;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
@@ -27,6 +28,9 @@ const MAX_EVENTS_A_TURN: usize = 64;
 
 /// The first Fetch version in which the last fetched epoch can be told.
 const FETCH_WITH_EPOCH: i16 = 12;
+
+/// The first ConsumerGroupHeartbeat version that can subscribe to a pattern.
+const HEARTBEAT_WITH_PATTERN: i16 = 1;
 
 /// What the driver needs of a machine.
 pub(crate) trait Machine: Send + 'static {
@@ -303,6 +307,20 @@ fn deliver(events: &mpsc::UnboundedSender<Event>, connection: &Connection, id: R
         Parcel::Plain(Body::JoinGroup(request)) => send!(&*request, Answer::JoinGroup),
         Parcel::Plain(Body::SyncGroup(request)) => send!(&*request, Answer::SyncGroup),
         Parcel::Plain(Body::Heartbeat(request)) => send!(&request, Answer::Heartbeat),
+        Parcel::Plain(Body::ConsumerGroupHeartbeat(request)) => {
+            let version = connection.version_of::<ConsumerGroupHeartbeatRequest>();
+            if request.subscribed_topic_regex.is_some()
+                && version.is_some_and(|version| version < HEARTBEAT_WITH_PATTERN)
+            {
+                let what = format!(
+                    "{} {HEARTBEAT_WITH_PATTERN}, by which one subscribes to a pattern",
+                    ApiKey::ConsumerGroupHeartbeat.name()
+                );
+                let _ = events.send(Event::Answered(id, Err(Failure::Unsupported(what.into()))));
+                return;
+            }
+            send!(&*request, Answer::ConsumerGroupHeartbeat);
+        }
         Parcel::Plain(Body::FindCoordinator(request)) => speak!(request, Answer::FindCoordinator),
         Parcel::Plain(Body::LeaveGroup(request)) => speak!(request, Answer::LeaveGroup),
         Parcel::Plain(Body::OffsetCommit(request)) => speak!(request, Answer::OffsetCommit),

@@ -8,10 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use highwater_protocol::messages::{
-    FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
-    HeartbeatResponse, InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, LeaveGroupResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
-    MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, FetchRequest, FetchResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse,
+    InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupRequest,
     SyncGroupResponse,
 };
@@ -90,6 +91,8 @@ pub enum Body {
     SyncGroup(Box<SyncGroupRequest>),
     /// A member is alive.
     Heartbeat(HeartbeatRequest),
+    /// A member of the consumer protocol joins, is alive, says what it wants and has, or goes.
+    ConsumerGroupHeartbeat(Box<ConsumerGroupHeartbeatRequest>),
     /// A member goes; in the form of version 3, a list of members.
     LeaveGroup(LeaveGroupRequest),
     /// How far a group has read; topics by name, as before version 10.
@@ -121,6 +124,8 @@ pub enum Answer {
     SyncGroup(SyncGroupResponse),
     /// To a Heartbeat request.
     Heartbeat(HeartbeatResponse),
+    /// To a ConsumerGroupHeartbeat request.
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
     /// To a LeaveGroup request, in the form of version 3.
     LeaveGroup(LeaveGroupResponse),
     /// To an OffsetCommit request.

@@ -61,8 +61,8 @@ pub use consumer::{
 };
 pub use error::{Error, Result};
 pub use group::{
-    Assignor, CommittedOffset, GroupConfig, GroupConsumer, GroupConsumerBuilder, GroupHandle, PendingCommit,
-    RebalanceListener,
+    Assignor, CommittedOffset, GroupConfig, GroupConsumer, GroupConsumerBuilder, GroupHandle, GroupProtocol,
+    PendingCommit, RebalanceListener,
 };
 pub use highwater_protocol::{ErrorCode, Text};
 pub use highwater_storage::batch::{Codec, Header, Headers, TimestampType};

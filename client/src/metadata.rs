@@ -121,6 +121,12 @@ impl ClusterImage {
         self.partition(topic, partition)?.leader.filter(|node| self.brokers.contains_key(node))
     }
 
+    /// The name of the topic with this id.
+    #[must_use]
+    pub fn name_of(&self, id: Uuid) -> Option<&Text> {
+        self.topics.iter().find(|(_, topic)| topic.id == id && !id.is_zero()).map(|(name, _)| name)
+    }
+
     /// The topic's id, all zeros when unknown.
     #[must_use]
     pub fn topic_id(&self, topic: &str) -> Uuid {
@@ -197,6 +203,16 @@ pub(crate) struct MetadataConfig {
 struct Question {
     id: RequestId,
     deadline: Monotonic,
+    /// Whether it asks for names of topics; a request asks either by name or by id.
+    by_id: bool,
+}
+
+/// Topics known by their ids alone, whose names are to be found out.
+#[derive(Debug)]
+struct Unnamed {
+    ids: BTreeSet<Uuid>,
+    failures: u32,
+    not_before: Monotonic,
 }
 
 /// Keeps a [`ClusterImage`] fresh for a set of topics.
@@ -205,6 +221,7 @@ pub(crate) struct Metadata {
     config: MetadataConfig,
     image: ClusterImage,
     wanted: BTreeSet<Text>,
+    unnamed: Unnamed,
     refused: BTreeMap<Text, ErrorCode>,
     due: bool,
     question: Option<Question>,
@@ -223,6 +240,7 @@ impl Metadata {
             config,
             image: ClusterImage { brokers: BTreeMap::new(), topics: BTreeMap::new() },
             wanted: BTreeSet::new(),
+            unnamed: Unnamed { ids: BTreeSet::new(), failures: 0, not_before: Monotonic::ORIGIN },
             refused: BTreeMap::new(),
             due: true,
             question: None,
@@ -267,6 +285,14 @@ impl Metadata {
         self.wanted.remove(topic);
         self.image.topics.remove(topic);
         self.refused.remove(topic);
+    }
+
+    /// Finds out about the topics with these ids, instead of those asked for before.
+    pub(crate) fn name(&mut self, ids: BTreeSet<Uuid>) {
+        if !ids.is_subset(&self.unnamed.ids) && self.unreachable == 0 {
+            (self.unnamed.failures, self.unnamed.not_before) = (0, Monotonic::ORIGIN);
+        }
+        self.unnamed.ids = ids;
     }
 
     /// Says that what is known proved to be old. While an answer is awaited anyway it is not asked for another:
@@ -329,14 +355,28 @@ impl Metadata {
         if self.refreshed_at.is_some_and(|at| now.since(at) >= self.config.max_age) {
             self.due = true;
         }
-        if !self.due || now < self.not_before {
+        let request = if self.due && self.not_before <= now {
+            self.due = false;
+            self.request()
+        } else if !self.unnamed.ids.is_empty() && self.unnamed.not_before <= now {
+            self.request_by_id()
+        } else {
             return;
-        }
+        };
         let id = ids.next();
-        self.due = false;
-        self.question = Some(Question { id, deadline: now + self.config.request_timeout });
+        let by_id = request.topics.iter().flatten().any(|topic| topic.name.is_none());
+        self.question = Some(Question { id, deadline: now + self.config.request_timeout, by_id });
         let target = self.seed_target();
-        actions.push(Action::Send { id, peer: Peer::Seed, target, body: Body::Metadata(self.request()) });
+        actions.push(Action::Send { id, peer: Peer::Seed, target, body: Body::Metadata(request) });
+    }
+
+    fn request_by_id(&self) -> MetadataRequest {
+        let about = |id: &Uuid| MetadataRequestTopic { topic_id: *id, name: None };
+        MetadataRequest {
+            topics: Some(self.unnamed.ids.iter().map(about).collect()),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        }
     }
 
     fn request(&self) -> MetadataRequest {
@@ -356,11 +396,18 @@ impl Metadata {
         answer: Result<MetadataResponse, Failure>,
         jitter: &mut Jitter,
     ) -> bool {
-        if self.question.as_ref().is_none_or(|question| question.id != id) {
-            return false;
+        let Some(question) = self.question.take_if(|question| question.id == id) else { return false };
+        if question.by_id {
+            // What it tells of the brokers and of topics known by name is as good as any other answer's.
+            self.unnamed.failures = self.unnamed.failures.saturating_add(1);
+            self.unnamed.not_before = now + self.config.backoff.wait(self.unnamed.failures, jitter);
         }
-        self.question = None;
         match answer {
+            Ok(response) if question.by_id => {
+                self.image.update(response);
+                self.unnamed.ids.retain(|id| self.image.name_of(*id).is_none());
+                return true;
+            }
             Ok(response) => {
                 self.refused = self.image.update(response);
                 self.refreshed_at = Some(now);
@@ -409,8 +456,15 @@ impl Metadata {
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
         match &self.question {
             Some(question) => Some(question.deadline),
-            None if self.due => Some(self.not_before),
-            None => self.refreshed_at.map(|at| at + self.config.max_age),
+            None => {
+                let refresh = if self.due {
+                    Some(self.not_before)
+                } else {
+                    self.refreshed_at.map(|at| at + self.config.max_age)
+                };
+                let name = (!self.unnamed.ids.is_empty()).then_some(self.unnamed.not_before);
+                refresh.map_or(name, |refresh| Some(name.map_or(refresh, |name| name.min(refresh))))
+            }
         }
     }
 }

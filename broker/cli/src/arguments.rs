@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use highwater::client::{Acks, Codec, Isolation};
+use highwater::client::{self, Acks, Codec, Isolation};
 
 /// A time with its unit: `500ms`, `10s`, `2m`, `1h`. Never zero.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -77,6 +77,24 @@ impl From<IsolationLevel> for Isolation {
         match level {
             IsolationLevel::ReadUncommitted => Self::ReadUncommitted,
             IsolationLevel::ReadCommitted => Self::ReadCommitted,
+        }
+    }
+}
+
+/// How a group divides its topics.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum GroupProtocol {
+    /// One of the members divides; every broker knows it.
+    Classic,
+    /// The broker divides, and members read on (KIP-848).
+    Consumer,
+}
+
+impl From<GroupProtocol> for client::GroupProtocol {
+    fn from(protocol: GroupProtocol) -> Self {
+        match protocol {
+            GroupProtocol::Classic => Self::Classic,
+            GroupProtocol::Consumer => Self::Consumer,
         }
     }
 }

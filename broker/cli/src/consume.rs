@@ -18,7 +18,7 @@ use self::alone::Reading;
 use self::printer::Printer;
 use self::silence::Silence;
 use self::span::{Bound, Bounds, Span};
-use crate::arguments::{Delimiter, IsolationLevel};
+use crate::arguments::{Delimiter, GroupProtocol, IsolationLevel};
 use crate::bootstrap::{Bootstrap, block_on, describe_topic};
 use crate::record_format::{Format, Output};
 
@@ -38,6 +38,9 @@ pub(crate) struct Consume {
     /// Read as a member of this group, whose members divide the partitions among them.
     #[arg(short, long, conflicts_with = "partitions")]
     group: Option<String>,
+    /// How the group divides them, by default classic.
+    #[arg(long, value_enum, value_name = "PROTOCOL", requires = "group")]
+    group_protocol: Option<GroupProtocol>,
     /// The partitions, as 0,2; all there are, unless told otherwise.
     #[arg(
         short, long = "partition", value_name = "NUMBER", value_delimiter = ',',

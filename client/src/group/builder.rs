@@ -6,7 +6,7 @@ use std::time::Duration;
 use highwater_protocol::Text;
 
 use super::assignor::Assignor;
-use super::config::GroupConfig;
+use super::config::{GroupConfig, GroupProtocol};
 use super::consumer::GroupConsumer;
 use super::listener::{AnyListener, NoListener, RebalanceListener};
 use crate::client::Client;
@@ -21,6 +21,7 @@ pub struct GroupConsumerBuilder {
     pub(super) config: ConsumerConfig,
     pub(super) group: GroupConfig,
     pub(super) topics: BTreeSet<Text>,
+    pub(super) pattern: Option<Text>,
     pub(super) partitions: Vec<(TopicPartition, Option<StartAt>)>,
     pub(super) start: Option<StartAt>,
     pub(super) listener: Box<dyn AnyListener>,
@@ -49,6 +50,7 @@ impl GroupConsumerBuilder {
             config,
             group: GroupConfig::new(group_id),
             topics: BTreeSet::new(),
+            pattern: None,
             partitions,
             start,
             listener: Box::new(NoListener),
@@ -58,6 +60,13 @@ impl GroupConsumerBuilder {
     /// Reads its share of these topics.
     pub fn subscribe<T: Into<Text>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
         self.topics.extend(topics.into_iter().map(Into::into));
+        self
+    }
+
+    /// Reads its share of all topics whose whole names match this regular expression, also of those that are made later. The
+    /// broker matches (RE2 syntax), so it needs [`GroupProtocol::Consumer`].
+    pub fn subscribe_matching(mut self, pattern: impl Into<Text>) -> Self {
+        self.pattern = Some(pattern.into());
         self
     }
 
@@ -81,6 +90,12 @@ impl GroupConsumerBuilder {
         self
     }
 
+    /// See [`GroupConfig::remote_assignor`].
+    pub fn remote_assignor(mut self, name: impl Into<Text>) -> Self {
+        self.group.remote_assignor = Some(name.into());
+        self
+    }
+
     /// See [`GroupConfig::assignors`].
     pub fn assignors(mut self, assignors: impl IntoIterator<Item = Assignor>) -> Self {
         self.group.assignors = assignors.into_iter().collect();
@@ -88,6 +103,8 @@ impl GroupConsumerBuilder {
     }
 
     options! {
+        /// See [`GroupConfig::protocol`].
+        group.protocol: GroupProtocol;
         /// See [`GroupConfig::session_timeout`].
         group.session_timeout: Duration;
         /// See [`GroupConfig::heartbeat_interval`].

@@ -1,9 +1,9 @@
 //! Commits, one after the other.
 //!
 //! They go out in the order they were asked for, one at a time: whichever is tried again is tried in its place, with all
-//! later ones behind it, so an older offset never overwrites a newer one. Each is signed with who the member was when it
-//! was asked for; if the group has moved on before it could be sent, it is refused here, because its partitions may be
-//! somebody else's.
+//! later ones behind it, so an older offset never overwrites a newer one. Each is valid for the membership's era in which it
+//! was asked for; if that is over before it could be sent, it is refused here, because its partitions may be somebody else's.
+//! Within an era a member of the consumer protocol may reach new epochs: a commit is signed with the newest.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use highwater_storage::{LeaderEpoch, Offset};
 
 use super::Generation;
 use super::config::GroupConfig;
-use super::membership::{Identity, Told};
+use super::membership::{Era, Identity, Told};
 use crate::consumer::Position;
 use crate::error::{Error, Result};
 use crate::exchange::{Body, Failure};
@@ -77,7 +77,7 @@ pub enum Persistence {
 struct Commit {
     id: CommitId,
     offsets: Offsets,
-    identity: Identity,
+    era: Era,
     persistence: Persistence,
     deadline: Monotonic,
     timeout: Duration,
@@ -115,7 +115,7 @@ impl Commits {
         &mut self,
         now: Monotonic,
         offsets: Offsets,
-        identity: Identity,
+        era: Era,
         persistence: Persistence,
         timeout: Duration,
     ) -> Result<CommitId> {
@@ -127,7 +127,7 @@ impl Commits {
         self.queue.push_back(Commit {
             id,
             offsets,
-            identity,
+            era,
             persistence,
             deadline: now + timeout,
             timeout,
@@ -142,6 +142,16 @@ impl Commits {
     /// Whether nothing waits to be committed or to be answered.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// The last one that was asked for.
+    pub(super) const fn newest(&self) -> CommitId {
+        CommitId(self.next_id)
+    }
+
+    /// Whether this one and all before it are settled.
+    pub(super) fn are_settled_to(&self, id: CommitId) -> bool {
+        self.queue.front().is_none_or(|commit| commit.id > id)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -168,12 +178,12 @@ impl Commits {
         }
     }
 
-    /// The next request, when it is time for one; settles before it what needs none. `current` is who the member is now,
-    /// `nowhere` is why there is no coordinator to ask, if there is none.
+    /// The next request, when it is time for one; settles before it what needs none. `current` is who the member is now, in
+    /// which era, `nowhere` is why there is no coordinator to ask, if there is none.
     pub(super) fn next_ask(
         &mut self,
         now: Monotonic,
-        current: &Identity,
+        (current, era): (&Identity, Era),
         nowhere: Option<&Arc<str>>,
     ) -> Option<Body> {
         loop {
@@ -183,7 +193,7 @@ impl Commits {
             }
             if commit.offsets.is_empty() {
                 self.finish(Ok(()));
-            } else if commit.identity != *current {
+            } else if commit.era != era {
                 let group = (*self.group_id).into();
                 let is_out = current.generation == Generation::NONE;
                 self.finish(Err(if is_out {
@@ -200,12 +210,12 @@ impl Commits {
             } else {
                 commit.is_under_way = true;
                 let commit = &self.queue[0];
-                return Some(Body::OffsetCommit(self.request(commit)));
+                return Some(Body::OffsetCommit(self.request(commit, current)));
             }
         }
     }
 
-    fn request(&self, commit: &Commit) -> OffsetCommitRequest {
+    fn request(&self, commit: &Commit, identity: &Identity) -> OffsetCommitRequest {
         let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
         for (at, committed) in &commit.offsets {
             let partition = OffsetCommitRequestPartition {
@@ -223,11 +233,11 @@ impl Commits {
                 }),
             }
         }
-        let is_member = !commit.identity.member_id.is_empty();
+        let is_member = identity.generation != Generation::NONE;
         OffsetCommitRequest {
             group_id: self.group_id.clone(),
-            generation_id_or_member_epoch: commit.identity.generation.0,
-            member_id: commit.identity.member_id.clone(),
+            generation_id_or_member_epoch: identity.generation.0,
+            member_id: if is_member { identity.member_id.clone() } else { Text::default() },
             group_instance_id: self.group_instance_id.clone().filter(|_| is_member),
             topics,
             ..OffsetCommitRequest::default()
@@ -281,7 +291,7 @@ impl Commits {
             self.finish(Ok(()));
             return Verdict::Fine;
         };
-        let identity = self.queue.front().map_or_else(Identity::none, |commit| commit.identity.clone());
+        let era = self.queue.front().map(|commit| commit.era).unwrap_or_default();
         let group: Arc<str> = (*self.group_id).into();
         let what = format!("committing the offset of {}-{partition}", &**topic);
         match code {
@@ -297,13 +307,18 @@ impl Commits {
                 self.finish(Err(Error::RebalanceInProgress { group }));
                 Verdict::Rejoin
             }
+            // The next heartbeat's answer brings the epoch to commit with.
+            ErrorCode::StaleMemberEpoch => {
+                self.failed(now, Error::RebalanceInProgress { group }, jitter);
+                Verdict::Fine
+            }
             ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
                 self.finish(Err(Error::NotAMember { group, reason: Some(code.to_string().into()) }));
-                Verdict::NotAMember { identity, keep_id: code == ErrorCode::IllegalGeneration }
+                Verdict::NotAMember { era, keep_id: code == ErrorCode::IllegalGeneration }
             }
             ErrorCode::FencedInstanceId => {
                 self.finish(Err(Error::refused(what, code, None)));
-                Verdict::Fenced { identity }
+                Verdict::Fenced { era }
             }
             code => {
                 self.finish(Err(Error::refused(what, code, None)));
@@ -319,12 +334,12 @@ impl Commits {
     }
 }
 
-/// What the answer to a commit says about the membership; `identity` is who it was about.
+/// What the answer to a commit says about the membership of that era.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Fine,
     CoordinatorLost(Arc<str>),
     Rejoin,
-    NotAMember { identity: Identity, keep_id: bool },
-    Fenced { identity: Identity },
+    NotAMember { era: Era, keep_id: bool },
+    Fenced { era: Era },
 }

@@ -58,11 +58,15 @@ impl GroupConsumer {
             return Err(Error::config("start_at", problem));
         }
         let partitions: BTreeSet<_> = builder.partitions.into_iter().map(|(at, _)| at).collect();
-        let subscription = match (builder.topics.is_empty(), partitions.is_empty()) {
-            (false, true) => Subscription::Topics(builder.topics),
-            (true, false) => Subscription::Partitions(partitions),
-            (true, true) => return Err(Error::config("subscribe", "no topic and no partition was given")),
-            (false, false) => return Err(Error::config("assign", "topics or partitions, not both")),
+        let subscription = match (builder.topics.is_empty(), builder.pattern, partitions.is_empty()) {
+            (false, None, true) => Subscription::Topics(builder.topics),
+            (true, Some(pattern), true) => Subscription::Pattern(pattern),
+            (true, None, false) => Subscription::Partitions(partitions),
+            (true, None, true) => {
+                return Err(Error::config("subscribe", "no topic, pattern or partition was given"));
+            }
+            (.., true) => return Err(Error::config("subscribe", "topics or a pattern, not both")),
+            (.., false) => return Err(Error::config("assign", "topics or partitions, not both")),
         };
         let client = builder.client;
         let max_poll_records = builder.config.max_poll_records;
@@ -152,12 +156,24 @@ impl GroupConsumer {
     /// # Errors
     /// [`Error::Config`] for a consumer of partitions, which has no topics to be divided.
     pub fn subscribe<T: Into<Text>>(&mut self, topics: impl IntoIterator<Item = T>) -> Result<()> {
+        self.resubscribe(Subscription::Topics(topics.into_iter().map(Into::into).collect()))
+    }
+
+    /// The same with a pattern; see [`GroupConsumerBuilder::subscribe_matching`].
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe), and with the classic protocol.
+    pub fn subscribe_matching(&mut self, pattern: impl Into<Text>) -> Result<()> {
+        self.resubscribe(Subscription::Pattern(pattern.into()))
+    }
+
+    fn resubscribe(&self, subscription: Subscription) -> Result<()> {
         let shared = &self.handle.inner.shared;
         let mut core = shared.machine.lock();
-        if !matches!(core.machine.subscription(), Subscription::Topics(_)) {
+        if matches!(core.machine.subscription(), Subscription::Partitions(_)) {
             return Err(Error::config("subscribe", "this consumer was given partitions"));
         }
-        core.machine.subscribe(topics.into_iter().map(Into::into).collect());
+        core.machine.subscribe_to(subscription)?;
         shared.wake.notify_one();
         Ok(())
     }

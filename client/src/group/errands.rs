@@ -9,7 +9,7 @@ use highwater_protocol::{ErrorCode, Text};
 use super::commits::Verdict;
 use super::committed::{Asked, Outcome};
 use super::machine::{GroupMachine, Subscription};
-use super::membership::{Ask, Identity, Told, counted};
+use super::membership::{Ask, Era, Membership, Told, counted};
 use crate::error::Error;
 use crate::exchange::{Action, Answer, Body, Failure, Peer, RequestId};
 use crate::time::{Monotonic, Now};
@@ -17,10 +17,8 @@ use crate::time::{Monotonic, Now};
 /// What a request to the coordinator is for.
 #[derive(Debug)]
 pub(super) enum Errand {
-    Join,
-    Sync,
-    /// And who sent it.
-    Heartbeat(Identity),
+    /// Of the membership, in which era.
+    Membership(Ask, Era),
     Leave,
     Commit,
     Committed(Asked),
@@ -35,6 +33,7 @@ impl GroupMachine {
         self.mind_the_application(at);
         self.mind_the_session(at);
         self.mind_the_topics();
+        self.name_topics();
         self.divide();
         if !self.is_closing {
             self.find_coordinator(at, actions);
@@ -96,12 +95,21 @@ impl GroupMachine {
         self.refused = refused;
     }
 
+    /// A coordinator names topics by their ids.
+    fn name_topics(&mut self) {
+        if let Membership::Consumer(member) = &self.membership {
+            let unnamed = member.unnamed(self.consumer.metadata.image());
+            self.consumer.metadata.name(unnamed);
+        }
+    }
+
     /// The leader divides when it knows all of the group's topics, and again when they change.
     fn divide(&mut self) {
-        if !self.membership.is_leader() {
+        let Membership::Classic(member) = &mut self.membership else { return };
+        if !member.is_leader() {
             return;
         }
-        let topics = self.membership.group_topics().clone();
+        let topics = member.group_topics().clone();
         let metadata = &self.consumer.metadata;
         let is_known = |topic| {
             metadata.image().topics.contains_key(topic)
@@ -111,12 +119,12 @@ impl GroupMachine {
             return;
         }
         let partitions = counted(&topics, metadata.image());
-        if self.membership.is_dividing() {
-            if let Err(error) = self.membership.divide(partitions) {
+        if member.is_dividing() {
+            if let Err(error) = member.divide(partitions) {
                 self.problem = Some(error);
             }
         } else {
-            self.membership.compare(partitions);
+            member.compare(partitions);
         }
     }
 
@@ -130,7 +138,8 @@ impl GroupMachine {
         }
         let identity = self.membership.identity().clone();
         let nowhere = self.finder.unknown_because();
-        if let Some(body) = self.commits.next_ask(now, &identity, nowhere.as_ref()) {
+        let signed = (&identity, self.membership.era());
+        if let Some(body) = self.commits.next_ask(now, signed, nowhere.as_ref()) {
             self.send(now, Errand::Commit, body, self.consumer.config.request_timeout);
         }
         self.wake_by(self.commits.deadline().filter(|deadline| *deadline > now));
@@ -144,15 +153,16 @@ impl GroupMachine {
 
     fn ask(&mut self, now: Monotonic, ask: Ask) {
         let owned = self.owned();
-        let Subscription::Topics(topics) = &self.subscription else { return };
-        match self.membership.request(ask, topics, &owned) {
+        let request = match (&mut self.membership, &self.subscription) {
+            (Membership::Classic(member), Subscription::Topics(topics)) => {
+                member.request(ask, topics, &owned)
+            }
+            (Membership::Classic(_), _) => return,
+            (Membership::Consumer(member), _) => Ok(member.heartbeat(now)),
+        };
+        match request {
             Ok((body, timeout)) => {
-                let errand = match ask {
-                    Ask::Join => Errand::Join,
-                    Ask::Sync => Errand::Sync,
-                    Ask::Heartbeat => Errand::Heartbeat(self.membership.identity().clone()),
-                };
-                self.send(now, errand, body, timeout);
+                self.send(now, Errand::Membership(ask, self.membership.era()), body, timeout);
             }
             Err(error) => {
                 let detail = error.to_string().into();
@@ -236,10 +246,8 @@ impl GroupMachine {
     fn errand_answered(&mut self, now: Monotonic, errand: Errand, answer: Answer) {
         let jitter = &mut self.consumer.jitter;
         let told = match (errand, answer) {
-            (Errand::Join, Answer::JoinGroup(response)) => self.membership.answer_join(now, response, jitter),
-            (Errand::Sync, Answer::SyncGroup(response)) => self.membership.answer_sync(now, response, jitter),
-            (Errand::Heartbeat(sent), Answer::Heartbeat(response)) => {
-                self.membership.answer_heartbeat(now, &sent, &response, jitter)
+            (Errand::Membership(ask, sent), answer) => {
+                self.membership.answer(now, (ask, sent), answer, jitter)
             }
             (Errand::Commit, Answer::OffsetCommit(response)) => {
                 let verdict = self.commits.answer(now, &response, jitter);
@@ -257,9 +265,7 @@ impl GroupMachine {
     fn errand_failed(&mut self, now: Monotonic, errand: Errand, failure: &Failure) {
         let jitter = &mut self.consumer.jitter;
         let told = match errand {
-            Errand::Join => self.membership.unanswered(now, Ask::Join, failure, jitter),
-            Errand::Sync => self.membership.unanswered(now, Ask::Sync, failure, jitter),
-            Errand::Heartbeat(_) => self.membership.unanswered(now, Ask::Heartbeat, failure, jitter),
+            Errand::Membership(ask, sent) => self.membership.unanswered(now, (ask, sent), failure, jitter),
             Errand::Leave => Told::Nothing,
             Errand::Commit => self.commits.unanswered(now, failure, jitter),
             Errand::Committed(_) => resumed(self.resuming.unanswered(now, failure, jitter)),
@@ -281,16 +287,16 @@ impl GroupMachine {
             Verdict::Fine => Told::Nothing,
             Verdict::CoordinatorLost(why) => Told::CoordinatorLost(why),
             Verdict::Rejoin => {
-                self.membership.rejoin("a commit was refused as the group is rebalancing");
+                self.membership.commit_met_a_rebalance();
                 Told::Nothing
             }
-            Verdict::NotAMember { identity, keep_id } => {
-                if self.is_member() && identity == *self.membership.identity() {
+            Verdict::NotAMember { era, keep_id } => {
+                if self.is_member() && era == self.membership.era() {
                     self.membership.reset(keep_id);
                 }
                 Told::Nothing
             }
-            Verdict::Fenced { identity } if identity == *self.membership.identity() => {
+            Verdict::Fenced { era } if era == self.membership.era() => {
                 self.membership.fence("committing offsets of")
             }
             Verdict::Fenced { .. } => Told::Nothing,
@@ -309,16 +315,16 @@ fn resumed(outcome: Outcome) -> Told {
 impl Errand {
     /// Whether the coordinator answers it only when a rebalance goes on.
     const fn is_rebalancing(&self) -> bool {
-        matches!(self, Self::Join | Self::Sync)
+        matches!(self, Self::Membership(Ask::Join | Ask::Sync, _))
     }
 }
 
 impl std::fmt::Display for Errand {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Join => "JoinGroup",
-            Self::Sync => "SyncGroup",
-            Self::Heartbeat(_) => "Heartbeat",
+            Self::Membership(Ask::Join, _) => "JoinGroup",
+            Self::Membership(Ask::Sync, _) => "SyncGroup",
+            Self::Membership(Ask::Heartbeat, _) => "Heartbeat",
             Self::Leave => "LeaveGroup",
             Self::Commit => "OffsetCommit",
             Self::Committed(_) => "OffsetFetch",

@@ -13,7 +13,7 @@ use highwater_protocol::{ErrorCode, Text};
 
 use super::commits::{CommitId, Commits, Offsets, Persistence};
 use super::committed::Resuming;
-use super::config::GroupConfig;
+use super::config::{GroupConfig, GroupProtocol};
 use super::errands::Errand;
 use super::finder::Finder;
 use super::membership::{Identity, Membership};
@@ -49,6 +49,8 @@ pub enum Turn {
 pub enum Subscription {
     /// Its share of these topics, as its group divides them.
     Topics(BTreeSet<Text>),
+    /// Its share of the topics whose names match, which the coordinator finds out.
+    Pattern(Text),
     /// These partitions, whoever else reads them; the group only keeps the offsets.
     Partitions(BTreeSet<TopicPartition>),
 }
@@ -69,6 +71,8 @@ pub struct GroupMachine {
     pub(super) outbox: Vec<Action>,
     /// What the application is going along with now.
     step: Option<Step>,
+    /// The last commit that was asked for when partitions were given back; others may have them when it is settled.
+    given_back: Option<CommitId>,
     /// What has been divided while partitions of the last generation are still to be given back.
     incoming: Option<BTreeSet<TopicPartition>>,
     pub(super) problem: Option<Error>,
@@ -99,14 +103,17 @@ impl GroupMachine {
     ) -> Result<Self> {
         config.check()?;
         let (backoff, request_timeout) = (consumer.backoff, consumer.request_timeout);
+        let mut consumer = ConsumerMachine::new(consumer, seed)?;
+        let jitter = &mut consumer.jitter;
         let mut machine = Self {
             finder: Finder::new(config.group_id.clone(), backoff, request_timeout),
-            membership: Membership::new(config.clone(), backoff, request_timeout),
+            membership: Membership::new(config.clone(), backoff, request_timeout, jitter),
             commits: Commits::new(&config, backoff),
             resuming: Resuming::new(config.group_id.clone(), backoff),
-            consumer: ConsumerMachine::new(consumer, seed)?,
+            consumer,
             config,
             subscription: subscription.clone(),
+            given_back: None,
             errands: BTreeMap::new(),
             outbox: Vec::new(),
             step: None,
@@ -122,9 +129,9 @@ impl GroupMachine {
             needs_step: false,
             wake_at: None,
         };
-        match subscription {
-            Subscription::Topics(topics) => machine.subscribe(topics),
-            Subscription::Partitions(partitions) => machine.consumer.assign_for_group(&partitions),
+        match &subscription {
+            Subscription::Topics(_) | Subscription::Pattern(_) => machine.subscribe_to(subscription)?,
+            Subscription::Partitions(partitions) => machine.consumer.assign_for_group(partitions),
         }
         Ok(machine)
     }
@@ -159,21 +166,39 @@ impl GroupMachine {
     }
 
     pub(super) const fn is_member(&self) -> bool {
-        matches!(self.subscription, Subscription::Topics(_))
+        !matches!(self.subscription, Subscription::Partitions(_))
     }
 
     /// Replaces the topics. What is assigned of others is given back in the next turns.
     pub fn subscribe(&mut self, topics: BTreeSet<Text>) {
-        self.membership.rejoin("the subscription has changed");
-        self.subscription = Subscription::Topics(topics);
+        self.read(Subscription::Topics(topics));
+    }
+
+    pub(super) fn subscribe_to(&mut self, subscription: Subscription) -> Result<()> {
+        let is_pattern = matches!(subscription, Subscription::Pattern(_));
+        if is_pattern && self.config.protocol == GroupProtocol::Classic {
+            return Err(Error::config("subscribe", "patterns only with the consumer protocol"));
+        }
+        self.read(subscription);
+        Ok(())
+    }
+
+    fn read(&mut self, subscription: Subscription) {
+        self.membership.subscription_changed(&subscription);
+        self.subscription = subscription;
         self.watch_topics();
     }
 
     pub(super) fn watch_topics(&mut self) {
-        if let Subscription::Topics(topics) = &self.subscription {
-            let all = topics.union(self.membership.group_topics()).cloned().collect();
-            self.consumer.watch(all);
-        }
+        let all = match (&self.subscription, &self.membership) {
+            (Subscription::Topics(topics), Membership::Classic(member)) => {
+                topics.union(member.group_topics()).cloned().collect()
+            }
+            (Subscription::Topics(topics), Membership::Consumer(_)) => topics.clone(),
+            (Subscription::Pattern(_), _) => BTreeSet::new(),
+            (Subscription::Partitions(_), _) => return,
+        };
+        self.consumer.watch(all);
     }
 
     pub(super) fn owned(&self) -> BTreeSet<TopicPartition> {
@@ -237,14 +262,43 @@ impl GroupMachine {
             }
             self.membership.has_given_up();
         }
-        if let Some(assigned) = self.membership.take_assignment() {
+        match self.membership {
+            Membership::Classic(_) => self.rejoin(now, owned),
+            Membership::Consumer(_) => self.reconcile(&owned),
+        }
+    }
+
+    /// Brings about what the coordinator assigned (KIP-848): gives back what is gone, has all of it committed that was asked
+    /// for before, takes what is new, and lets the coordinator know.
+    fn reconcile(&mut self, owned: &BTreeSet<TopicPartition>) -> Option<Step> {
+        let Membership::Consumer(member) = &mut self.membership else { return None };
+        member.join();
+        let assigned = member.assigned(self.consumer.metadata.image())?;
+        let gone: BTreeSet<_> = owned.difference(&assigned.partitions).cloned().collect();
+        if !gone.is_empty() {
+            return Some(Step::Revoke(gone));
+        }
+        if self.given_back.is_some_and(|last| !self.commits.are_settled_to(last)) {
+            return None;
+        }
+        let new = assigned.partitions.difference(owned).cloned().collect();
+        self.consumer.assign_for_group(&assigned.partitions);
+        member.has_adopted(assigned);
+        Some(Step::Assign(new))
+    }
+
+    /// Takes what was divided, and joins again where that is due.
+    fn rejoin(&mut self, now: Monotonic, owned: BTreeSet<TopicPartition>) -> Option<Step> {
+        let Membership::Classic(member) = &mut self.membership else { return None };
+        if let Some(assigned) = member.take_assignment() {
             self.adopt(assigned);
         }
+        let Membership::Classic(member) = &mut self.membership else { return None };
         if let Some(incoming) = &self.incoming {
             let gone: BTreeSet<_> = owned.difference(incoming).cloned().collect();
             if !gone.is_empty() {
                 // Whoever is to get them waits for the rebalance after this one (KIP-429).
-                self.membership.rejoin("partitions were given back");
+                member.rejoin("partitions were given back");
                 return Some(Step::Revoke(gone));
             }
             let new: BTreeSet<_> = incoming.difference(&owned).cloned().collect();
@@ -252,7 +306,7 @@ impl GroupMachine {
             self.incoming = None;
             return Some(Step::Assign(new));
         }
-        if self.membership.wants_to_join() {
+        if member.wants_to_join() {
             let gone = self.to_give_back_before_joining(owned);
             if !gone.is_empty() {
                 return Some(Step::Revoke(gone));
@@ -261,9 +315,11 @@ impl GroupMachine {
             if !std::mem::replace(&mut self.is_ready_to_join, true) && self.config.auto_commit {
                 self.commit_now(now);
             }
-            if self.commits.is_idle() {
+            if self.commits.is_idle()
+                && let Membership::Classic(member) = &mut self.membership
+            {
                 self.is_ready_to_join = false;
-                self.membership.join();
+                member.join();
             }
         }
         None
@@ -285,7 +341,7 @@ impl GroupMachine {
         if assigned.iter().all(|at| topics.contains(&at.topic)) {
             self.incoming = Some(assigned);
         } else {
-            self.membership.rejoin("the subscription has changed");
+            self.membership.subscription_changed(&self.subscription);
         }
     }
 
@@ -295,6 +351,7 @@ impl GroupMachine {
             Some(Step::Revoke(gone)) => {
                 let kept = self.owned().difference(&gone).cloned().collect();
                 self.consumer.assign_for_group(&kept);
+                self.given_back = Some(self.commits.newest());
             }
             Some(Step::Lose(_)) => {
                 self.consumer.assign_for_group(&BTreeSet::new());
@@ -354,8 +411,7 @@ impl GroupMachine {
                 Error::NotAMember { group, reason: None }
             });
         }
-        let identity = self.membership.identity().clone();
-        self.commits.push(now, offsets, identity, persistence, timeout)
+        self.commits.push(now, offsets, self.membership.era(), persistence, timeout)
     }
 
     /// The outcomes of commits since the last call.

@@ -1,52 +1,34 @@
-//! A member of a group of the classic protocol: joining, being assigned, staying, joining again (`AbstractCoordinator`).
+//! What a consumer is to its group's coordinator, in either protocol.
 //!
-//! ```text
-//!            join            JoinGroup               SyncGroup
-//!  Unjoined ------> Joining ----------> (Leading) --> Syncing ----------> Stable
-//!     ^                ^                                 |  refused          | rejoin wanted,
-//!     |                +---------------------------------+                  | what is to be given
-//!     |                +-------------------------------------<---------------+ back was given back
-//!     +--- fenced off, left, or the session is over: what it had is lost
-//! ```
-//!
-//! It decides when to join only in part: whoever owns it says [`join`](Membership::join) when partitions that must be given
-//! back first have been. What must always hold: while it has a generation it may believe in its partitions; when it loses
-//! the generation, it says so ([`is_lost`](Membership::is_lost)) before it joins again.
+//! What must always hold: while it has a generation it may believe in its partitions; when it loses the generation, it says so
+//! ([`is_lost`](Membership::is_lost)) before it joins again.
 
-mod answers;
+mod classic;
+mod consumer;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use highwater_protocol::consumer_protocol::{
-    self, ConsumerProtocolAssignment, ConsumerProtocolSubscription, PROTOCOL_TYPE,
-};
-use highwater_protocol::messages::join_group::JoinGroupRequestProtocol;
-use highwater_protocol::messages::leave_group::MemberIdentity;
-use highwater_protocol::messages::sync_group::SyncGroupRequestAssignment;
-use highwater_protocol::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest};
-use highwater_protocol::{EncodeError, Text};
+use highwater_protocol::Text;
 
 use super::Generation;
-use super::assignor::{Assignor, GroupAssignment, GroupMember, PartitionCounts};
-use super::config::GroupConfig;
+use super::config::{GroupConfig, GroupProtocol};
+use super::machine::Subscription;
 use crate::error::Error;
-use crate::exchange::Body;
-use crate::metadata::TopicPartition;
+use crate::exchange::{Answer, Body, Failure};
 use crate::retry::{Backoff, Jitter};
 use crate::time::Monotonic;
 
-/// What a rebalance may take beyond the time its members have, as in Kafka's consumer.
-const JOIN_GRACE: Duration = Duration::from_secs(5);
+pub(super) use self::classic::{ClassicMember, counted};
+pub(super) use self::consumer::ConsumerMember;
 
 /// Who a member is to the coordinator: what it signs its requests with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Its member id, given by the coordinator; empty when it has none.
+    /// Its member id: given by the coordinator in the classic protocol, and empty while it has none; made up by the member
+    /// itself in the consumer protocol.
     pub member_id: Text,
-    /// The generation it is in.
+    /// The generation it is in, or its epoch in the consumer protocol; [`Generation::NONE`] while it is no member.
     pub generation: Generation,
 }
 
@@ -58,22 +40,15 @@ impl Identity {
     }
 }
 
-#[derive(Debug)]
-enum State {
-    /// In no generation, and not on the way to one.
-    Unjoined,
-    Joining {
-        asked: bool,
-    },
-    /// Elected to divide the partitions, once it is known how many there are.
-    Leading {
-        members: Vec<GroupMember>,
-    },
-    Syncing {
-        assignments: Vec<SyncGroupRequestAssignment>,
-        asked: bool,
-    },
-    Stable,
+/// For how long what a member asks for is valid. In the classic protocol each generation is one; in the consumer protocol an
+/// era lasts from joining until the membership is lost, whatever epochs it goes through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Era(u64);
+
+impl Era {
+    const fn end(&mut self) {
+        self.0 += 1;
+    }
 }
 
 /// What a member asks of the coordinator.
@@ -94,347 +69,171 @@ pub(super) enum Told {
     Problem(Error),
 }
 
+/// A member of a group, of either protocol.
 #[derive(Debug)]
-pub(super) struct Membership {
-    config: GroupConfig,
-    backoff: Backoff,
-    request_timeout: Duration,
-    state: State,
-    identity: Identity,
-    assignor: Option<Assignor>,
-    is_leader: bool,
-    /// Why a stable member is to join again, if it is.
-    rejoin: Option<&'static str>,
-    /// Its generation was taken from it, and nobody was told yet.
-    lost: bool,
-    /// Another consumer has taken its name: there is no way back.
-    fenced: Option<Error>,
-    /// What the last generation brought, until it is [taken](Self::take_assignment).
-    assignment: Option<BTreeSet<TopicPartition>>,
-    /// How many partitions there were when it divided them.
-    divided: Option<PartitionCounts>,
-    /// The topics of all members, which their leader keeps an eye on.
-    group_topics: BTreeSet<Text>,
-    heartbeat_due: Monotonic,
-    heartbeat_asked: bool,
-    session_ends: Monotonic,
-    failures: u32,
-    not_before: Monotonic,
+pub(super) enum Membership {
+    Classic(ClassicMember),
+    Consumer(ConsumerMember),
+}
+
+macro_rules! either {
+    ($self:expr, $member:ident => $do:expr) => {
+        match $self {
+            Self::Classic($member) => $do,
+            Self::Consumer($member) => $do,
+        }
+    };
 }
 
 impl Membership {
-    pub(super) fn new(config: GroupConfig, backoff: Backoff, request_timeout: Duration) -> Self {
-        Self {
-            config,
-            backoff,
-            request_timeout,
-            state: State::Unjoined,
-            identity: Identity::none(),
-            assignor: None,
-            is_leader: false,
-            rejoin: None,
-            lost: false,
-            fenced: None,
-            assignment: None,
-            divided: None,
-            group_topics: BTreeSet::new(),
-            heartbeat_due: Monotonic::ORIGIN,
-            heartbeat_asked: false,
-            session_ends: Monotonic::ORIGIN,
-            failures: 0,
-            not_before: Monotonic::ORIGIN,
+    pub(super) fn new(
+        config: GroupConfig,
+        backoff: Backoff,
+        request_timeout: Duration,
+        jitter: &mut Jitter,
+    ) -> Self {
+        match config.protocol {
+            GroupProtocol::Classic => Self::Classic(ClassicMember::new(config, backoff, request_timeout)),
+            GroupProtocol::Consumer => {
+                Self::Consumer(ConsumerMember::new(config, backoff, request_timeout, jitter))
+            }
         }
     }
 
     pub(super) const fn identity(&self) -> &Identity {
-        &self.identity
+        either!(self, member => member.identity())
+    }
+
+    pub(super) const fn era(&self) -> Era {
+        either!(self, member => member.era())
     }
 
     /// Whether it has an assignment to rely on: then it may commit.
     pub(super) const fn is_stable(&self) -> bool {
-        matches!(self.state, State::Stable)
+        either!(self, member => member.is_stable())
     }
 
     /// Whether it is in the group, or on the way.
     pub(super) const fn is_in_group(&self) -> bool {
-        !matches!(self.state, State::Unjoined)
+        either!(self, member => member.is_in_group())
     }
 
     pub(super) const fn fenced(&self) -> Option<&Error> {
-        self.fenced.as_ref()
+        either!(self, member => member.fenced())
     }
 
     /// Whether what it had may be somebody else's by now.
     pub(super) const fn is_lost(&self) -> bool {
-        self.lost
+        either!(self, member => member.is_lost())
     }
 
     /// What it had was given up.
     pub(super) const fn has_given_up(&mut self) {
-        self.lost = false;
+        either!(self, member => member.has_given_up());
     }
 
-    /// Whether it should join, after it has given back what it must.
-    pub(super) const fn wants_to_join(&self) -> bool {
-        match self.state {
-            State::Unjoined => true,
-            State::Stable => self.rejoin.is_some() && self.assignment.is_none(),
-            _ => false,
+    /// The application wants to read something else from now on.
+    pub(super) fn subscription_changed(&mut self, subscription: &Subscription) {
+        match self {
+            Self::Classic(member) => member.rejoin("the subscription has changed"),
+            Self::Consumer(member) => member.subscribe(subscription),
         }
     }
 
-    /// Asks a stable member to join again; others are about to anyway.
-    pub(super) fn rejoin(&mut self, why: &'static str) {
-        if self.is_stable() {
-            self.rejoin.get_or_insert(why);
+    /// A commit was refused as the group is rebalancing. In the consumer protocol none is.
+    pub(super) fn commit_met_a_rebalance(&mut self) {
+        if let Self::Classic(member) = self {
+            member.rejoin("a commit was refused as the group is rebalancing");
         }
-    }
-
-    /// Joins.
-    pub(super) fn join(&mut self) {
-        if self.wants_to_join() {
-            self.state = State::Joining { asked: false };
-            self.is_leader = false;
-        }
-    }
-
-    /// What the newest generation brought, once.
-    pub(super) const fn take_assignment(&mut self) -> Option<BTreeSet<TopicPartition>> {
-        self.assignment.take()
-    }
-
-    /// The topics whose partitions must be known, beside its own.
-    pub(super) const fn group_topics(&self) -> &BTreeSet<Text> {
-        &self.group_topics
-    }
-
-    /// Whether it waits to know how many partitions the group's topics have.
-    pub(super) const fn is_dividing(&self) -> bool {
-        matches!(self.state, State::Leading { .. })
-    }
-
-    /// Divides the partitions among the members.
-    pub(super) fn divide(&mut self, partitions: PartitionCounts) -> Result<(), Error> {
-        let State::Leading { members } = &self.state else { return Ok(()) };
-        let Some(assignor) = self.assignor else { return Ok(()) };
-        let assignments = encoded(&assignor.assign(&partitions, members));
-        let assignments = assignments.map_err(|error| Error::Protocol {
-            address: "this leader's assignor".into(),
-            detail: error.to_string().into(),
-        })?;
-        self.divided = Some(partitions);
-        self.state = State::Syncing { assignments, asked: false };
-        Ok(())
-    }
-
-    /// The leader looks whether there are still as many partitions as when they were divided.
-    pub(super) fn compare(&mut self, partitions: PartitionCounts) {
-        if self.is_leader
-            && self.is_stable()
-            && *self.divided.get_or_insert_with(|| partitions.clone()) != partitions
-        {
-            self.rejoin("the partitions of subscribed topics have changed");
-        }
-    }
-
-    /// Whether it leads the group, and keeps an eye on its topics.
-    pub(super) const fn is_leader(&self) -> bool {
-        self.is_leader
     }
 
     /// Its generation counts no more: the id may be kept where only the generation was wrong.
     pub(super) fn reset(&mut self, keep_id: bool) {
-        self.identity.generation = Generation::NONE;
-        if !keep_id {
-            self.identity.member_id = Text::default();
+        match self {
+            Self::Classic(member) => member.reset(keep_id),
+            Self::Consumer(member) => member.reset(),
         }
-        self.state = State::Unjoined;
-        self.lost = true;
-        self.rejoin = None;
-        self.assignment = None;
-        self.is_leader = false;
-        self.heartbeat_asked = false;
     }
 
-    /// Leaves: returns the request by which the coordinator learns of it, except from a static member, which may come back
-    /// under its name.
+    /// Leaves: returns the request by which the coordinator learns of it, where there is one.
     pub(super) fn leave(&mut self, why: &str) -> Option<Body> {
-        let member_id = std::mem::take(&mut self.identity.member_id);
-        let is_known = self.is_in_group() && !member_id.is_empty();
-        self.reset(false);
-        if !is_known || self.config.group_instance_id.is_some() {
-            return None;
+        match self {
+            Self::Classic(member) => member.leave(why),
+            Self::Consumer(member) => member.leave(),
         }
-        let member = MemberIdentity { member_id, group_instance_id: None, reason: Some(why.into()) };
-        Some(Body::LeaveGroup(LeaveGroupRequest {
-            group_id: self.config.group_id.clone(),
-            members: vec![member],
-            ..LeaveGroupRequest::default()
-        }))
     }
 
-    fn back_off(&mut self, now: Monotonic, jitter: &mut Jitter) {
-        self.failures = self.failures.saturating_add(1);
-        self.not_before = now + self.backoff.wait(self.failures, jitter);
+    /// Another consumer goes by its name now.
+    pub(super) fn fence(&mut self, what: &str) -> Told {
+        either!(self, member => member.fence(what))
     }
 
-    /// The coordinator was found: the session is reckoned from here.
+    /// The coordinator was found.
     pub(super) fn coordinator_found(&mut self, now: Monotonic) {
-        self.session_ends = now + self.config.session_timeout;
+        if let Self::Classic(member) = self {
+            member.coordinator_found(now);
+        }
     }
 
-    /// Whether the coordinator has not answered for a whole session.
+    /// Whether the coordinator has not answered for a whole session. How long one is, in the consumer protocol only the
+    /// coordinator knows: there each heartbeat is to be answered within the time of any request.
     pub(super) fn is_unheard(&self, now: Monotonic) -> bool {
-        self.beats() && self.session_ends <= now
-    }
-
-    /// While it waits in a JoinGroup or SyncGroup the coordinator does not count it as silent.
-    const fn beats(&self) -> bool {
-        matches!(self.state, State::Stable | State::Leading { .. })
+        matches!(self, Self::Classic(member) if member.is_unheard(now))
     }
 
     /// What to ask now; each is to be answered, by an answer or a failure, before it is asked again.
     pub(super) fn next_ask(&mut self, now: Monotonic) -> Option<Ask> {
-        match &mut self.state {
-            State::Joining { asked } if !*asked && self.not_before <= now => {
-                *asked = true;
-                return Some(Ask::Join);
-            }
-            State::Syncing { asked, .. } if !*asked => {
-                *asked = true;
-                return Some(Ask::Sync);
-            }
-            _ => {}
+        match self {
+            Self::Classic(member) => member.next_ask(now),
+            Self::Consumer(member) => member.is_due(now).then_some(Ask::Heartbeat),
         }
-        let beats = self.beats() && !self.heartbeat_asked && self.heartbeat_due <= now;
-        self.heartbeat_asked |= beats;
-        beats.then_some(Ask::Heartbeat)
-    }
-
-    /// The request, and how long its answer may take.
-    pub(super) fn request(
-        &self,
-        ask: Ask,
-        topics: &BTreeSet<Text>,
-        owned: &BTreeSet<TopicPartition>,
-    ) -> Result<(Body, Duration), EncodeError> {
-        let group_id = self.config.group_id.clone();
-        let member_id = self.identity.member_id.clone();
-        let generation_id = self.identity.generation.0;
-        let group_instance_id = self.config.group_instance_id.clone();
-        let body = match ask {
-            Ask::Heartbeat => {
-                Body::Heartbeat(HeartbeatRequest { group_id, generation_id, member_id, group_instance_id })
-            }
-            Ask::Sync => {
-                let assignments = match &self.state {
-                    State::Syncing { assignments, .. } => assignments.clone(),
-                    _ => Vec::new(),
-                };
-                let protocol_name = self.assignor.map(|assignor| assignor.name().into());
-                Body::SyncGroup(Box::new(SyncGroupRequest {
-                    group_id,
-                    generation_id,
-                    member_id,
-                    group_instance_id,
-                    protocol_type: Some(PROTOCOL_TYPE.into()),
-                    protocol_name,
-                    assignments,
-                }))
-            }
-            Ask::Join => Body::JoinGroup(Box::new(JoinGroupRequest {
-                group_id,
-                session_timeout_ms: as_ms(self.config.session_timeout),
-                rebalance_timeout_ms: as_ms(self.config.max_poll_interval),
-                member_id,
-                group_instance_id,
-                protocol_type: PROTOCOL_TYPE.into(),
-                protocols: self.protocols(topics, owned)?,
-                reason: self.rejoin.map(Text::from),
-            })),
-        };
-        let timeout = match ask {
-            Ask::Join => self.request_timeout.max(self.config.max_poll_interval + JOIN_GRACE),
-            Ask::Sync | Ask::Heartbeat => self.request_timeout,
-        };
-        Ok((body, timeout))
-    }
-
-    fn protocols(
-        &self,
-        topics: &BTreeSet<Text>,
-        owned: &BTreeSet<TopicPartition>,
-    ) -> Result<Vec<JoinGroupRequestProtocol>, EncodeError> {
-        let generation = self.identity.generation.0;
-        let protocol = |assignor: &Assignor| {
-            // Leaders that know only the first versions of the subscription look for the generation here.
-            let generation_for_elders = || Bytes::copy_from_slice(&generation.to_be_bytes());
-            let subscription = ConsumerProtocolSubscription {
-                topics: topics.iter().cloned().collect(),
-                user_data: assignor.is_cooperative().then(generation_for_elders),
-                owned_partitions: by_topic(owned),
-                generation_id: generation,
-                rack_id: None,
-            };
-            Ok(JoinGroupRequestProtocol { name: assignor.name().into(), metadata: subscription.to_bytes()? })
-        };
-        self.config.assignors.iter().map(protocol).collect()
     }
 
     /// When the next step is due.
     pub(super) fn deadline(&self) -> Option<Monotonic> {
-        match &self.state {
-            State::Joining { asked: false } => Some(self.not_before),
-            _ if self.beats() => {
-                let due = (!self.heartbeat_asked).then_some(self.heartbeat_due);
-                Some(due.map_or(self.session_ends, |due| due.min(self.session_ends)))
+        either!(self, member => member.deadline())
+    }
+
+    /// A request has no answer; it was sent in that era.
+    pub(super) fn unanswered(
+        &mut self,
+        now: Monotonic,
+        (ask, sent): (Ask, Era),
+        failure: &Failure,
+        jitter: &mut Jitter,
+    ) -> Told {
+        match self {
+            Self::Classic(member) => member.unanswered(now, ask, failure, jitter),
+            Self::Consumer(member) => member.unanswered(now, sent, failure, jitter),
+        }
+    }
+
+    /// Takes the answer to what it asked in that era.
+    pub(super) fn answer(
+        &mut self,
+        now: Monotonic,
+        (ask, sent): (Ask, Era),
+        answer: Answer,
+        jitter: &mut Jitter,
+    ) -> Told {
+        match (self, ask, answer) {
+            (Self::Classic(member), Ask::Join, Answer::JoinGroup(response)) => {
+                member.answer_join(now, response, jitter)
             }
-            _ => None,
+            (Self::Classic(member), Ask::Sync, Answer::SyncGroup(response)) => {
+                member.answer_sync(now, response, jitter)
+            }
+            (Self::Classic(member), Ask::Heartbeat, Answer::Heartbeat(response)) => {
+                member.answer_heartbeat(now, sent, &response, jitter)
+            }
+            (Self::Consumer(member), Ask::Heartbeat, Answer::ConsumerGroupHeartbeat(response)) => {
+                member.answer_heartbeat(now, sent, response, jitter)
+            }
+            _ => Told::Nothing,
         }
     }
 }
 
 fn as_ms(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
-}
-
-fn by_topic(partitions: &BTreeSet<TopicPartition>) -> Vec<consumer_protocol::TopicPartition> {
-    let mut topics: Vec<consumer_protocol::TopicPartition> = Vec::new();
-    for at in partitions {
-        match topics.last_mut().filter(|topic| topic.topic == at.topic) {
-            Some(topic) => topic.partitions.push(at.partition),
-            None => topics.push(consumer_protocol::TopicPartition {
-                topic: at.topic.clone(),
-                partitions: vec![at.partition],
-            }),
-        }
-    }
-    topics
-}
-
-fn flat(topics: Vec<consumer_protocol::TopicPartition>) -> BTreeSet<TopicPartition> {
-    let of = |topic: consumer_protocol::TopicPartition| {
-        // What is kept must not keep the whole response alive.
-        let name = topic.topic.detached();
-        topic.partitions.into_iter().map(move |partition| TopicPartition { topic: name.clone(), partition })
-    };
-    topics.into_iter().flat_map(of).collect()
-}
-
-fn encoded(assignment: &GroupAssignment) -> Result<Vec<SyncGroupRequestAssignment>, EncodeError> {
-    let one = |(member_id, partitions): (&Text, &BTreeSet<TopicPartition>)| {
-        let assigned_partitions = by_topic(partitions);
-        let assignment = ConsumerProtocolAssignment { assigned_partitions, user_data: None };
-        Ok(SyncGroupRequestAssignment { member_id: member_id.clone(), assignment: assignment.to_bytes()? })
-    };
-    assignment.iter().map(one).collect()
-}
-
-/// How many partitions each of these topics has, as far as it exists.
-pub(super) fn counted(topics: &BTreeSet<Text>, image: &crate::metadata::ClusterImage) -> BTreeMap<Text, i32> {
-    let count = |topic: &Text| {
-        let partitions = image.topics.get(topic)?.partitions.len();
-        Some((topic.clone(), i32::try_from(partitions).ok().filter(|count| *count > 0)?))
-    };
-    topics.iter().filter_map(count).collect()
 }

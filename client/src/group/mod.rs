@@ -55,12 +55,18 @@
 //! # }
 //! ```
 //!
+//! # The two protocols
+//!
+//! [`GroupProtocol::Classic`] is what every broker speaks. With [`GroupProtocol::Consumer`] (KIP-848) the broker divides, so
+//! that members whose partitions stay read on through every rebalance, and a pattern can be subscribed to. Nothing else
+//! changes for an application.
+//!
 //! # How it is made
 //!
 //! [`GroupConsumer`] is what an application holds. Behind it, [`GroupMachine`] decides everything and knows neither tokio nor
 //! a clock: the membership, commits in their order, and where to go on reading, around the
 //! consumer of assigned partitions. The group rebalances only inside of the application's polls ([`RebalanceListener`]);
-//! heartbeats go on beside them. It speaks the classic protocol.
+//! heartbeats go on beside them. It speaks both protocols ([`GroupProtocol`]).
 
 pub mod assignor;
 mod builder;
@@ -80,14 +86,14 @@ mod tests;
 pub use self::assignor::Assignor;
 pub use self::builder::GroupConsumerBuilder;
 pub use self::commits::{CommitId, CommittedOffset, Offsets, Persistence};
-pub use self::config::GroupConfig;
+pub use self::config::{GroupConfig, GroupProtocol};
 pub use self::consumer::GroupConsumer;
 pub use self::handle::{GroupHandle, PendingCommit};
 pub use self::listener::RebalanceListener;
 pub use self::machine::{GroupMachine, Step, Subscription, Turn};
 pub use self::membership::Identity;
 
-/// The number of an assignment of a classic group (`generation.id`).
+/// The number of an assignment of a classic group (`generation.id`), or a member's epoch in the consumer protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub i32);
 

@@ -13,6 +13,7 @@ mod fuzzing;
 mod group_kills;
 mod kills;
 mod limits;
+mod members;
 mod memory;
 mod offsets;
 mod power_cuts;

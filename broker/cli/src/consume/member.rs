@@ -70,7 +70,8 @@ impl Consume {
         reset: OffsetReset,
         joined: Joined,
     ) -> anyhow::Result<GroupConsumer> {
-        let consumer = client.consumer().config(self.config(reset)).group(group);
+        let protocol = self.group_protocol.map(Into::into).unwrap_or_default();
+        let consumer = client.consumer().config(self.config(reset)).group(group).protocol(protocol);
         Ok(consumer.subscribe([self.topic.as_str()]).listener(joined).build().await?)
     }
 }

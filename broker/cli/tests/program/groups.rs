@@ -57,15 +57,17 @@ fn a_group_goes_on_where_it_left_off() {
 
 #[test]
 fn only_what_was_printed_is_committed() {
-    let broker = twenty_records();
-    let mut all: Vec<String> = Vec::new();
-    for count in ["3", "0", "9", "99"] {
-        let read = read(&broker, "g", &["-c", count]);
-        all.extend(read.split_whitespace().map(str::to_owned));
-    }
-    all.sort();
     let expected: Vec<_> = (0..20).map(|number| format!("{}{}", number / 10, number % 10)).collect();
-    assert_eq!(all, expected);
+    for protocol in ["classic", "consumer"] {
+        let broker = twenty_records();
+        let mut all: Vec<String> = Vec::new();
+        for count in ["3", "0", "9", "99"] {
+            let read = read(&broker, "g", &["-c", count, "--group-protocol", protocol]);
+            all.extend(read.split_whitespace().map(str::to_owned));
+        }
+        all.sort();
+        assert_eq!(all, expected, "{protocol}");
+    }
 }
 
 #[test]

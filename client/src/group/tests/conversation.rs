@@ -20,7 +20,7 @@ use highwater_protocol::messages::{
     LeaveGroupRequest, LeaveGroupResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
     OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
 };
-use highwater_protocol::{ErrorCode, Text};
+use highwater_protocol::{ErrorCode, Text, Uuid};
 use highwater_storage::batch::BatchBuilder;
 use highwater_storage::{LeaderEpoch, TimestampMs};
 
@@ -93,6 +93,8 @@ pub(super) struct Conversation {
     held_metadata: Vec<(RequestId, MetadataRequest)>,
     pub(super) disconnects: usize,
     pub(super) finds: usize,
+    /// Topics that were made anew, under another id.
+    pub(super) remade: BTreeSet<&'static str>,
 }
 
 impl Conversation {
@@ -110,6 +112,7 @@ impl Conversation {
             held_metadata: Vec::new(),
             disconnects: 0,
             finds: 0,
+            remade: BTreeSet::new(),
         };
         conversation.step();
         conversation
@@ -183,6 +186,14 @@ impl Conversation {
         }
     }
 
+    /// The id of a topic as it is now.
+    pub(super) fn id_of(&self, topic: &str) -> Uuid {
+        // Like no other topic's.
+        let mut id = Uuid([topic.as_bytes()[0]; 16]);
+        id.0[15] = u8::from(self.remade.contains(topic));
+        id
+    }
+
     fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
         let partition = |partition_index| MetadataResponsePartition {
             partition_index,
@@ -190,9 +201,15 @@ impl Conversation {
             ..MetadataResponsePartition::default()
         };
         let topic = |asked: &MetadataRequestTopic| {
-            let count = self.topics.get(&**asked.name.as_ref().unwrap());
+            let named = asked.name.as_deref();
+            let found = self
+                .topics
+                .iter()
+                .find(|(name, _)| named.map_or(asked.topic_id == self.id_of(name), |named| named == **name));
+            let count = found.map(|(_, count)| count);
             MetadataResponseTopic {
-                name: asked.name.clone(),
+                name: found.map(|(name, _)| Text::from(*name)).or_else(|| asked.name.clone()),
+                topic_id: found.map(|(name, _)| self.id_of(name)).unwrap_or_default(),
                 error_code: match count {
                     Some(0) => ErrorCode::TopicAuthorizationFailed,
                     Some(_) => ErrorCode::None,

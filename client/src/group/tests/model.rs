@@ -2,6 +2,7 @@
 //! goes back, and when it is over everything has been read.
 
 mod coordinator;
+mod native;
 mod world;
 
 use proptest::prelude::*;
@@ -9,12 +10,14 @@ use proptest::prelude::*;
 use self::world::{Event, World};
 use crate::group::Assignor;
 
-fn assignor() -> impl Strategy<Value = Vec<Assignor>> {
+/// None of their own in the consumer protocol.
+fn assignor() -> impl Strategy<Value = Option<Vec<Assignor>>> {
     prop_oneof![
-        Just(vec![Assignor::Range]),
-        Just(vec![Assignor::RoundRobin]),
-        Just(vec![Assignor::CooperativeSticky]),
-        Just(vec![Assignor::Range, Assignor::CooperativeSticky]),
+        1 => Just(Some(vec![Assignor::Range])),
+        1 => Just(Some(vec![Assignor::RoundRobin])),
+        1 => Just(Some(vec![Assignor::CooperativeSticky])),
+        1 => Just(Some(vec![Assignor::Range, Assignor::CooperativeSticky])),
+        3 => Just(None),
     ]
 }
 
@@ -44,7 +47,7 @@ fn trouble() -> BoxedStrategy<Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn through_all_trouble_nobody_reads_what_another_has_and_nothing_is_missed(

@@ -1,4 +1,5 @@
-//! A coordinator of classic groups, as small as it can be while its members cannot tell.
+//! A coordinator of groups, as small as it can be while its members cannot tell; what is said of members of the consumer
+//! protocol is in [`super::native`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use highwater_protocol::messages::{
     OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
 };
 
+use super::native::NativeGroup;
 use crate::exchange::{Answer, Body, RequestId};
 use crate::metadata::TopicPartition;
 
@@ -51,6 +53,7 @@ pub(super) struct Coordinator {
     protocol: String,
     ids: u64,
     pub(super) offsets: BTreeMap<TopicPartition, (i64, i32)>,
+    pub(super) native: NativeGroup,
     /// Until then it is somewhere else.
     pub(super) away_until: Duration,
     pub(super) answers: Vec<(Ticket, Answer)>,
@@ -67,6 +70,7 @@ impl Coordinator {
             protocol: String::new(),
             ids: 0,
             offsets: BTreeMap::new(),
+            native: NativeGroup::default(),
             away_until: Duration::ZERO,
             answers: Vec::new(),
         }
@@ -97,6 +101,10 @@ impl Coordinator {
                     from,
                     Answer::LeaveGroup(LeaveGroupResponse { members, ..LeaveGroupResponse::default() }),
                 );
+            }
+            Body::ConsumerGroupHeartbeat(request) => {
+                let response = self.native.heartbeat(self.now, *request, code);
+                self.reply(from, Answer::ConsumerGroupHeartbeat(response));
             }
             Body::OffsetCommit(request) => {
                 let code = if away { code } else { self.may_commit(&request) };
@@ -235,6 +243,18 @@ impl Coordinator {
         }
     }
 
+    pub(super) fn is_member(&self, id: &str) -> bool {
+        self.members.contains_key(id) || self.native.members.contains_key(id)
+    }
+
+    pub(super) fn member_count(&self) -> usize {
+        self.members.len() + self.native.members.len()
+    }
+
+    pub(super) fn is_stable(&self) -> bool {
+        self.state == State::Stable || self.native.is_stable()
+    }
+
     fn remove(&mut self, id: &str) {
         if self.members.remove(id).is_some() && !matches!(self.state, State::Preparing { .. }) {
             self.prepare();
@@ -242,8 +262,10 @@ impl Coordinator {
     }
 
     fn may_commit(&self, request: &OffsetCommitRequest) -> ErrorCode {
-        if !self.members.contains_key(&*request.member_id) {
+        if !self.is_member(&request.member_id) {
             ErrorCode::UnknownMemberId
+        } else if let Some(code) = self.native.may_commit(request) {
+            code
         } else if request.generation_id_or_member_epoch != self.generation {
             ErrorCode::IllegalGeneration
         } else if matches!(self.state, State::Completing { .. }) {
@@ -316,6 +338,7 @@ impl Coordinator {
     /// A connection is gone, and nobody waits on it any more: what was asked stands all the same.
     pub(super) fn tick(&mut self, now: Duration) {
         self.now = now;
+        self.native.expire(now);
         let silent = |(_, member): &(&String, &Member)| {
             member.join.is_none() && member.sync.is_none() && member.expires <= now
         };

@@ -19,11 +19,12 @@ use highwater_storage::batch::BatchBuilder;
 use highwater_storage::{LeaderEpoch, Offset, TimestampMs};
 use proptest::sample::Index;
 
-use super::coordinator::{Coordinator, State, Ticket};
+use super::coordinator::{Coordinator, Ticket};
 use crate::consumer::{ConsumerConfig, OffsetReset};
 use crate::exchange::{Action, Answer, Body, Failure, Peer, RequestId};
 use crate::group::{
-    Assignor, CommitId, Generation, GroupConfig, GroupMachine, Persistence, Step, Subscription, Turn,
+    Assignor, CommitId, Generation, GroupConfig, GroupMachine, GroupProtocol, Persistence, Step,
+    Subscription, Turn,
 };
 use crate::metadata::TopicPartition;
 use crate::retry::Backoff;
@@ -95,15 +96,22 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(assignors: Vec<Assignor>, auto_commit: bool) -> Self {
+    /// Of members of the consumer protocol, if they have no assignors of their own.
+    pub(super) fn new(assignors: Option<Vec<Assignor>>, auto_commit: bool) -> Self {
+        let config = match assignors {
+            Some(assignors) => GroupConfig {
+                assignors,
+                session_timeout: Duration::from_secs(6),
+                heartbeat_interval: Duration::from_secs(1),
+                ..GroupConfig::new("g")
+            },
+            None => GroupConfig { protocol: GroupProtocol::Consumer, ..GroupConfig::new("g") },
+        };
         let config = GroupConfig {
-            assignors,
             auto_commit,
-            session_timeout: Duration::from_secs(6),
-            heartbeat_interval: Duration::from_secs(1),
             max_poll_interval: Duration::from_secs(10),
             auto_commit_interval: Duration::from_millis(500),
-            ..GroupConfig::new("g")
+            ..config
         };
         let mut world = Self {
             now: Duration::ZERO,
@@ -193,6 +201,7 @@ impl World {
 
     fn tick(&mut self) {
         self.now += TICK;
+        self.coordinator.native.partitions = self.partitions().into_iter().collect();
         for client in self.alive() {
             self.run_application(client);
         }
@@ -394,11 +403,18 @@ impl World {
             leader_epoch: LEADER_EPOCH,
             ..MetadataResponsePartition::default()
         };
-        let topics = request.topics.iter().flatten().map(|topic| MetadataResponseTopic {
-            name: topic.name.clone(),
-            topic_id: id_of(topic.name.as_ref().unwrap()),
-            partitions: (0..self.topics[&**topic.name.as_ref().unwrap()]).map(partition).collect(),
-            ..MetadataResponseTopic::default()
+        let topics = request.topics.iter().flatten().map(|topic| {
+            let asked = |name: &str| match &topic.name {
+                Some(asked) => **asked == *name,
+                None => topic.topic_id == id_of(name),
+            };
+            let (name, count) = self.topics.iter().find(|(name, _)| asked(name)).unwrap();
+            MetadataResponseTopic {
+                name: Some((*name).into()),
+                topic_id: id_of(name),
+                partitions: (0..*count).map(partition).collect(),
+                ..MetadataResponseTopic::default()
+            }
         });
         let broker =
             MetadataResponseBroker { host: "h".into(), port: 1, ..MetadataResponseBroker::default() };
@@ -462,7 +478,7 @@ impl World {
         for (index, client) in self.clients.iter().enumerate() {
             let Some(machine) = &client.machine else { continue };
             let identity = machine.identity();
-            if !self.coordinator.members.contains_key(&*identity.member_id) {
+            if !self.coordinator.is_member(&identity.member_id) {
                 continue;
             }
             for at in &client.believes {
@@ -488,7 +504,7 @@ impl World {
                 break;
             }
         }
-        assert_eq!(self.coordinator.state, State::Stable);
+        assert!(self.coordinator.is_stable(), "{:?}, {:?}", self.coordinator.state, self.coordinator.native);
         let mut owned = BTreeSet::new();
         for client in self.alive() {
             for at in &self.clients[client].believes {
@@ -496,7 +512,7 @@ impl World {
             }
         }
         assert_eq!(owned, self.partitions().into_iter().collect());
-        assert_eq!(self.coordinator.members.len(), self.alive().len());
+        assert_eq!(self.coordinator.member_count(), self.alive().len());
     }
 
     fn is_at_rest(&self) -> bool {
@@ -504,8 +520,8 @@ impl World {
         let is_committed = |(at, end): (&TopicPartition, &i64)| {
             self.coordinator.offsets.get(at).is_some_and(|(o, _)| o == end)
         };
-        self.coordinator.state == State::Stable
-            && self.coordinator.members.len() == self.alive().len()
+        self.coordinator.is_stable()
+            && self.coordinator.member_count() == self.alive().len()
             && self.alive().iter().all(|client| !self.clients[*client].is_closing)
             && owned == self.partitions().len()
             && self.ends.iter().all(is_committed)
@@ -529,6 +545,6 @@ impl World {
 }
 
 /// A topic's id, by which fetches name it.
-fn id_of(topic: &str) -> Uuid {
+pub(super) fn id_of(topic: &str) -> Uuid {
     Uuid([topic.as_bytes()[0]; 16])
 }

@@ -11,15 +11,16 @@ use highwater_protocol::messages::join_group::JoinGroupResponseMember;
 use highwater_protocol::messages::{HeartbeatResponse, JoinGroupResponse, SyncGroupResponse};
 use highwater_protocol::{DecodeError, ErrorCode, Text};
 
-use super::{Ask, Identity, Membership, State, Told, flat};
+use super::{ClassicMember, State, flat};
 use crate::error::Error;
 use crate::exchange::Failure;
 use crate::group::Generation;
 use crate::group::assignor::GroupMember;
+use crate::group::membership::{Ask, Era, Identity, Told};
 use crate::retry::Jitter;
 use crate::time::Monotonic;
 
-impl Membership {
+impl ClassicMember {
     /// A request has no answer.
     pub(crate) fn unanswered(
         &mut self,
@@ -88,8 +89,8 @@ impl Membership {
             },
             // It has to come again with the id it is given here (KIP-394), at once.
             ErrorCode::MemberIdRequired => {
-                self.identity =
-                    Identity { member_id: response.member_id.detached(), generation: Generation::NONE };
+                let member_id = response.member_id.detached();
+                self.go_by(Identity { member_id, generation: Generation::NONE });
                 self.state = State::Joining { asked: false };
                 Told::Nothing
             }
@@ -126,10 +127,8 @@ impl Membership {
             return Err(inconsistent(format!(" with assignor {:?}", &*name)));
         };
         self.is_leader = response.leader == response.member_id;
-        self.identity = Identity {
-            member_id: response.member_id.detached(),
-            generation: Generation(response.generation_id),
-        };
+        let member_id = response.member_id.detached();
+        self.go_by(Identity { member_id, generation: Generation(response.generation_id) });
         self.assignor = Some(assignor);
         self.group_topics.clear();
         self.divided = None;
@@ -220,11 +219,11 @@ impl Membership {
         Ok(())
     }
 
-    /// `sent` is who it was when it sent the heartbeat: an answer to who it was before says nothing.
+    /// An answer to who it was before says nothing.
     pub(crate) fn answer_heartbeat(
         &mut self,
         now: Monotonic,
-        sent: &Identity,
+        sent: Era,
         response: &HeartbeatResponse,
         jitter: &mut Jitter,
     ) -> Told {
@@ -242,7 +241,7 @@ impl Membership {
                 Told::Nothing
             }
             ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::FencedInstanceId
-                if *sent != self.identity =>
+                if sent != self.era =>
             {
                 Told::Nothing
             }
