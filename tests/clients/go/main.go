@@ -1,17 +1,12 @@
 // The franz-go suite. Arguments: bootstrap address, and a part of a test's name (empty: all tests).
-//
-// Prints "ok NAME" or "FAILED NAME: WHY" for each test, and "end COUNT".
 package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"strings"
-	"time"
-)
 
-const testLimit = 60 * time.Second
+	"highwater/suite/report"
+)
 
 type test struct {
 	name string
@@ -19,22 +14,11 @@ type test struct {
 }
 
 func main() {
-	bootstrap, wanted := os.Args[1], os.Args[2]
-	cluster := newCluster(bootstrap)
+	cluster := newCluster(os.Args[1])
 	defer cluster.close()
-	count := 0
+	var tests []report.Test
 	for _, each := range append(append(append(producing(), consuming()...), administrating()...), grouping()...) {
-		if !strings.Contains(each.name, wanted) {
-			continue
-		}
-		count++
-		ctx, cancel := context.WithTimeout(context.Background(), testLimit)
-		if err := each.body(ctx, cluster); err != nil {
-			fmt.Printf("FAILED %s: %s\n", each.name, strings.ReplaceAll(err.Error(), "\n", " "))
-		} else {
-			fmt.Printf("ok %s\n", each.name)
-		}
-		cancel()
+		tests = append(tests, report.Test{Name: each.name, Body: func(ctx context.Context) error { return each.body(ctx, cluster) }})
 	}
-	fmt.Printf("end %d\n", count)
+	report.Run(os.Args[2], tests)
 }

@@ -10,7 +10,8 @@ from . import broker, prepare
 from .report import Report, Suite, describe
 
 # In the order they run. Each is a module `suites.NAME` with `run(suite, target)`.
-SUITES = ["specs", "java", "crash", "tools", "librdkafka", "go", "raw", "folders", "differential"]
+SUITES = ["specs", "java", "crash", "tools", "librdkafka", "go", "kafkajs", "kafka_python", "aiokafka", "sarama", "kafka_go",
+          "rskafka", "raw", "folders", "differential"]
 
 
 def main():

@@ -65,14 +65,42 @@ def java_suite():
     return f"{JAVA_BUILD / 'classes'}:{JARS}/*"
 
 
-def go_suite():
-    """The compiled Go suite; Go itself knows whether anything has changed."""
-    program = CACHE / "go" / "suite"
-    command = ["go", "build", "-o", str(program), "."]
-    ended = subprocess.run(command, cwd=HERE / "go", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def go_suite(name="suite"):
+    """One of the compiled Go programs; Go itself knows whether anything has changed."""
+    folder = CACHE / "go"
+    folder.mkdir(exist_ok=True)
+    build(["go", "build", "-o", f"{folder}/", "./..."], HERE / "go")
+    return folder / name
+
+
+def rust_suite():
+    """The compiled suite of another Rust client."""
+    need_program("cargo")
+    folder = CACHE / "rust"
+    build(["cargo", "build", "--quiet", "--locked", "--target-dir", str(folder)], HERE / "rust")
+    return folder / "debug" / "client-suite"
+
+
+def node_suite():
+    """The JavaScript suite beside the packages it names, where Node.js looks for them."""
+    need_program("npm")
+    folder, sources = CACHE / "node", HERE / "node"
+    folder.mkdir(exist_ok=True)
+    named = (sources / "package.json").read_text()
+    stamp = folder / "installed.json"
+    for source in sources.iterdir():
+        shutil.copy(source, folder)
+    if not stamp.exists() or stamp.read_text() != named:
+        shutil.rmtree(folder / "node_modules", ignore_errors=True)
+        build(["npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], folder)
+        stamp.write_text(named)
+    return folder / "main.js"
+
+
+def build(command, folder):
+    ended = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if ended.returncode != 0:
         raise CannotPrepare(f"`{' '.join(command)}` failed:\n{ended.stdout[-3000:]}")
-    return program
 
 
 def maven(*arguments):
