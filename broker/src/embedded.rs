@@ -95,14 +95,14 @@ impl ClusterBuilder {
         if let Some(wrong) = self.wrong {
             return Err(StartError::Config(wrong));
         }
-        let (gate, config) = (Arc::new(Gate::default()), Arc::new(self.config));
+        let gate = Arc::new(Gate::default());
         let seed = self.seed.unwrap_or_else(runtime::seed);
         let folder = self.folder.as_deref().map(DataFolder::take).transpose()?;
         let disk = if folder.is_some() { system_disk() } else { Arc::new(MemoryDisk::new()) };
         let options = NodeOptions {
             id: NodeId(0),
             nodes: vec![NodeId(0)],
-            config: Arc::clone(&config),
+            config: Arc::new(self.config),
             disk,
             folder: folder.as_ref().map_or_else(PathBuf::new, |folder| folder.path().to_owned()),
             entropy: Entropy::from_seed(seed),
@@ -123,7 +123,6 @@ impl ClusterBuilder {
         Ok(Cluster {
             shell,
             cluster_id,
-            config,
             advertised: self.advertised,
             gate,
             tasks: Mutex::new(tasks),
@@ -154,7 +153,6 @@ fn system_disk() -> Arc<dyn Disk> {
 pub struct Cluster {
     shell: Arc<NodeShell>,
     cluster_id: Arc<str>,
-    config: Arc<BrokerConfig>,
     advertised: Advertised,
     gate: Arc<Gate>,
     tasks: Mutex<JoinSet<()>>,
@@ -196,8 +194,8 @@ impl Cluster {
     /// # Errors
     /// The first address that is taken, or is not ours.
     pub async fn listen_at(&self, addresses: &[SocketAddr]) -> io::Result<Vec<SocketAddr>> {
-        let (shell, config) = (Arc::clone(&self.shell), Arc::clone(&self.config));
-        let listener = Listener::bind(addresses, shell, config, self.advertised.clone()).await?;
+        let shell = Arc::clone(&self.shell);
+        let listener = Listener::bind(addresses, shell, self.advertised.clone()).await?;
         let listening = listener.local_addresses()?;
         self.tasks.lock().spawn(listener.run(self.stop.subscribe()));
         Ok(listening)

@@ -135,6 +135,15 @@ pub enum Refusal {
         /// Which and why.
         message: String,
     },
+    /// The partition is led by whom it is best led.
+    #[error("the partition needs no other leader")]
+    ElectionNotNeeded,
+    /// What was named is not there, and the words say what it was.
+    #[error("{message}")]
+    NoSuchPartition {
+        /// Which.
+        message: String,
+    },
     /// A limit of this broker.
     #[error("{message}")]
     PolicyViolation {

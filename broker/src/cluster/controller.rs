@@ -1,9 +1,14 @@
 //! The controller: from a request and the metadata, the records that come next and the answer, in Kafka's order of
 //! checks and Kafka's words (`ControllerApis`, `ReplicationControlManager`). Pure; chance is handed in.
 
+mod configs;
+mod partitions;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_storage::TopicId;
+
+pub(crate) use partitions::Enlargements;
 
 use super::metadata::{ClusterMetadata, TopicMetadata};
 use super::record::MetadataRecord;
@@ -13,7 +18,7 @@ use crate::ids::{NodeId, TopicName};
 use crate::node::{DeletedTopic, NewTopic, TopicToDelete};
 use crate::refusal::Refusal;
 
-/// The most partitions one request may make (`ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`).
+/// The most partitions one request may make, or add (`ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`).
 const MAX_PARTITIONS_PER_REQUEST: i64 = 10_000;
 const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
 
@@ -133,7 +138,6 @@ impl Controller<'_> {
         Ok(Creation { id: self.entropy.uuid(), configs, replicas })
     }
 
-    /// Spreads partitions over the nodes, each partition's first replica on the next node.
     fn place(&self, topic: &NewTopic) -> Result<Vec<Vec<i32>>, Refusal> {
         if topic.replication_factor < -1 || topic.replication_factor == 0 {
             let message = "Replication factor must be larger than 0, or -1 to use the default value.".into();
@@ -158,8 +162,7 @@ impl Controller<'_> {
             return Err(Refusal::InvalidReplicationFactor { message });
         }
         let partitions = usize::try_from(partitions).unwrap_or(0);
-        let node = |partition: usize, replica: usize| self.nodes[(partition + replica) % nodes].0;
-        Ok((0..partitions).map(|p| (0..replicas).map(|r| node(p, r)).collect()).collect())
+        Ok(self.spread(0..partitions, replicas))
     }
 
     fn assigned(&self, topic: &NewTopic) -> Result<Vec<Vec<i32>>, Refusal> {

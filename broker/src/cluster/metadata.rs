@@ -37,6 +37,8 @@ pub(crate) struct ClusterMetadata {
     ids: BTreeMap<TopicName, TopicId>,
     next_producer_id: i64,
     topics_version: u64,
+    /// What was set on each node, and on all.
+    node_configs: BTreeMap<Option<NodeId>, BTreeMap<String, String>>,
 }
 
 impl ClusterMetadata {
@@ -55,9 +57,15 @@ impl ClusterMetadata {
         self.ids.values().filter_map(|id| Some((*id, self.topics.get(id)?)))
     }
 
-    /// A number that is another one when topics came or went since.
+    /// A number that is another one when topics or partitions came or went since.
     pub(crate) fn topics_version(&self) -> u64 {
         self.topics_version
+    }
+
+    /// What was set on a node while it ran; none for what was set on all of them.
+    pub(crate) fn node_configs(&self, node: Option<NodeId>) -> &BTreeMap<String, String> {
+        static NOTHING: BTreeMap<String, String> = BTreeMap::new();
+        self.node_configs.get(&node).unwrap_or(&NOTHING)
     }
 
     /// The first producer id that was never given out.
@@ -91,6 +99,20 @@ impl ClusterMetadata {
                     self.ids.remove(&topic.name);
                 }
             }
+            MetadataRecord::PartitionsAdded { id, replicas } => {
+                self.topics_version += 1;
+                if let Some(topic) = self.topics.get_mut(&TopicId::new(*id)) {
+                    topic.partitions.extend(replicas.iter().filter_map(|nodes| new_partition(nodes)));
+                }
+            }
+            MetadataRecord::TopicConfigured { id, changes } => {
+                if let Some(topic) = self.topics.get_mut(&TopicId::new(*id)) {
+                    change(Arc::make_mut(&mut topic.configs), changes);
+                }
+            }
+            MetadataRecord::NodesConfigured { node, changes } => {
+                change(self.node_configs.entry(node.map(NodeId)).or_default(), changes);
+            }
             MetadataRecord::ProducerIdsReserved { next } => {
                 self.next_producer_id = self.next_producer_id.max(*next);
             }
@@ -101,6 +123,15 @@ impl ClusterMetadata {
         let partitions = self.topics.values_mut().flat_map(|topic| &mut topic.partitions);
         for partition in partitions.filter(|partition| partition.leader == node) {
             partition.leader_epoch = partition.leader_epoch.next();
+        }
+    }
+}
+
+fn change(configs: &mut BTreeMap<String, String>, changes: &BTreeMap<String, Option<String>>) {
+    for (name, value) in changes {
+        match value {
+            Some(value) => drop(configs.insert(name.clone(), value.clone())),
+            None => drop(configs.remove(name)),
         }
     }
 }
@@ -146,6 +177,40 @@ mod tests {
         assert_eq!((partition.leader, partition.leader_epoch), (NodeId(0), LeaderEpoch::new(1)));
         assert_eq!(metadata.partition(id, PartitionIndex(2)), None);
         assert_eq!(metadata.partition(id, PartitionIndex(-1)), None);
+    }
+
+    #[test]
+    fn partitions_that_are_added_come_behind_the_others_in_an_epoch_of_their_own() {
+        let mut metadata = ClusterMetadata::default();
+        metadata.apply(&created(1, "a"));
+        metadata.apply(&MetadataRecord::NodeStarted { node: 0 });
+        let before = metadata.topics_version();
+        metadata.apply(&MetadataRecord::PartitionsAdded { id: [1; 16], replicas: vec![vec![0]] });
+        metadata.apply(&MetadataRecord::PartitionsAdded { id: [9; 16], replicas: vec![vec![0]] });
+        let id = TopicId::new([1; 16]);
+        let epochs = [1, 2, 3].map(|index| Some(metadata.partition(id, PartitionIndex(index))?.leader_epoch));
+        assert_eq!(epochs, [Some(LeaderEpoch::new(1)), Some(LeaderEpoch::new(0)), None]);
+        assert!(metadata.topics_version() > before);
+    }
+
+    #[test]
+    fn settings_change_one_by_one_and_fall_back() {
+        let mut metadata = ClusterMetadata::default();
+        metadata.apply(&created(1, "a"));
+        let changes = |pairs: &[(&str, Option<&str>)]| -> BTreeMap<_, _> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect()
+        };
+        let first = changes(&[("x", Some("1")), ("y", Some("2"))]);
+        let second = changes(&[("x", None), ("z", Some("3"))]);
+        for changes in [first, second] {
+            metadata.apply(&MetadataRecord::TopicConfigured { id: [1; 16], changes: changes.clone() });
+            metadata.apply(&MetadataRecord::NodesConfigured { node: Some(0), changes });
+        }
+        let expected: BTreeMap<_, _> =
+            [("y", "2"), ("z", "3")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(*metadata.topic(TopicId::new([1; 16])).unwrap().configs, expected);
+        assert_eq!(*metadata.node_configs(Some(NodeId(0))), expected);
+        assert!(metadata.node_configs(None).is_empty());
     }
 
     #[test]

@@ -41,6 +41,27 @@ pub(crate) enum MetadataRecord {
         /// The first id that is still free.
         next: i64,
     },
+    /// A topic has more partitions, behind those that it had.
+    PartitionsAdded {
+        /// The topic's id.
+        id: [u8; 16],
+        /// The replicas of each new partition, preferred leader first.
+        replicas: Vec<Vec<i32>>,
+    },
+    /// A topic's settings changed.
+    TopicConfigured {
+        /// Its id.
+        id: [u8; 16],
+        /// What each of them is now; none for what falls back.
+        changes: BTreeMap<String, Option<String>>,
+    },
+    /// Settings of nodes changed.
+    NodesConfigured {
+        /// Of which node; none for all.
+        node: Option<i32>,
+        /// What each of them is now; none for what falls back.
+        changes: BTreeMap<String, Option<String>>,
+    },
 }
 
 /// A record that is not one of these.

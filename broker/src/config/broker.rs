@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::definition::{Definition, Kind};
 use super::topic::TopicConfig;
-use super::{Effective, Source, micros};
+use super::{Effective, Source, micros, without_effect};
 use crate::group::consumer::Assignor;
 use crate::group::turn::Limits;
 
@@ -70,6 +70,8 @@ static DEFINITIONS: &[Definition] = settings! {
         "log.retention.ms in hours, where neither it nor log.retention.minutes is set.";
     "log.retention.minutes", Kind::Int { min: -1 }, "",
         "log.retention.ms in minutes, where that is not set.";
+    "log.roll.hours", Kind::Int { min: 1 }, "168",
+        "log.roll.ms in hours, where that is not set.";
     "max.connections", Kind::Int { min: 0 }, "2147483647",
         "How many connections the node takes; one more is closed at once.";
     "max.incremental.fetch.session.cache.slots", Kind::Int { min: 0 }, "1000",
@@ -98,7 +100,15 @@ static DEFINITIONS: &[Definition] = settings! {
         "The largest request; a larger one costs its sender the connection.";
 };
 
-/// What the broker was told when it started, over Kafka's defaults.
+/// Of the broker's own settings those that may change while it runs (`DynamicBrokerConfig.ALL_DYNAMIC_CONFIGS`); those
+/// behind a topic's all may.
+const ALTERABLE: &[&str] =
+    &["group.consumer.assignment.interval.ms", "max.connections", "producer.id.expiration.ms"];
+
+/// Settings by name.
+type Settings = BTreeMap<&'static str, String>;
+
+/// What the broker was told when it started, over Kafka's defaults, and what was altered since.
 ///
 /// ```
 /// let mut config = highwater::BrokerConfig::default();
@@ -110,40 +120,84 @@ static DEFINITIONS: &[Definition] = settings! {
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerConfig {
-    given: BTreeMap<&'static str, String>,
+    given: Settings,
+    /// Set on all brokers while they ran.
+    altered_for_all: Settings,
+    /// Set on this one while it ran.
+    altered: Settings,
 }
 
 impl BrokerConfig {
     /// Sets one value; the words say what is wrong with it.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let name = Self::check(name, value)?;
+        self.given.insert(name, value.trim().to_owned());
+        Ok(())
+    }
+
+    /// Whether a broker may be told this; gives the name as it is kept, or the words for what is wrong.
+    pub(crate) fn check(name: &str, value: &str) -> Result<&'static str, String> {
         let (name, check) = known(name).ok_or_else(|| {
             format!("Unknown broker config name: {name} (`highwater serve --help` lists those there are)")
         })?;
         // A topic's range holds for the broker's default of it too, told in the broker's own name.
         Definition { name, kind: check.kind, default: "", broker_name: None, doc: "" }.check(value)?;
+        without_effect::check(name, value)?;
         if RETENTION_TIMES.contains(&name) && value.trim().parse() == Ok(0) {
             let why = "it must be unlimited (-1) or, equal or greater than 1";
             return Err(format!("Invalid value {value} for configuration {name}: {why}"));
         }
-        self.given.insert(name, value.trim().to_owned());
-        Ok(())
+        Ok(name)
+    }
+
+    /// What a setting is; none for a name that is not there.
+    pub(crate) fn definition(name: &str) -> Option<&'static Definition> {
+        known(name).map(|(_, definition)| definition)
+    }
+
+    /// Whether a setting may change while the broker runs.
+    pub(crate) fn is_alterable(name: &str) -> bool {
+        let is_behind_a_topics = TopicConfig::definitions().any(|d| d.broker_name == Some(name));
+        is_behind_a_topics || ALTERABLE.contains(&name) || without_effect::is_alterable(name)
+    }
+
+    /// The same with these settings set while it runs, on this broker and on all. Names that are not there are passed over.
+    #[must_use]
+    pub(crate) fn altered(&self, own: &BTreeMap<String, String>, for_all: &BTreeMap<String, String>) -> Self {
+        let kept = |settings: &BTreeMap<String, String>| {
+            let one = |(name, value): (&String, &String)| {
+                Some((Self::check(name, value).ok()?, value.trim().into()))
+            };
+            settings.iter().filter_map(one).collect()
+        };
+        Self { given: self.given.clone(), altered_for_all: kept(for_all), altered: kept(own) }
     }
 
     /// Every name that can be set, with its default and a sentence on it.
     pub fn known() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
-        let behind_topics =
-            TopicConfig::definitions().iter().filter_map(|d| Some((d.broker_name?, d.default, d.doc)));
-        DEFINITIONS.iter().map(|d| (d.name, d.default, d.doc)).chain(behind_topics)
+        all().map(|(name, definition)| (name, definition.default, definition.doc))
     }
 
-    /// The value that was set, if any.
-    pub(crate) fn given(&self, name: &str) -> Option<&str> {
-        self.given.get(name).map(String::as_str)
+    /// What was set that makes no difference here.
+    pub(crate) fn without_effect(&self) -> impl Iterator<Item = &'static str> {
+        let names = self.layers().into_iter().flat_map(|(layer, _)| layer.keys().copied());
+        names.filter(|name| without_effect::is_for_brokers(name))
+    }
+
+    /// What was set, by whom, the one that counts first.
+    pub(super) fn layers(&self) -> [(&Settings, Source); 3] {
+        [
+            (&self.altered, Source::BrokerAltered),
+            (&self.altered_for_all, Source::BrokersAltered),
+            (&self.given, Source::Broker),
+        ]
     }
 
     fn text(&self, name: &str) -> &str {
-        let definition = DEFINITIONS.iter().find(|d| d.name == name).expect("a broker setting in the table");
-        self.given(name).unwrap_or(definition.default)
+        let set = self.layers().into_iter().find_map(|(layer, _)| layer.get(name));
+        let default =
+            || DEFINITIONS.iter().find(|d| d.name == name).expect("a broker setting in the table").default;
+        set.map_or_else(default, String::as_str)
     }
 
     fn int(&self, name: &str) -> i32 {
@@ -293,31 +347,47 @@ impl BrokerConfig {
 
     /// Every setting with its value and who set it, as DescribeConfigs tells of a broker.
     pub fn describe(&self) -> Vec<Effective> {
-        let own = DEFINITIONS.iter().map(|definition| (definition.name, definition));
-        let behind_topics = TopicConfig::definitions().iter().filter_map(|d| Some((d.broker_name?, d)));
-        let mut all: Vec<_> =
-            own.chain(behind_topics).map(|(name, definition)| self.describe_one(name, definition)).collect();
+        let mut all: Vec<_> = all().map(|(name, definition)| self.describe_one(name, definition)).collect();
         all.sort_by_key(|effective| effective.name);
         all
     }
 
+    /// What was set on all brokers while they ran.
+    pub fn describe_altered_for_all(&self) -> Vec<Effective> {
+        let one = |(name, value): (&&'static str, &String)| {
+            let synonyms = vec![(*name, value.clone(), Source::BrokersAltered)];
+            Some(self.effective(name, known(name)?.1, synonyms))
+        };
+        self.altered_for_all.iter().filter_map(one).collect()
+    }
+
     fn describe_one(&self, name: &'static str, definition: &'static Definition) -> Effective {
-        let mut synonyms = Vec::new();
-        if let Some(value) = self.given(name) {
-            synonyms.push((name, value.to_owned(), Source::Broker));
-        }
+        let set = self.layers().into_iter();
+        let mut synonyms: Vec<_> =
+            set.filter_map(|(layer, source)| Some((name, layer.get(name)?.clone(), source))).collect();
         synonyms.push((name, definition.default.to_owned(), Source::Default));
+        self.effective(name, definition, synonyms)
+    }
+
+    fn effective(
+        &self,
+        name: &'static str,
+        definition: &'static Definition,
+        synonyms: Vec<(&'static str, String, Source)>,
+    ) -> Effective {
         let (_, value, source) = synonyms[0].clone();
-        Effective { name, definition, value, source, synonyms }
+        Effective { name, definition, value, source, is_read_only: !Self::is_alterable(name), synonyms }
     }
 }
 
+/// Every setting with its name: the broker's own, and those behind a topic's.
+fn all() -> impl Iterator<Item = (&'static str, &'static Definition)> {
+    let own = DEFINITIONS.iter().chain(without_effect::BROKER).map(|d| (d.name, d));
+    own.chain(TopicConfig::definitions().filter_map(|d| Some((d.broker_name?, d))))
+}
+
 fn known(name: &str) -> Option<(&'static str, &'static Definition)> {
-    let own = DEFINITIONS.iter().find(|d| d.name == name).map(|d| (d.name, d));
-    own.or_else(|| {
-        let behind = TopicConfig::definitions().iter().find(|d| d.broker_name == Some(name))?;
-        Some((behind.broker_name?, behind))
-    })
+    all().find(|(known, _)| *known == name)
 }
 
 #[cfg(test)]
@@ -341,6 +411,49 @@ mod tests {
             config.set(name, "-1").unwrap();
         }
         assert_eq!(TopicConfig::check("retention.ms", "0"), Ok(()));
+    }
+
+    #[test]
+    fn what_is_altered_counts_before_what_was_given_and_on_one_broker_before_all() {
+        let set = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let mut given = BrokerConfig::default();
+        given.set("max.connections", "10").unwrap();
+        given.set("log.retention.ms", "1000").unwrap();
+        let none = set(&[]);
+        let for_all = given.altered(&none, &set(&[("max.connections", "20"), ("no.such", "1")]));
+        let own = given.altered(&set(&[("max.connections", "30")]), &set(&[("max.connections", "20")]));
+        let limits = [&given, &for_all, &own].map(BrokerConfig::max_connections);
+        assert_eq!(limits, [10, 20, 30]);
+        assert_eq!(for_all.altered(&none, &none), given);
+        let described = own.describe();
+        let one = described.iter().find(|e| e.name == "max.connections").unwrap();
+        let sources: Vec<_> =
+            one.synonyms.iter().map(|(_, value, source)| (value.as_str(), *source)).collect();
+        let expected = [
+            ("30", Source::BrokerAltered),
+            ("20", Source::BrokersAltered),
+            ("10", Source::Broker),
+            ("2147483647", Source::Default),
+        ];
+        assert_eq!(sources, expected);
+        assert_eq!((one.value.as_str(), one.is_read_only), ("30", false));
+        assert!(described.iter().find(|e| e.name == "num.partitions").unwrap().is_read_only);
+        let told: Vec<_> = own.describe_altered_for_all().into_iter().map(|e| (e.name, e.value)).collect();
+        assert_eq!(told, [("max.connections", "20".to_owned())]);
+
+        let topics = given.altered(&none, &set(&[("log.retention.ms", "2000")]));
+        let retention = |broker: &BrokerConfig| TopicConfig::effective(&none, broker).retention.ms;
+        assert_eq!([retention(&given), retention(&topics)], [Some(1000), Some(2000)]);
+    }
+
+    #[test]
+    fn what_may_be_altered_is_there() {
+        for name in ALTERABLE {
+            assert!(BrokerConfig::definition(name).is_some(), "{name}");
+        }
+        assert!(!BrokerConfig::is_alterable("no.such.setting"));
     }
 
     #[test]

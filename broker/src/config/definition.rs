@@ -10,15 +10,35 @@ pub enum Kind {
         /// The smallest value.
         min: i32,
     },
+    /// 32 bits, between these two.
+    IntBetween {
+        /// The smallest value.
+        min: i32,
+        /// The largest value.
+        max: i32,
+    },
     /// 64 bits, at least so much.
     Long {
         /// The smallest value.
         min: i64,
     },
+    /// A number from 0 to 1.
+    Ratio,
+    /// Any text.
+    Text,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A list of these words, none twice; it may be empty.
     List(&'static [&'static str]),
+    /// A list of any words; it may be empty.
+    Words,
+}
+
+impl Kind {
+    /// Whether a value is several, with commas between them.
+    pub(crate) fn is_list(self) -> bool {
+        matches!(self, Self::List(_) | Self::Words)
+    }
 }
 
 /// One setting.
@@ -59,6 +79,19 @@ impl Definition {
                 Ok(_) => refuse(format!("Value must be at least {min}")),
                 Err(_) => refuse("Not a number of type LONG".into()),
             },
+            Kind::IntBetween { min, max } => match trimmed.parse::<i32>() {
+                Ok(number) if number < min => refuse(format!("Value must be at least {min}")),
+                Ok(number) if number > max => refuse(format!("Value must be no more than {max}")),
+                Ok(_) => Ok(()),
+                Err(_) => refuse("Not a number of type INT".into()),
+            },
+            Kind::Ratio => match trimmed.parse::<f64>() {
+                Ok(number) if (0.0..=1.0).contains(&number) => Ok(()),
+                Ok(number) if number > 1.0 => refuse("Value must be no more than 1".into()),
+                Ok(_) => refuse("Value must be at least 0".into()),
+                Err(_) => refuse("Not a number of type DOUBLE".into()),
+            },
+            Kind::Text | Kind::Words => Ok(()),
             Kind::Choice(words) if words.contains(&trimmed) => Ok(()),
             Kind::List(_) if trimmed.is_empty() => Ok(()),
             Kind::List(words) => {
@@ -95,6 +128,12 @@ mod tests {
         assert!(refused(&of(Kind::Long { min: 0 }), "1.5").ends_with("Not a number of type LONG"));
         assert_eq!(of(Kind::Boolean).check("TRUE"), Ok(()));
         assert!(refused(&of(Kind::Boolean), "yes").ends_with("Expected value to be either true or false"));
+        let level = of(Kind::IntBetween { min: 1, max: 9 });
+        assert!(refused(&level, "0").ends_with("Value must be at least 1"));
+        assert!(refused(&level, "10").ends_with("Value must be no more than 9"));
+        assert_eq!([level.check("9"), of(Kind::Ratio).check("0.5")], [Ok(()), Ok(())]);
+        assert!(refused(&of(Kind::Ratio), "1.5").ends_with("Value must be no more than 1"));
+        assert!(refused(&of(Kind::Ratio), "NaN").ends_with("Value must be at least 0"));
         let choice = of(Kind::Choice(&["a", "b"]));
         assert_eq!(choice.check("b"), Ok(()));
         assert!(refused(&choice, "c").ends_with("String must be one of: a, b"));

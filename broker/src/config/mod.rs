@@ -1,12 +1,16 @@
 //! Settings: Kafka's names, types, ranges and defaults (`LogConfig`, `AbstractKafkaConfig`), for the part of them that
-//! Highwater has. A name that is not in these tables is refused, never ignored.
+//! Highwater has. A name that is not in these tables is refused, never ignored; what is taken and makes no difference here
+//! stands in a table of its own ([`without_effect`]), and the log says so.
 //!
 //! A topic's effective value is its own override, else the broker's value under the broker's name for it, else the
-//! default; [`Source`] says which it was.
+//! default. A broker's is what was set on it while it ran, else what was set on all brokers, else what it was started
+//! with, else the default. [`Source`] says which it was.
 
 mod broker;
+pub(crate) mod client_metrics;
 mod definition;
 mod topic;
+pub(crate) mod without_effect;
 
 pub use broker::BrokerConfig;
 pub use definition::{Definition, Kind};
@@ -22,6 +26,10 @@ fn micros(ms: i64) -> u64 {
 pub enum Source {
     /// Set on the topic.
     Topic,
+    /// Set on the broker while it ran.
+    BrokerAltered,
+    /// Set on all brokers while they ran.
+    BrokersAltered,
     /// Given to the broker when it started.
     Broker,
     /// Nobody set it.
@@ -39,6 +47,8 @@ pub struct Effective {
     pub value: String,
     /// Who set it.
     pub source: Source,
+    /// Whether it stays as it is while the broker runs.
+    pub is_read_only: bool,
     /// All values in force below the effective one, most specific first: name, value, source.
     pub synonyms: Vec<(&'static str, String, Source)>,
 }

@@ -6,7 +6,7 @@ use highwater_storage::batch::{BatchRules, Codec, TimestampType};
 use highwater_storage::{LogConfig, Offset, Retention};
 
 use super::definition::{Definition, Kind};
-use super::{BrokerConfig, Effective, Source, micros};
+use super::{BrokerConfig, Effective, Source, micros, without_effect};
 
 const TIMESTAMP_TYPES: &[&str] = &["CreateTime", "LogAppendTime"];
 const COMPRESSION_TYPES: &[&str] = &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
@@ -134,28 +134,15 @@ static DEFINITIONS: &[Definition] = &[
 const IN_COARSER_UNITS: &[(&str, &str, i64)] = &[
     ("retention.ms", "log.retention.minutes", 60 * 1000),
     ("retention.ms", "log.retention.hours", 60 * 60 * 1000),
+    ("segment.ms", "log.roll.hours", 60 * 60 * 1000),
 ];
 
+/// The broker's settings that have no default in Kafka, but a coarser one that has. What is in force is the same.
+const WITHOUT_DEFAULT: &[&str] = &["log.flush.interval.ms", "log.retention.ms", "log.roll.ms"];
+
 /// Kafka's settings of what is not here yet: refused like any other name, but not as if they were misspelt.
-const OF_WHAT_IS_NOT_HERE: &[&str] = &[
-    "compression.gzip.level",
-    "compression.lz4.level",
-    "compression.zstd.level",
-    "delete.retention.ms",
-    "follower.replication.throttled.replicas",
-    "leader.replication.throttled.replicas",
-    "local.retention.bytes",
-    "local.retention.ms",
-    "max.compaction.lag.ms",
-    "min.cleanable.dirty.ratio",
-    "min.compaction.lag.ms",
-    "preallocate",
-    "remote.log.copy.disable",
-    "remote.log.delete.on.disable",
-    "remote.storage.enable",
-    "segment.jitter.ms",
-    "unclean.leader.election.enable",
-];
+const OF_WHAT_IS_NOT_HERE: &[&str] =
+    &["delete.retention.ms", "max.compaction.lag.ms", "min.cleanable.dirty.ratio", "min.compaction.lag.ms"];
 
 /// The effective settings of one topic, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,17 +173,23 @@ pub struct TopicConfig {
 
 impl TopicConfig {
     /// All settings a topic has.
-    pub fn definitions() -> &'static [Definition] {
-        DEFINITIONS
+    pub fn definitions() -> impl Iterator<Item = &'static Definition> {
+        DEFINITIONS.iter().chain(without_effect::TOPIC)
+    }
+
+    /// What a setting is; none for a name that is not there.
+    pub(crate) fn definition(name: &str) -> Option<&'static Definition> {
+        Self::definitions().find(|definition| definition.name == name)
     }
 
     /// Whether a topic may be told this; else Kafka's words.
     pub fn check(name: &str, value: &str) -> Result<(), String> {
-        let Some(definition) = find(name) else {
+        let Some(definition) = Self::definition(name) else {
             let known = if OF_WHAT_IS_NOT_HERE.contains(&name) { " (Kafka's, and not here yet)" } else { "" };
             return Err(format!("Unknown topic config name: {name}{known}"));
         };
-        definition.check(value)
+        definition.check(value)?;
+        without_effect::check(name, value)
     }
 
     /// Parses what is in force for a topic with these overrides. They have passed [`TopicConfig::check`].
@@ -252,7 +245,10 @@ impl TopicConfig {
 
     /// Every setting with its value and who set it, as DescribeConfigs tells.
     pub fn describe(overrides: &BTreeMap<String, String>, broker: &BrokerConfig) -> Vec<Effective> {
-        DEFINITIONS.iter().map(|definition| describe_one(definition, overrides, broker)).collect()
+        let mut all: Vec<_> =
+            Self::definitions().map(|definition| describe_one(definition, overrides, broker)).collect();
+        all.sort_by_key(|effective| effective.name);
+        all
     }
 }
 
@@ -261,10 +257,6 @@ fn segment_bytes(asked: usize, max_message_bytes: usize, broker: &BrokerConfig) 
     let limit =
         broker.disk_max_bytes().map_or(usize::MAX, |bytes| usize::try_from(bytes / 16).unwrap_or(usize::MAX));
     asked.min(limit.max(MIN_SEGMENT_BYTES).max(max_message_bytes))
-}
-
-fn find(name: &str) -> Option<&'static Definition> {
-    DEFINITIONS.iter().find(|definition| definition.name == name)
 }
 
 fn codec_named(name: &str) -> Option<Codec> {
@@ -279,28 +271,33 @@ fn codec_named(name: &str) -> Option<Codec> {
 }
 
 fn value_of(name: &str, overrides: &BTreeMap<String, String>, broker: &BrokerConfig) -> (String, Source) {
-    let definition = find(name).expect("a topic setting that is in the table");
+    let definition = TopicConfig::definition(name).expect("a topic setting that is in the table");
     if let Some(value) = overrides.get(name) {
         return (value.clone(), Source::Topic);
     }
     match given_to_broker(definition, broker).into_iter().next() {
-        Some((_, value)) => (value, Source::Broker),
+        Some((_, value, source)) => (value, source),
         None => (definition.default.to_owned(), Source::Default),
     }
 }
 
-/// What the broker was told of a topic's setting, also in coarser units: broker setting and value in the topic's unit, the
-/// one that counts first.
-fn given_to_broker(definition: &Definition, broker: &BrokerConfig) -> Vec<(&'static str, String)> {
-    let own = definition.broker_name.and_then(|name| Some((name, broker.given(name)?.to_owned())));
+/// What the broker was told of a topic's setting, also in coarser units: broker setting, value in the topic's unit and who
+/// said it, the one that counts first.
+fn given_to_broker(definition: &Definition, broker: &BrokerConfig) -> Vec<(&'static str, String, Source)> {
     let coarser = IN_COARSER_UNITS.iter().filter(|(name, _, _)| *name == definition.name);
     let in_ms = |unit_ms: i64, value: &str| {
         let count = value.parse::<i64>().unwrap_or(-1);
         if count < 0 { -1 } else { count.saturating_mul(unit_ms) }
     };
-    let coarser = coarser
-        .filter_map(|(_, name, unit_ms)| Some((*name, in_ms(*unit_ms, broker.given(name)?).to_string())));
-    own.into_iter().chain(coarser).collect()
+    let mut given = Vec::new();
+    for (layer, source) in broker.layers() {
+        let own = definition.broker_name.and_then(|name| Some((name, layer.get(name)?.clone(), source)));
+        let coarser = coarser.clone().filter_map(|(_, name, unit_ms)| {
+            Some((*name, in_ms(*unit_ms, layer.get(name)?).to_string(), source))
+        });
+        given.extend(own.into_iter().chain(coarser));
+    }
+    given
 }
 
 fn describe_one(
@@ -313,12 +310,13 @@ fn describe_one(
         synonyms.push((definition.name, value.clone(), Source::Topic));
     }
     if let Some(name) = definition.broker_name {
-        let given = given_to_broker(definition, broker).into_iter();
-        synonyms.extend(given.map(|(name, value)| (name, value, Source::Broker)));
-        synonyms.push((name, definition.default.to_owned(), Source::Default));
+        synonyms.extend(given_to_broker(definition, broker));
+        if !WITHOUT_DEFAULT.contains(&name) {
+            synonyms.push((name, definition.default.to_owned(), Source::Default));
+        }
     }
     let (value, source) = value_of(definition.name, overrides, broker);
-    Effective { name: definition.name, definition, value, source, synonyms }
+    Effective { name: definition.name, definition, value, source, is_read_only: false, synonyms }
 }
 
 #[cfg(test)]
@@ -377,14 +375,14 @@ mod tests {
     fn what_is_not_there_is_refused_by_name() {
         let unknown = TopicConfig::check("retention.days", "1").unwrap_err();
         assert_eq!(unknown, "Unknown topic config name: retention.days");
-        let later = TopicConfig::check("preallocate", "true").unwrap_err();
-        assert_eq!(later, "Unknown topic config name: preallocate (Kafka's, and not here yet)");
+        let later = TopicConfig::check("delete.retention.ms", "1").unwrap_err();
+        assert_eq!(later, "Unknown topic config name: delete.retention.ms (Kafka's, and not here yet)");
         let policy = TopicConfig::check("cleanup.policy", "compact").unwrap_err();
         assert_eq!(
             policy,
             "Invalid value compact for configuration cleanup.policy: String must be one of: delete"
         );
-        assert!(OF_WHAT_IS_NOT_HERE.iter().all(|name| find(name).is_none()));
+        assert!(OF_WHAT_IS_NOT_HERE.iter().all(|name| TopicConfig::definition(name).is_none()));
     }
     #[test]
     fn retention_is_said_in_hours_minutes_or_milliseconds_and_the_finest_counts() {

@@ -18,7 +18,7 @@ use highwater_storage::{Log, LogError, Offset, Opening, StopKind, TopicId};
 use parking_lot::Mutex;
 
 use super::{DiskWork, Effect, Effects, LocalTopic, Node, Reply, Ticket};
-use crate::ids::{Monotonic, Now, TopicName};
+use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
 use crate::refusal::Refusal;
 
 /// One of a node's checkpoints.
@@ -31,7 +31,7 @@ pub enum CheckpointKind {
 }
 
 impl CheckpointKind {
-    fn path(self, folder: &Path) -> PathBuf {
+    pub(super) fn path(self, folder: &Path) -> PathBuf {
         folder.join(match self {
             Self::RecoveryPoints => RECOVERY_POINTS,
             Self::StartOffsets => START_OFFSETS,
@@ -81,7 +81,7 @@ struct Schedule {
     due: Option<Monotonic>,
     /// Answers that wait, each for a version.
     waiting: VecDeque<(u64, Ticket, Reply)>,
-    /// Topics that are gone, each with the version that does not speak of it any more.
+    /// Topics that are gone, or partitions of them, each with the version that does not speak of it any more.
     gone: Vec<(u64, TopicName)>,
     /// What is remembered of partitions that could not be opened.
     unopened: OffsetCheckpoint,
@@ -112,10 +112,15 @@ impl Schedule {
         self.gone.retain(|(without, _)| *without > version);
     }
 
-    /// A topic is gone of which the file may speak.
-    fn forget(&mut self, topic: &TopicName, now: Monotonic) {
+    /// The file may speak of a topic, or of partitions of it, that there are no more.
+    fn outdated(&mut self, topic: &TopicName, now: Monotonic) {
         self.changed(now);
         self.gone.push((self.version, topic.clone()));
+    }
+
+    /// A topic is gone of which the file may speak.
+    fn forget(&mut self, topic: &TopicName, now: Monotonic) {
+        self.outdated(topic, now);
         let others = self.unopened.iter().filter(|(name, _, _)| *name != topic.as_str());
         let mut unopened = OffsetCheckpoint::default();
         others.for_each(|(name, partition, offset)| unopened.insert(name, partition, offset));
@@ -307,11 +312,16 @@ impl Node {
             if self.checkpoint(kind) == *said {
                 continue;
             }
-            let names: BTreeSet<_> = said.iter().map(|(topic, _, _)| TopicName::from(topic)).collect();
-            let gone: Vec<_> = names.into_iter().filter(|name| self.metadata.id_of(name).is_none()).collect();
+            // Of a topic, or only of its last partitions.
+            let is_gone = |(topic, partition, _): &(&str, i32, Offset)| {
+                let id = self.metadata.id_of(&TopicName::from(*topic));
+                id.and_then(|id| self.metadata.partition(id, PartitionIndex(*partition))).is_none()
+            };
+            let gone: BTreeSet<_> =
+                said.iter().filter(is_gone).map(|(topic, _, _)| TopicName::from(topic)).collect();
             let schedule = self.checkpoints.of_mut(kind);
             schedule.changed(now.monotonic);
-            gone.iter().for_each(|name| schedule.forget(name, now.monotonic));
+            gone.iter().for_each(|name| schedule.outdated(name, now.monotonic));
         }
     }
 

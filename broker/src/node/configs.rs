@@ -1,14 +1,19 @@
 //! Telling settings (`ConfigHelper.describeConfigs`).
 
 use super::{ConfigResource, DescribedConfig, Node};
-use crate::config::{Effective, TopicConfig};
+use crate::config::{Effective, TopicConfig, client_metrics};
 use crate::ids::TopicName;
 use crate::refusal::Refusal;
 
-/// How many resources one request may ask about: their settings are told in full, and fill memory.
-const MAX_RESOURCES: usize = 10_000;
+/// How many resources one request may be about: their settings are told in full, and fill memory.
+pub(super) const MAX_RESOURCES: usize = 10_000;
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const CLIENT_METRICS: i8 = 16;
+
+pub(super) fn too_many_resources() -> Refusal {
+    Refusal::PolicyViolation { message: format!("More than {MAX_RESOURCES} resources in one request.") }
+}
 
 impl Node {
     pub(super) fn describe_configs(&self, resources: &[ConfigResource]) -> Vec<DescribedConfig> {
@@ -18,8 +23,7 @@ impl Node {
                 resource.keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key == effective.name))
             };
             let outcome = if too_many {
-                let message = format!("More than {MAX_RESOURCES} resources in one request.");
-                Err(Refusal::PolicyViolation { message })
+                Err(too_many_resources())
             } else {
                 self.settings_of(resource).map(|all| all.into_iter().filter(asked).collect())
             };
@@ -37,8 +41,7 @@ impl Node {
                 let topic = self.metadata.topic(id).ok_or(Refusal::UnknownTopicOrPartition)?;
                 Ok(TopicConfig::describe(&topic.configs, &self.config))
             }
-            // The cluster-wide default of dynamic settings: there are none.
-            BROKER if resource.name.is_empty() => Ok(Vec::new()),
+            BROKER if resource.name.is_empty() => Ok(self.config.describe_altered_for_all()),
             BROKER if resource.name == self.id.to_string() => Ok(self.config.describe()),
             BROKER => Err(Refusal::invalid_request(match resource.name.parse::<i32>() {
                 Ok(_) => format!(
@@ -47,7 +50,23 @@ impl Node {
                 ),
                 Err(_) => format!("Broker id must be an integer, but it is: {}", resource.name),
             })),
+            CLIENT_METRICS if resource.name.is_empty() => {
+                Err(Refusal::invalid_request("Client metrics subscription name must not be empty"))
+            }
+            CLIENT_METRICS => Ok(client_metrics::describe()),
             kind => Err(Refusal::invalid_request(format!("Unsupported resource type: {kind}"))),
         }
+    }
+
+    /// The resources of these kinds that have settings (`KafkaApis.handleListConfigResources`).
+    pub(super) fn list_config_resources(&self, kinds: &[i8]) -> Vec<(i8, String)> {
+        let mut listed = Vec::new();
+        if kinds.contains(&BROKER) {
+            listed.extend(self.nodes.iter().map(|node| (BROKER, node.to_string())));
+        }
+        if kinds.contains(&TOPIC) {
+            listed.extend(self.metadata.by_name().map(|(_, topic)| (TOPIC, topic.name.to_string())));
+        }
+        listed
     }
 }

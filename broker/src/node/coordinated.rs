@@ -69,6 +69,11 @@ impl Coordinated {
         &self.limits
     }
 
+    /// From the next turn on.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
         let first = self.deadlines.first().map(|(at, _)| *at);
         [first, self.next_check, self.parked.next_deadline()].into_iter().flatten().min()
@@ -195,12 +200,12 @@ impl Node {
 
     /// Whether the topic that keeps groups is not as durable yet as it is promised to be.
     pub(super) fn offsets_topic_is_young(&self) -> bool {
-        self.offsets_topic().is_some_and(|topic| self.check_is_durable(topic).is_err())
+        self.offsets_topic().is_some_and(|topic| self.check_is_durable((topic, PartitionIndex(0))).is_err())
     }
 
     /// A coordinator serves as long as its log does.
     fn check_coordinator(&self, (topic, partition): Watched) -> Result<(), Refusal> {
-        self.check_is_durable(topic).map_err(as_coordinator)?;
+        self.check_is_durable((topic, partition)).map_err(as_coordinator)?;
         let replica = self.replica(topic, partition).map_err(|_| Refusal::NotCoordinator)?;
         let slot = self.coordinated.slots.get(&partition).map(|slot| &slot.coordinator);
         match slot {

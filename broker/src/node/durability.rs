@@ -28,8 +28,17 @@ pub(super) struct Syncs {
     rolled: BTreeSet<Watched>,
     /// Answers that wait for the cluster's log to be durable below an offset, in order.
     replies: VecDeque<(Offset, Ticket, Reply)>,
-    /// Topics that are not durable yet where they must be, with where the cluster's log ended after them.
-    young_topics: BTreeMap<TopicId, Offset>,
+    /// Topics that are not durable yet where they must be.
+    young_topics: BTreeMap<TopicId, Young>,
+}
+
+/// What of a topic is not durable yet.
+#[derive(Debug)]
+struct Young {
+    /// Where the cluster's log ended after it.
+    needs: Offset,
+    /// The partitions from this place on.
+    first: usize,
 }
 
 impl Syncs {
@@ -195,7 +204,7 @@ impl Node {
             }
         };
         let durable = self.cluster_log.synced_offset();
-        self.syncs.young_topics.retain(|_, needs| *needs > durable);
+        self.syncs.young_topics.retain(|_, young| young.needs > durable);
         while let Some((needs, _, _)) = self.syncs.replies.front() {
             if refusal.is_none() && *needs > durable {
                 break;
@@ -208,27 +217,38 @@ impl Node {
         }
     }
 
-    /// A topic was made: where that is promised, nothing is taken for it and nobody told of it before it is durable.
-    pub(super) fn not_durable_yet(&mut self, id: TopicId) {
+    /// A topic's partitions were made from the place `first` on: where that is promised, nothing is taken for them and
+    /// nobody told of them before they are durable.
+    pub(super) fn not_durable_yet(&mut self, id: TopicId, first: usize) {
         if self.config.is_durable() {
-            self.syncs.young_topics.insert(id, self.cluster_log.end_offset());
+            let needs = self.cluster_log.end_offset();
+            let young = self.syncs.young_topics.entry(id).or_insert(Young { needs, first });
+            young.needs = needs;
         }
     }
 
-    /// Refuses a topic that nobody has been told of, or ever will.
-    pub(super) fn check_is_durable(&self, id: TopicId) -> Result<(), Refusal> {
-        match (self.syncs.young_topics.contains_key(&id), self.cluster_log.poisoned()) {
-            (false, _) => Ok(()),
-            (true, None) => Err(Refusal::UnknownTopicOrPartition),
-            (true, Some(why)) => Err(Refusal::Storage { message: why.to_owned() }),
+    /// Refuses a partition that nobody has been told of, or ever will.
+    pub(super) fn check_is_durable(&self, (id, partition): Watched) -> Result<(), Refusal> {
+        let is_young = |young: &Young| partition.slot().is_some_and(|slot| slot >= young.first);
+        if !self.syncs.young_topics.get(&id).is_some_and(is_young) {
+            return Ok(());
         }
+        Err(match self.cluster_log.poisoned() {
+            None => Refusal::UnknownTopicOrPartition,
+            Some(why) => Refusal::Storage { message: why.to_owned() },
+        })
     }
 
     /// The cluster's log failed: what the answer rests on and may be lost is refused.
     fn refuse_in_doubt(&self, reply: &mut Reply, refusal: &Refusal) {
         let Some(topics) = reply.told_topics() else { return reply.refuse(refusal) };
-        let in_doubt = topics.iter_mut().filter(|topic| self.syncs.young_topics.contains_key(&topic.id));
-        in_doubt.for_each(|topic| topic.refusal = Some(refusal.clone()));
+        for topic in topics {
+            match self.syncs.young_topics.get(&topic.id).map(|young| young.first) {
+                None => {}
+                Some(0) => topic.refusal = Some(refusal.clone()),
+                Some(first) => topic.partitions.retain(|part| part.index.slot().is_some_and(|s| s < first)),
+            }
+        }
     }
 
     /// Answers a request that rests on the cluster's log below `needs`, once that is durable.

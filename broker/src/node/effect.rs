@@ -8,7 +8,7 @@ use highwater_storage::{
 
 use super::disk_work::DiskWork;
 use super::event::{ConnectionId, Ticket};
-use crate::config::{Effective, TopicConfig};
+use crate::config::{BrokerConfig, Effective, TopicConfig};
 use crate::group::GroupReply;
 use crate::ids::{NodeId, PartitionIndex, TopicName};
 use crate::partition::leader::Positions;
@@ -32,6 +32,8 @@ pub enum Effect {
         /// Its settings.
         config: Arc<TopicConfig>,
     },
+    /// These settings are in force from now on.
+    Configured(Arc<BrokerConfig>),
     /// A topic is gone.
     TopicClosed {
         /// Its id.
@@ -64,10 +66,18 @@ pub enum Reply {
     DescribeCluster(ClusterReply),
     /// To CreateTopics.
     CreateTopics(Vec<CreatedTopic>),
+    /// To CreatePartitions.
+    CreatePartitions(Vec<EnlargedTopic>),
+    /// To ElectLeaders.
+    ElectLeaders(Vec<ElectedTopic>),
     /// To DeleteTopics.
     DeleteTopics(Vec<DeletedTopic>),
     /// To DeleteRecords.
     DeleteRecords(Vec<DeletedRecords>),
+    /// To AlterConfigs and IncrementalAlterConfigs.
+    AlterConfigs(Vec<AlteredConfig>),
+    /// To ListConfigResources: kind and name of each.
+    ListConfigResources(Vec<(i8, String)>),
     /// To DescribeConfigs.
     DescribeConfigs(Vec<DescribedConfig>),
     /// To InitProducerId.
@@ -99,6 +109,8 @@ impl Reply {
         match self {
             Self::InitProducerId(outcome) => *outcome = Err(refusal.clone()),
             Self::CreateTopics(topics) => refuse_each(topics.iter_mut().map(|t| &mut t.outcome), refusal),
+            Self::CreatePartitions(topics) => refuse_each(topics.iter_mut().map(|t| &mut t.outcome), refusal),
+            Self::AlterConfigs(altered) => refuse_each(altered.iter_mut().map(|a| &mut a.outcome), refusal),
             Self::DeleteTopics(topics) => refuse_each(topics.iter_mut().map(|t| &mut t.outcome), refusal),
             Self::DeleteRecords(parts) => refuse_each(parts.iter_mut().map(|p| &mut p.outcome), refusal),
             Self::FindCoordinator(found) => {
@@ -293,6 +305,24 @@ pub struct NewTopicFacts {
     pub configs: Vec<Effective>,
 }
 
+/// What became of a topic that was to have more partitions.
+#[derive(Debug)]
+pub struct EnlargedTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// Whether it has them.
+    pub outcome: Result<(), Refusal>,
+}
+
+/// What became of the elections of one topic.
+#[derive(Debug)]
+pub struct ElectedTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// Why which of its partitions are led by whom they were.
+    pub partitions: Vec<(PartitionIndex, Refusal)>,
+}
+
 /// What became of a topic to delete.
 #[derive(Debug)]
 pub struct DeletedTopic {
@@ -313,6 +343,17 @@ pub struct DeletedRecords {
     pub partition: PartitionIndex,
     /// Where it begins now, or why nothing was deleted.
     pub outcome: Result<Offset, Refusal>,
+}
+
+/// What became of the changes to one resource's settings.
+#[derive(Debug)]
+pub struct AlteredConfig {
+    /// Kafka's number for the kind.
+    pub kind: i8,
+    /// The name in the request.
+    pub name: String,
+    /// Whether they are made.
+    pub outcome: Result<(), Refusal>,
 }
 
 /// The settings of one resource.

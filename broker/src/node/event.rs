@@ -90,10 +90,18 @@ pub enum Request {
     DescribeCluster,
     /// Make topics.
     CreateTopics(CreateTopicsRequest),
+    /// Give topics more partitions.
+    CreatePartitions(CreatePartitionsRequest),
+    /// Let partitions be led by whom they are best led; none for all.
+    ElectLeaders(Option<Vec<(TopicName, Vec<PartitionIndex>)>>),
     /// Delete topics.
     DeleteTopics(Vec<TopicToDelete>),
     /// Let partitions begin later.
     DeleteRecords(Vec<RecordsToDelete>),
+    /// Change settings.
+    AlterConfigs(AlterConfigsRequest),
+    /// Tell which resources of these kinds have settings, by Kafka's numbers.
+    ListConfigResources(Vec<i8>),
     /// Tell settings.
     DescribeConfigs(Vec<ConfigResource>),
     /// A new producer id, or the next epoch of one.
@@ -283,6 +291,26 @@ pub struct NewTopic {
     pub configs: Vec<(String, Option<String>)>,
 }
 
+/// See Kafka's CreatePartitionsRequest.
+#[derive(Debug)]
+pub struct CreatePartitionsRequest {
+    /// The topics.
+    pub topics: Vec<TopicToEnlarge>,
+    /// Only say what would happen.
+    pub validate_only: bool,
+}
+
+/// A topic that is to have more partitions.
+#[derive(Debug, Clone)]
+pub struct TopicToEnlarge {
+    /// Its name.
+    pub name: TopicName,
+    /// How many it is to have in all.
+    pub count: i32,
+    /// Which nodes hold which of the new ones; none to leave it to the cluster.
+    pub assignments: Option<Vec<Vec<i32>>>,
+}
+
 /// A topic to delete, by name or by id.
 #[derive(Debug, Clone)]
 pub struct TopicToDelete {
@@ -301,6 +329,46 @@ pub struct RecordsToDelete {
     pub partition: PartitionIndex,
     /// The first offset that stays; -1 for the high watermark.
     pub below: Offset,
+}
+
+/// See Kafka's IncrementalAlterConfigsRequest and AlterConfigsRequest.
+#[derive(Debug)]
+pub struct AlterConfigsRequest {
+    /// What is to change.
+    pub resources: Vec<ResourceToAlter>,
+    /// Only say what would happen.
+    pub validate_only: bool,
+}
+
+/// A resource whose settings are to change.
+#[derive(Debug)]
+pub struct ResourceToAlter {
+    /// Kafka's number for the kind: 2 a topic, 4 a broker.
+    pub kind: i8,
+    /// The topic's name, the broker's id, or nothing for all brokers.
+    pub name: String,
+    /// The changes.
+    pub changes: ConfigChanges,
+}
+
+/// Changes to the settings of one resource.
+#[derive(Debug)]
+pub enum ConfigChanges {
+    /// Some settings change.
+    Some(Vec<ConfigChange>),
+    /// These are all that is set from now on.
+    All(Vec<(String, Option<String>)>),
+}
+
+/// The change of one setting.
+#[derive(Debug)]
+pub struct ConfigChange {
+    /// Its name.
+    pub name: String,
+    /// Kafka's number for what is done: 0 set, 1 delete, 2 append to a list, 3 subtract from it.
+    pub operation: i8,
+    /// The value, or what is appended or subtracted.
+    pub value: Option<String>,
 }
 
 /// What to tell the settings of.

@@ -162,5 +162,5 @@ fn unknown(asked: &TopicRef, refusal: Refusal) -> DescribedTopic {
 }
 
 fn index(slot: usize) -> i32 {
-    i32::try_from(slot).expect("a topic has at most 10,000 partitions")
+    i32::try_from(slot).expect("a topic has no more partitions than a number of them says")
 }

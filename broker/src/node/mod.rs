@@ -5,6 +5,7 @@
 //! inside the step, through the [`Disk`]; everything else that touches the world is an effect. A step never waits.
 //! `step` does not know who calls it: a listener's task, a test, or the lab.
 
+mod alterations;
 mod checkpoints;
 mod close;
 mod configs;
@@ -12,6 +13,8 @@ mod coordinated;
 mod disk_work;
 mod durability;
 mod effect;
+mod elections;
+mod enlargement;
 mod event;
 mod fetch;
 mod format;
@@ -39,15 +42,17 @@ use highwater_storage::{Log, Offset, TopicId};
 pub use checkpoints::{CheckpointFile, CheckpointKind};
 pub use disk_work::DiskWork;
 pub use effect::{
-    ClusterReply, CreatedTopic, DeletedRecords, DeletedTopic, DescribeTopicsReply, DescribedConfig,
-    DescribedPartition, DescribedTopic, Effect, EpochEnd, FetchReply, Fetched, FetchedPartition, FoundOffset,
-    MetadataReply, NewTopicFacts, OffsetAnswer, Produced, ProducedPartition, Reply,
+    AlteredConfig, ClusterReply, CreatedTopic, DeletedRecords, DeletedTopic, DescribeTopicsReply,
+    DescribedConfig, DescribedPartition, DescribedTopic, Effect, ElectedTopic, EnlargedTopic, EpochEnd,
+    FetchReply, Fetched, FetchedPartition, FoundOffset, MetadataReply, NewTopicFacts, OffsetAnswer, Produced,
+    ProducedPartition, Reply,
 };
 pub use event::{
-    ConfigResource, ConnectionId, CoordinatorKey, CreateTopicsRequest, DescribeTopicsRequest, EpochEndQuery,
-    Event, FetchPartition, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    NewTopic, OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest, RecordsToDelete, Request, Ticket,
-    TopicRef, TopicToDelete,
+    AlterConfigsRequest, ConfigChange, ConfigChanges, ConfigResource, ConnectionId, CoordinatorKey,
+    CreatePartitionsRequest, CreateTopicsRequest, DescribeTopicsRequest, EpochEndQuery, Event,
+    FetchPartition, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, NewTopic,
+    OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest, RecordsToDelete, Request, ResourceToAlter,
+    Ticket, TopicRef, TopicToDelete, TopicToEnlarge,
 };
 pub use observation::{NodeObservation, ObservedLog, ObservedPartition, ObservedTopic, Tally};
 pub use open::{NodeOptions, OpenError};
@@ -188,8 +193,16 @@ impl Node {
             Request::DescribeTopics(request) => Reply::DescribeTopics(self.describe_topics(&request)),
             Request::DescribeCluster => Reply::DescribeCluster(self.describe_cluster()),
             Request::CreateTopics(request) => Reply::CreateTopics(self.create_topics(now, &request, effects)),
+            Request::CreatePartitions(request) => {
+                Reply::CreatePartitions(self.create_partitions(now, &request))
+            }
+            Request::ElectLeaders(topics) => Reply::ElectLeaders(self.elect_leaders(topics.as_deref())),
             Request::DeleteTopics(topics) => Reply::DeleteTopics(self.delete_topics(now, &topics, effects)),
             Request::DeleteRecords(asked) => return self.delete_records(now, ticket, &asked, effects),
+            Request::AlterConfigs(request) => Reply::AlterConfigs(self.alter_configs(now, request, effects)),
+            Request::ListConfigResources(kinds) => {
+                Reply::ListConfigResources(self.list_config_resources(&kinds))
+            }
             Request::DescribeConfigs(resources) => Reply::DescribeConfigs(self.describe_configs(&resources)),
             Request::InitProducerId(request) => Reply::InitProducerId(self.init_producer_id(now, &request)),
             Request::FindCoordinator(keys) => {
@@ -200,10 +213,12 @@ impl Node {
         let needs = match &reply {
             // An id that is given twice would make one producer's records the other's duplicates.
             Reply::InitProducerId(Ok(_)) => self.producer_ids_reserved_at,
-            // Topics are told of when they are durable, whoever asks.
+            // Topics are told of when they are durable, whoever asks; settings to who altered them.
             Reply::Metadata(_)
             | Reply::DescribeTopics(_)
             | Reply::CreateTopics(_)
+            | Reply::CreatePartitions(_)
+            | Reply::AlterConfigs(_)
             | Reply::DeleteTopics(_)
                 if self.config.is_durable() =>
             {

@@ -22,7 +22,7 @@ use super::partitions::Found;
 use super::producer_ids::EXPIRATION_CHECK_MS;
 use super::retention::Expiry;
 use super::sessions::FetchSessions;
-use super::{Effects, Node, Tally, format};
+use super::{Effect, Effects, Node, Tally, format};
 use crate::cluster::metadata::ClusterMetadata;
 use crate::cluster::record::MetadataRecord;
 use crate::config::BrokerConfig;
@@ -116,6 +116,11 @@ impl Node {
         let cluster_log =
             open_cluster_log(&disk, &cluster_folder, holds_cluster.then_some(stop), now).map_err(failed)?;
         let (metadata, cluster_id, gone) = replay(&cluster_log, &cluster_folder)?;
+        let config = Arc::new(config.altered(metadata.node_configs(Some(id)), metadata.node_configs(None)));
+        for setting in config.without_effect() {
+            tracing::warn!(setting, "this setting makes no difference here");
+        }
+        effects.push(Effect::Configured(Arc::clone(&config)));
         let coordinated = Coordinated::new(config.group_limits());
         let mut node = Self {
             id,

@@ -74,11 +74,24 @@ impl Node {
         effects: &mut Effects,
     ) {
         let config = Arc::new(TopicConfig::effective(&topic.configs, &self.config));
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for (slot, partition) in topic.partitions.iter().enumerate() {
+        let partitions = self.open_partitions(now, (id, topic, &config), 0, found);
+        effects.push(Effect::TopicOpened { id, name: topic.name.clone(), config: Arc::clone(&config) });
+        self.topics.insert(id, LocalTopic { config, partitions });
+    }
+
+    /// Opens or makes the logs of a topic's partitions from the one at `first` on.
+    pub(super) fn open_partitions(
+        &mut self,
+        now: Now,
+        (id, topic, config): (TopicId, &TopicMetadata, &TopicConfig),
+        first: usize,
+        found: &mut Found,
+    ) -> Vec<Result<Replica, Refusal>> {
+        let mut partitions = Vec::with_capacity(topic.partitions.len().saturating_sub(first));
+        for (slot, partition) in topic.partitions.iter().enumerate().skip(first) {
             let name = partition_folder(&topic.name, slot);
             let opening = found.remembered.of(&topic.name, slot, id);
-            let log = self.open_or_create(&name, id, &config, found, opening, now).map_err(|error| {
+            let log = self.open_or_create(&name, id, config, found, opening, now).map_err(|error| {
                 let refusal = Refusal::storage(&error);
                 tracing::error!(partition = name, %refusal, "a partition cannot be opened");
                 self.checkpoints.keep_unopened(&topic.name, slot, opening);
@@ -86,8 +99,7 @@ impl Node {
             });
             partitions.push(log.map(|log| self.lead(log, partition)));
         }
-        effects.push(Effect::TopicOpened { id, name: topic.name.clone(), config: Arc::clone(&config) });
-        self.topics.insert(id, LocalTopic { config, partitions });
+        partitions
     }
 
     fn lead(&self, mut log: Log, partition: &PartitionMetadata) -> Replica {

@@ -7,9 +7,11 @@ use highwater_storage::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence
 
 use super::*;
 
+mod altering;
 mod checkpoints;
 mod closing;
 mod durability;
+mod enlarging;
 mod groups;
 mod retention;
 
@@ -121,6 +123,16 @@ impl World {
 }
 
 fn open(disk: &Arc<dyn Disk>, config: &Arc<BrokerConfig>, now: Now) -> Node {
+    let mut effects = Effects::new();
+    let mut node = only_open(disk, config, now, &mut effects);
+    for event in durability::work(&mut effects).into_iter().filter_map(DiskWork::run) {
+        node.step(now, event, &mut Effects::new());
+    }
+    node
+}
+
+/// Leaves the work that waits for the disk undone.
+fn only_open(disk: &Arc<dyn Disk>, config: &Arc<BrokerConfig>, now: Now, effects: &mut Effects) -> Node {
     let options = NodeOptions {
         id: NodeId(0),
         nodes: vec![NodeId(0)],
@@ -129,12 +141,7 @@ fn open(disk: &Arc<dyn Disk>, config: &Arc<BrokerConfig>, now: Now) -> Node {
         folder: "data".into(),
         entropy: Entropy::from_seed(9),
     };
-    let mut effects = Effects::new();
-    let mut node = Node::open(options, now, &mut effects).unwrap();
-    for event in durability::work(&mut effects).into_iter().filter_map(DiskWork::run) {
-        node.step(now, event, &mut Effects::new());
-    }
-    node
+    Node::open(options, now, effects).unwrap()
 }
 
 fn batch(value: &[u8]) -> Bytes {

@@ -88,7 +88,7 @@ impl Node {
         self.make_topics(now, &[(name, &creation)], effects)
     }
 
-    fn controller(&mut self) -> Controller<'_> {
+    pub(super) fn controller(&mut self) -> Controller<'_> {
         Controller {
             metadata: &self.metadata,
             config: &self.config,
@@ -111,7 +111,7 @@ impl Node {
         let records: Vec<_> = creations.iter().map(|(name, creation)| creation.record(name)).collect();
         self.commit(now, &records)?;
         for (name, creation) in creations {
-            self.not_durable_yet(creation.id);
+            self.not_durable_yet(creation.id, 0);
             self.let_go_of_name(name, effects);
             if let Some(topic) = self.metadata.topic(creation.id).cloned() {
                 self.open_topic(now, creation.id, &topic, &mut Found::nothing(), effects);

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use super::node_shell::NodeShell;
-use crate::config::BrokerConfig;
 use crate::ids::NodeId;
 use crate::wire::{Address, Addresses};
 
@@ -32,7 +31,6 @@ pub(crate) struct Advertised {
 pub(crate) struct Listener {
     sockets: Vec<TcpListener>,
     shell: Arc<NodeShell>,
-    config: Arc<BrokerConfig>,
     advertised: Advertised,
 }
 
@@ -41,7 +39,6 @@ impl Listener {
     pub(crate) async fn bind(
         addresses: &[SocketAddr],
         shell: Arc<NodeShell>,
-        config: Arc<BrokerConfig>,
         advertised: Advertised,
     ) -> io::Result<Self> {
         let mut sockets: Vec<TcpListener> = Vec::new();
@@ -52,7 +49,7 @@ impl Listener {
             }
             sockets.push(TcpListener::bind(address).await?);
         }
-        Ok(Self { sockets, shell, config, advertised })
+        Ok(Self { sockets, shell, advertised })
     }
 
     /// Where it listens.
@@ -62,13 +59,12 @@ impl Listener {
 
     /// Takes connections until `shutdown` says stop; returns when the last of them has ended.
     pub(crate) async fn run(self, shutdown: watch::Receiver<bool>) {
-        let Self { sockets, shell, config, advertised } = self;
+        let Self { sockets, shell, advertised } = self;
         let open = Arc::new(AtomicUsize::new(0));
         let mut accepting = JoinSet::new();
         for socket in sockets {
             let door = Door {
                 shell: Arc::clone(&shell),
-                config: Arc::clone(&config),
                 advertised: advertised.clone(),
                 open: Arc::clone(&open),
                 shutdown: shutdown.clone(),
@@ -98,7 +94,6 @@ impl Drop for Place {
 /// One socket's part of the listener.
 struct Door {
     shell: Arc<NodeShell>,
-    config: Arc<BrokerConfig>,
     advertised: Advertised,
     open: Arc<AtomicUsize>,
     shutdown: watch::Receiver<bool>,
@@ -130,8 +125,9 @@ impl Door {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Option<impl Future<Output = ()> + Send + use<>> {
-        if self.open.load(Ordering::Relaxed) >= self.config.max_connections() {
-            tracing::warn!(%peer, limit = self.config.max_connections(), "max.connections reached: refused");
+        let config = self.shell.config();
+        if self.open.load(Ordering::Relaxed) >= config.max_connections() {
+            tracing::warn!(%peer, limit = config.max_connections(), "max.connections reached: refused");
             return None;
         }
         // Small answers must not wait for more to send.
@@ -143,7 +139,7 @@ impl Door {
                 return None;
             }
         };
-        let connection = Connection::new(stream, Arc::clone(&self.shell), addresses, &self.config);
+        let connection = Connection::new(stream, Arc::clone(&self.shell), addresses, &config);
         let (place, shutdown) = (Place::take(&self.open), self.shutdown.clone());
         Some(async move {
             connection.serve(shutdown).await;

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use highwater_storage::LogError;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::disk_worker::{DiskWorker, Owner};
 use super::mailbox::Recipient;
 use super::traffic::Traffic;
+use crate::config::BrokerConfig;
 use crate::faults::Gate;
 use crate::ids::{Monotonic, NodeId};
 use crate::node::{ConnectionId, Effect, Event, Node};
@@ -28,6 +29,7 @@ pub(crate) struct NodeShell {
     node: Mutex<Option<Box<Node>>>,
     gate: Arc<Gate>,
     rules: TopicRules,
+    config: RwLock<Arc<BrokerConfig>>,
     clock: Clock,
     disk_worker: DiskWorker,
     recipients: Mutex<BTreeMap<ConnectionId, Arc<dyn Recipient>>>,
@@ -52,6 +54,7 @@ impl NodeShell {
             node: Mutex::new(Some(Box::new(node))),
             gate,
             rules: TopicRules::default(),
+            config: RwLock::default(),
             clock,
             disk_worker: DiskWorker::new(Weak::clone(shell) as _, clock),
             recipients: Mutex::default(),
@@ -74,6 +77,11 @@ impl NodeShell {
 
     pub(crate) fn rules(&self) -> &TopicRules {
         &self.rules
+    }
+
+    /// The settings in force.
+    pub(crate) fn config(&self) -> Arc<BrokerConfig> {
+        Arc::clone(&self.config.read())
     }
 
     pub(super) fn traffic(&self) -> &Traffic {
@@ -137,12 +145,13 @@ impl NodeShell {
         true
     }
 
-    /// Before the next step, so that rules change in the order of the steps.
+    /// Before the next step, so that rules and settings change in the order of the steps.
     fn keep_rules(&self, effects: &[Effect]) {
         for effect in effects {
             match effect {
                 Effect::TopicOpened { id, name, config } => self.rules.open(*id, name.clone(), config),
                 Effect::TopicClosed { id, name } => self.rules.close(*id, name),
+                Effect::Configured(config) => *self.config.write() = Arc::clone(config),
                 _ => {}
             }
         }
@@ -170,7 +179,7 @@ impl NodeShell {
                 }
             }
             // Done while the node was locked.
-            Effect::TopicOpened { .. } | Effect::TopicClosed { .. } => {}
+            Effect::TopicOpened { .. } | Effect::TopicClosed { .. } | Effect::Configured(_) => {}
             Effect::Disk(work) => self.disk_worker.take(work),
         }
     }

@@ -5,7 +5,7 @@ use highwater_protocol::messages::api_versions::ApiVersion;
 use highwater_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use highwater_protocol::{ApiKey, Decoder, ErrorCode, RequestHeader, Segments, VersionRange};
 
-use super::{BadFrame, read};
+use super::{BadFrame, features, read};
 
 type Table = [(ApiKey, VersionRange)];
 
@@ -42,7 +42,14 @@ fn listing<'a>(
         min_version: versions.first,
         max_version: versions.last,
     };
-    ApiVersionsResponse { error_code, api_keys: apis.map(one).collect(), ..Default::default() }
+    let mut response =
+        ApiVersionsResponse { error_code, api_keys: apis.map(one).collect(), ..Default::default() };
+    if error_code == ErrorCode::None {
+        response.supported_features = features::supported();
+        response.finalized_features_epoch = features::EPOCH;
+        response.finalized_features = features::finalized();
+    }
+    response
 }
 
 /// Whether the client's software has a name and a version of the form Kafka asks for (KIP-511): letters and digits,

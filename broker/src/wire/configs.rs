@@ -12,8 +12,6 @@ use crate::config::{Effective, Kind, Source};
 use crate::node::{ConfigResource, DescribedConfig, Request};
 use crate::refusal::Refusal;
 
-const TOPIC: i8 = 2;
-
 pub(super) fn request(request: DescribeConfigsRequest, options: &mut Options) -> Request {
     options.synonyms = request.include_synonyms;
     options.documentation = request.include_documentation;
@@ -41,7 +39,7 @@ pub(super) fn response(done: Vec<DescribedConfig>, options: Options) -> Describe
             .outcome
             .unwrap_or_default()
             .into_iter()
-            .map(|effective| setting(effective, described.kind, options))
+            .map(|effective| setting(effective, options))
             .collect(),
     };
     DescribeConfigsResponse { results: done.into_iter().map(one).collect(), ..Default::default() }
@@ -55,18 +53,19 @@ fn words(outcome: &Result<Vec<Effective>, Refusal>) -> Text {
     }
 }
 
-fn setting(effective: Effective, resource: i8, options: Options) -> DescribeConfigsResourceResult {
+fn setting(effective: Effective, options: Options) -> DescribeConfigsResourceResult {
     let synonym = |(name, value, source): (&'static str, String, Source)| DescribeConfigsSynonym {
         name: Text::from_static(name),
         value: Some(Text::from(value)),
         source: source_number(source),
     };
+    let is_list = effective.definition.kind.is_list();
     let synonyms = if options.synonyms { effective.synonyms } else { Vec::new() };
     DescribeConfigsResourceResult {
         name: Text::from_static(effective.name),
-        value: (!effective.value.is_empty()).then(|| Text::from(effective.value)),
-        // A broker's settings are those it was started with.
-        read_only: resource != TOPIC,
+        // A list may be empty; of all else that is to say that there is nothing.
+        value: (is_list || !effective.value.is_empty()).then(|| Text::from(effective.value)),
+        read_only: effective.is_read_only,
         config_source: source_number(effective.source),
         is_sensitive: false,
         synonyms: synonyms.into_iter().map(synonym).collect(),
@@ -79,6 +78,8 @@ fn setting(effective: Effective, resource: i8, options: Options) -> DescribeConf
 pub(super) fn source_number(source: Source) -> i8 {
     match source {
         Source::Topic => 1,
+        Source::BrokerAltered => 2,
+        Source::BrokersAltered => 3,
         Source::Broker => 4,
         Source::Default => 5,
     }
@@ -88,9 +89,10 @@ pub(super) fn source_number(source: Source) -> i8 {
 fn type_number(kind: Kind) -> i8 {
     match kind {
         Kind::Boolean => 1,
-        Kind::Choice(_) => 2,
-        Kind::Int { .. } => 3,
+        Kind::Choice(_) | Kind::Text => 2,
+        Kind::Int { .. } | Kind::IntBetween { .. } => 3,
         Kind::Long { .. } => 5,
-        Kind::List(_) => 7,
+        Kind::Ratio => 6,
+        Kind::List(_) | Kind::Words => 7,
     }
 }

@@ -5,11 +5,17 @@
 //!
 //! Always: bytes that are no request cost their sender the connection ([`BadFrame`]), nothing more.
 
+mod acls;
 mod addresses;
+mod alter_configs;
 mod api_versions;
+mod client_quotas;
 mod configs;
 mod coordinators;
+mod create_partitions;
 mod delete_records;
+mod elections;
+mod features;
 mod fetch;
 mod group_admin;
 mod group_consumers;
@@ -26,12 +32,15 @@ mod topics;
 
 use highwater_protocol::frame::{RequestStart, encode_response};
 use highwater_protocol::messages::{
-    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreateTopicsRequest, DeleteGroupsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest,
-    HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
+    AlterClientQuotasRequest, AlterConfigsRequest, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteAclsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
+    DescribeClientQuotasRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
+    DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest,
+    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, SyncGroupRequest, UpdateFeaturesRequest,
 };
 use highwater_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Message, RequestHeader, Response, Segments, VersionRange,
@@ -66,12 +75,23 @@ static APIS: &[(ApiKey, VersionRange)] = &[
     (ApiKey::DeleteRecords, VersionRange::new(0, 2)),
     (ApiKey::InitProducerId, VersionRange::new(0, 5)),
     (ApiKey::OffsetForLeaderEpoch, VersionRange::new(2, 4)),
+    (ApiKey::DescribeAcls, VersionRange::new(1, 3)),
+    (ApiKey::CreateAcls, VersionRange::new(1, 3)),
+    (ApiKey::DeleteAcls, VersionRange::new(1, 3)),
     (ApiKey::DescribeConfigs, VersionRange::new(1, 4)),
+    (ApiKey::AlterConfigs, VersionRange::new(0, 2)),
+    (ApiKey::CreatePartitions, VersionRange::new(0, 3)),
     (ApiKey::DeleteGroups, VersionRange::new(0, 2)),
+    (ApiKey::ElectLeaders, VersionRange::new(0, 2)),
+    (ApiKey::IncrementalAlterConfigs, VersionRange::new(0, 1)),
     (ApiKey::OffsetDelete, VersionRange::new(0, 0)),
+    (ApiKey::DescribeClientQuotas, VersionRange::new(0, 1)),
+    (ApiKey::AlterClientQuotas, VersionRange::new(0, 1)),
+    (ApiKey::UpdateFeatures, VersionRange::new(0, 2)),
     (ApiKey::DescribeCluster, VersionRange::new(0, 2)),
     (ApiKey::ConsumerGroupHeartbeat, VersionRange::new(0, 1)),
     (ApiKey::ConsumerGroupDescribe, VersionRange::new(0, 1)),
+    (ApiKey::ListConfigResources, VersionRange::new(0, 1)),
     (ApiKey::DescribeTopicPartitions, VersionRange::new(0, 0)),
 ];
 
@@ -148,15 +168,15 @@ pub fn decode(frame: impl Into<Decoder>, rules: &TopicRules, now: TimestampMs) -
         Call { key: *key, version: header.api_version, correlation_id: header.correlation_id, options };
     Ok(match body {
         Body::Request(request) => Incoming::Request(call, request),
-        Body::Refused(answer) => Incoming::Answer(answer),
+        Body::Answered(answer) => Incoming::Answer(answer),
     })
 }
 
 /// A request's body, read.
 enum Body {
     Request(Request),
-    /// What it asks makes no sense as a whole, and the node is not troubled with it.
-    Refused(Segments),
+    /// It makes no sense as a whole, or the answer is always the same: the node is not troubled with it.
+    Answered(Segments),
 }
 
 impl Body {
@@ -164,11 +184,14 @@ impl Body {
     fn of<R: Response>(header: &RequestHeader, outcome: Result<Request, R>) -> Self {
         match outcome {
             Ok(request) => Self::Request(request),
-            Err(refused) => {
-                let answer = encode_response(&refused, header.api_version, header.correlation_id);
-                Self::Refused(answer.expect("a refusal repeats the request's own names and numbers"))
-            }
+            Err(refused) => Self::answered(header, &refused),
         }
+    }
+
+    /// Takes an answer that the node has no part in.
+    fn answered<R: Response>(header: &RequestHeader, answer: &R) -> Self {
+        let answer = encode_response(answer, header.api_version, header.correlation_id);
+        Self::Answered(answer.expect("an answer of the request's own names and numbers"))
     }
 }
 
@@ -203,8 +226,22 @@ fn decode_body(
             metadata::cluster_request(&read::<DescribeClusterRequest>(body, version)?, options)
         }
         ApiKey::CreateTopics => topics::create_request(read::<CreateTopicsRequest>(body, version)?),
+        ApiKey::CreatePartitions => {
+            create_partitions::request(read::<CreatePartitionsRequest>(body, version)?)
+        }
+        ApiKey::ElectLeaders => {
+            return Ok(Body::of(header, elections::request(read::<ElectLeadersRequest>(body, version)?)));
+        }
         ApiKey::DeleteTopics => topics::delete_request(read::<DeleteTopicsRequest>(body, version)?),
         ApiKey::DeleteRecords => delete_records::request(read::<DeleteRecordsRequest>(body, version)?),
+        ApiKey::IncrementalAlterConfigs => {
+            alter_configs::incremental_request(&read::<IncrementalAlterConfigsRequest>(body, version)?)
+        }
+        ApiKey::AlterConfigs => alter_configs::request(&read::<AlterConfigsRequest>(body, version)?),
+        ApiKey::ListConfigResources => {
+            let request = read::<ListConfigResourcesRequest>(body, version)?;
+            return Ok(Body::of(header, alter_configs::list_request(request, version)));
+        }
         ApiKey::DescribeConfigs => configs::request(read::<DescribeConfigsRequest>(body, version)?, options),
         ApiKey::InitProducerId => producer_ids::request(read::<InitProducerIdRequest>(body, version)?),
         ApiKey::FindCoordinator => {
@@ -242,6 +279,30 @@ fn decode_body(
             group_admin::describe_request(&read::<DescribeGroupsRequest>(body, version)?, options)
         }
         ApiKey::DeleteGroups => group_admin::delete_request(&read::<DeleteGroupsRequest>(body, version)?),
+        ApiKey::DescribeAcls => {
+            read::<DescribeAclsRequest>(body, version)?;
+            return Ok(Body::answered(header, &acls::describe_refused()));
+        }
+        ApiKey::CreateAcls => {
+            let request = read::<CreateAclsRequest>(body, version)?;
+            return Ok(Body::answered(header, &acls::create_refused(&request)));
+        }
+        ApiKey::DeleteAcls => {
+            let request = read::<DeleteAclsRequest>(body, version)?;
+            return Ok(Body::answered(header, &acls::delete_refused(&request)));
+        }
+        ApiKey::DescribeClientQuotas => {
+            let request = read::<DescribeClientQuotasRequest>(body, version)?;
+            return Ok(Body::answered(header, &client_quotas::describe(&request)));
+        }
+        ApiKey::AlterClientQuotas => {
+            let request = read::<AlterClientQuotasRequest>(body, version)?;
+            return Ok(Body::answered(header, &client_quotas::alter(request)));
+        }
+        ApiKey::UpdateFeatures => {
+            let request = read::<UpdateFeaturesRequest>(body, version)?;
+            return Ok(Body::answered(header, &features::update(request, version)));
+        }
         key => return Err(BadFrame::NotServed { key: key.number(), version }),
     }))
 }
@@ -267,8 +328,15 @@ pub fn encode(call: &Call, reply: Reply, addresses: &Addresses) -> Result<Option
             frame(call, &metadata::cluster_response(&reply, call.options, addresses))
         }
         Reply::CreateTopics(reply) => frame(call, &topics::create_response(reply)),
+        Reply::CreatePartitions(done) => frame(call, &create_partitions::response(done)),
+        Reply::ElectLeaders(done) => frame(call, &elections::response(done)),
         Reply::DeleteTopics(done) => frame(call, &topics::delete_response(done, version)),
         Reply::DeleteRecords(done) => frame(call, &delete_records::response(done)),
+        Reply::AlterConfigs(done) if call.key == ApiKey::AlterConfigs => {
+            frame(call, &alter_configs::response(done))
+        }
+        Reply::AlterConfigs(done) => frame(call, &alter_configs::incremental_response(done)),
+        Reply::ListConfigResources(listed) => frame(call, &alter_configs::list_response(listed)),
         Reply::DescribeConfigs(done) => frame(call, &configs::response(done, call.options)),
         Reply::InitProducerId(outcome) => frame(call, &producer_ids::response(outcome)),
         Reply::FindCoordinator(found) => frame(call, &coordinators::response(found, version, addresses)),

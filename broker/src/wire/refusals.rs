@@ -8,7 +8,9 @@ impl Refusal {
     /// Kafka's error code for it.
     pub(super) fn code(&self) -> ErrorCode {
         match self {
-            Self::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
+            Self::UnknownTopicOrPartition | Self::NoSuchPartition { .. } => {
+                ErrorCode::UnknownTopicOrPartition
+            }
             Self::UnknownTopicId => ErrorCode::UnknownTopicId,
             Self::NotLeader { .. } => ErrorCode::NotLeaderOrFollower,
             Self::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
@@ -30,6 +32,7 @@ impl Refusal {
             Self::InvalidPartitions { .. } => ErrorCode::InvalidPartitions,
             Self::InvalidReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
             Self::InvalidReplicaAssignment { .. } => ErrorCode::InvalidReplicaAssignment,
+            Self::ElectionNotNeeded => ErrorCode::ElectionNotNeeded,
             Self::InvalidConfig { .. } => ErrorCode::InvalidConfig,
             Self::PolicyViolation { .. } => ErrorCode::PolicyViolation,
             Self::InvalidRequest { .. } => ErrorCode::InvalidRequest,
@@ -72,6 +75,7 @@ impl Refusal {
             | Self::InvalidReplicationFactor { message }
             | Self::InvalidReplicaAssignment { message }
             | Self::InvalidConfig { message }
+            | Self::NoSuchPartition { message }
             | Self::PolicyViolation { message }
             | Self::InvalidRequest { message }
             | Self::UnsupportedAssignor { message }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::ids::TopicName;
+use crate::node::TopicToEnlarge;
 
 type Replicas = Vec<Vec<i32>>;
 type Assignments = [(i32, &'static [i32])];
@@ -159,4 +160,56 @@ fn a_topic_is_deleted_by_name_or_by_id_and_by_one_of_them_once() {
     assert!(decide(&[by_id(TopicId::ZERO)])[0].2.as_ref().unwrap_err().contains("Neither topic name nor id"));
     let contradiction = TopicToDelete { name: Some("a".into()), id: a };
     assert!(decide(&[contradiction])[0].2.as_ref().unwrap_err().contains("both topic name and topic id"));
+}
+
+#[test]
+fn new_partitions_go_on_where_the_last_one_is_and_are_checked_in_kafkas_words() {
+    let mut world = World::of(3);
+    let created = world.controller().create_topics(&[topic("a", 2, 2)]).unwrap().remove(0).1.unwrap();
+    world.metadata.apply(&created.record(&"a".into()));
+    let more = |count, assignments: Option<&[&[i32]]>| TopicToEnlarge {
+        name: "a".into(),
+        count,
+        assignments: assignments.map(|all| all.iter().map(|nodes| nodes.to_vec()).collect()),
+    };
+    let mut decide = |asked: TopicToEnlarge| {
+        let mut decided = world.controller().create_partitions(&[asked]);
+        decided.remove(0).1.map(|enlargement| enlargement.replicas)
+    };
+    assert_eq!(decide(more(5, None)), Ok(vec![vec![2, 0], vec![0, 1], vec![1, 2]]));
+    assert_eq!(decide(more(3, Some(&[&[1, 0]]))), Ok(vec![vec![1, 0]]));
+    let refused = [
+        (more(2, None), "Topic already has 2 partition(s)."),
+        (more(1, None), "The topic a currently has 2 partition(s); 1 would not be an increase."),
+        (more(-1, None), "The topic a currently has 2 partition(s); -1 would not be an increase."),
+        (
+            more(4, Some(&[&[0, 1]])),
+            "Attempted to add 2 additional partition(s), but only 1 assignment(s) were",
+        ),
+        (more(3, Some(&[&[0]])), "which have 2 replica(s)"),
+        (more(3, Some(&[&[0, 7]])), "no such broker is registered"),
+        (more(i32::MAX, None), "Excessively large number of partitions"),
+        (TopicToEnlarge { name: "b".into(), ..more(3, None) }, "does not host"),
+    ];
+    for (asked, words) in refused {
+        let refusal = decide(asked).unwrap_err();
+        assert!(refusal.to_string().contains(words), "{refusal}");
+    }
+}
+
+#[test]
+fn a_request_adds_no_more_partitions_than_one_may_make_and_names_a_topic_once() {
+    let mut world = World::of(1);
+    world.made("a");
+    world.made("b");
+    let more = |name: &str, count| TopicToEnlarge { name: name.into(), count, assignments: None };
+    let decided = world.controller().create_partitions(&[more("a", 9_001), more("b", 1_002)]);
+    let made: Vec<_> = decided.iter().map(|(_, outcome)| outcome.is_ok()).collect();
+    assert_eq!(made, [true, false]);
+    let decided = world.controller().create_partitions(&[more("a", 9_001), more("b", 1_001)]);
+    assert!(decided.iter().all(|(_, outcome)| outcome.is_ok()));
+    let twice = world.controller().create_partitions(&[more("a", 2), more("b", 2), more("a", 3)]);
+    assert_eq!(twice.len(), 2);
+    assert_eq!(twice[0], ("a".into(), Err(Refusal::invalid_request("Duplicate topic name."))));
+    assert!(twice[1].1.is_ok());
 }

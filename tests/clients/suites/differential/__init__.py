@@ -7,12 +7,12 @@ import contextlib
 
 from harness.broker import Kafka
 
-from . import cluster_cases, config_cases, consumer_group_cases, deletion_cases, fetch_cases, group_cases, offset_cases, produce_cases, topic_cases
+from . import admin_cases, cluster_cases, config_cases, consumer_group_cases, deletion_cases, fetch_cases, group_cases, offset_cases, produce_cases, topic_cases
 from .differences import Differences
 from .side import Side, compare_case
 
 # Topics come late: until then both sides have the same ones. Looking for a coordinator makes an internal topic.
-PARTS = (cluster_cases, produce_cases, fetch_cases, offset_cases, deletion_cases, config_cases, topic_cases, group_cases,
+PARTS = (cluster_cases, produce_cases, fetch_cases, offset_cases, deletion_cases, config_cases, admin_cases, topic_cases, group_cases,
          consumer_group_cases)
 
 

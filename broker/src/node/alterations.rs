@@ -1,0 +1,109 @@
+//! Settings change while the node runs: the controller decides, the cluster's log says so, and what is in force changes
+//! with the same step.
+
+use std::sync::Arc;
+
+use highwater_storage::TopicId;
+
+use super::configs::{MAX_RESOURCES, too_many_resources};
+use super::{AlterConfigsRequest, AlteredConfig, Effect, Effects, Node, ResourceToAlter};
+use crate::cluster::record::MetadataRecord;
+use crate::config::{TopicConfig, without_effect};
+use crate::ids::{Now, PartitionIndex};
+use crate::refusal::Refusal;
+
+impl Node {
+    pub(super) fn alter_configs(
+        &mut self,
+        now: Now,
+        request: AlterConfigsRequest,
+        effects: &mut Effects,
+    ) -> Vec<AlteredConfig> {
+        let AlterConfigsRequest { resources, validate_only } = request;
+        let decided = if resources.len() > MAX_RESOURCES {
+            resources.iter().map(|_| Err(too_many_resources())).collect()
+        } else {
+            let node = self.id;
+            self.controller().alter_configs(node, &resources)
+        };
+        let made = if validate_only { Ok(()) } else { self.make_alterations(now, &decided, effects) };
+        let answer = |(resource, outcome): (ResourceToAlter, Result<_, Refusal>)| AlteredConfig {
+            kind: resource.kind,
+            name: resource.name,
+            outcome: outcome.and_then(|_| made.clone()),
+        };
+        resources.into_iter().zip(decided).map(answer).collect()
+    }
+
+    fn make_alterations(
+        &mut self,
+        now: Now,
+        decided: &[Result<Option<MetadataRecord>, Refusal>],
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let records: Vec<_> = decided.iter().flatten().flatten().cloned().collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.commit(now, &records)?;
+        for record in &records {
+            self.say_without_effect(record);
+            match record {
+                MetadataRecord::TopicConfigured { id, .. } => {
+                    self.reconfigure_topic(now, TopicId::new(*id), effects);
+                }
+                _ => self.reconfigure(now, effects),
+            }
+        }
+        Ok(())
+    }
+
+    fn say_without_effect(&self, record: &MetadataRecord) {
+        let (changes, is_without): (_, fn(&str) -> bool) = match record {
+            MetadataRecord::TopicConfigured { changes, .. } => (changes, without_effect::is_for_topics),
+            MetadataRecord::NodesConfigured { changes, .. } => (changes, without_effect::is_for_brokers),
+            _ => return,
+        };
+        let set = changes.iter().filter(|(name, value)| value.is_some() && is_without(name));
+        for (setting, _) in set {
+            tracing::warn!(setting, "this setting makes no difference here");
+        }
+    }
+
+    /// The node's own settings changed, and with them those of every topic that has none of its own.
+    fn reconfigure(&mut self, now: Now, effects: &mut Effects) {
+        let (own, for_all) = (self.metadata.node_configs(Some(self.id)), self.metadata.node_configs(None));
+        self.config = Arc::new(self.config.altered(own, for_all));
+        self.coordinated.set_limits(self.config.group_limits());
+        for id in self.topics.keys().copied().collect::<Vec<_>>() {
+            self.reconfigure_topic(now, id, effects);
+        }
+        effects.push(Effect::Configured(Arc::clone(&self.config)));
+    }
+
+    fn reconfigure_topic(&mut self, now: Now, id: TopicId, effects: &mut Effects) {
+        let (Some(topic), Some(local)) = (self.metadata.topic(id), self.topics.get_mut(&id)) else { return };
+        let config = Arc::new(TopicConfig::effective(&topic.configs, &self.config));
+        if config == local.config {
+            return;
+        }
+        let of_logs = Arc::new(config.log.clone());
+        let mut unsynced = Vec::new();
+        for (index, replica) in (0..).map(PartitionIndex).zip(&mut local.partitions) {
+            let Ok(replica) = replica else { continue };
+            replica.log.set_config(Arc::clone(&of_logs));
+            if replica.log.synced_offset() < replica.log.end_offset() {
+                // Time runs anew for what is there.
+                replica.flush_is_due = false;
+                unsynced.push((id, index));
+            }
+        }
+        local.config = Arc::clone(&config);
+        let (name, flush_ms) = (topic.name.clone(), config.flush_ms);
+        effects.push(Effect::TopicOpened { id, name, config });
+        for (partition, flush_ms) in unsynced.into_iter().filter_map(|partition| Some((partition, flush_ms?)))
+        {
+            self.sync_within(now, partition, flush_ms);
+        }
+    }
+}

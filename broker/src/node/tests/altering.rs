@@ -1,0 +1,167 @@
+//! Settings that change while the node runs.
+
+use super::durability::{config, durable, work};
+use super::*;
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+impl World {
+    fn alter(&mut self, kind: i8, resource: &str, settings: &[(&str, Option<&str>)]) -> Effects {
+        let change = |(name, value): &(&str, Option<&str>)| ConfigChange {
+            name: (*name).to_owned(),
+            operation: i8::from(value.is_none()),
+            value: value.map(str::to_owned),
+        };
+        let changes = ConfigChanges::Some(settings.iter().map(change).collect());
+        let resources = vec![ResourceToAlter { kind, name: resource.to_owned(), changes }];
+        self.ask(Request::AlterConfigs(AlterConfigsRequest { resources, validate_only: false }))
+    }
+
+    /// A setting of the topic `t`: its value and who set it.
+    fn told(&mut self, setting: &str) -> (String, crate::config::Source) {
+        let resource = ConfigResource { kind: TOPIC, name: "t".into(), keys: Some(vec![setting.to_owned()]) };
+        match self.ask(Request::DescribeConfigs(vec![resource])).pop() {
+            Some(Effect::Reply(_, Reply::DescribeConfigs(mut described))) => {
+                let effective = described.remove(0).outcome.unwrap().remove(0);
+                (effective.value, effective.source)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn segment_bytes(&self) -> [usize; 2] {
+        let id = self.node.metadata.id_of(&"t".into()).unwrap();
+        [0, 1].map(|index| self.node.replica(id, PartitionIndex(index)).unwrap().log.config().segment_bytes)
+    }
+}
+
+fn altered(effects: &Effects) -> Option<Result<(), Refusal>> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Reply(_, Reply::AlterConfigs(done)) => Some(done[0].outcome.clone()),
+        _ => None,
+    })
+}
+
+/// The largest batch that a topic takes from now on.
+fn opened(effects: &Effects) -> Option<usize> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::TopicOpened { config, .. } => Some(config.max_message_bytes),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_topics_settings_change_with_the_answer_and_are_there_after_a_start() {
+    use crate::config::Source;
+    let mut world = World::new();
+    world.create("t");
+    let effects =
+        world.alter(TOPIC, "t", &[("segment.bytes", Some("2000000")), ("max.message.bytes", Some("9"))]);
+    assert_eq!((altered(&effects), opened(&effects)), (Some(Ok(())), Some(9)));
+    assert_eq!(world.segment_bytes(), [2_000_000; 2]);
+    let same = world.alter(TOPIC, "t", &[("segment.bytes", Some("2000000"))]);
+    assert_eq!((altered(&same), opened(&same)), (Some(Ok(())), None), "nothing changed");
+    let mut world = world.restart();
+    assert_eq!(world.segment_bytes(), [2_000_000; 2]);
+    assert_eq!(world.told("segment.bytes"), ("2000000".into(), Source::Topic));
+    let effects = world.alter(TOPIC, "t", &[("segment.bytes", None), ("max.message.bytes", None)]);
+    assert_eq!(opened(&effects), Some(1_048_588));
+    assert_eq!(world.told("segment.bytes"), ("1073741824".into(), Source::Default));
+    let refused = altered(&world.alter(TOPIC, "t", &[("segment.bytes", Some("1"))]));
+    assert!(matches!(refused, Some(Err(Refusal::InvalidConfig { .. }))));
+    assert_eq!(world.segment_bytes(), [1 << 30; 2]);
+}
+
+#[test]
+fn what_is_only_checked_changes_nothing() {
+    let mut world = World::new();
+    world.create("t");
+    let changes = ConfigChanges::All(vec![("segment.bytes".into(), Some("2000000".into()))]);
+    let resources = vec![ResourceToAlter { kind: TOPIC, name: "t".into(), changes }];
+    let effects = world.ask(Request::AlterConfigs(AlterConfigsRequest { resources, validate_only: true }));
+    assert_eq!(altered(&effects), Some(Ok(())));
+    assert_eq!(world.segment_bytes(), [1 << 30; 2]);
+}
+
+#[test]
+fn a_brokers_setting_is_in_force_on_every_topic_that_has_none_of_its_own() {
+    use crate::config::Source;
+    let mut world =
+        World::configured(Arc::new(MemoryDisk::new()), config(&[("log.segment.bytes", "5000000")]));
+    world.create("t");
+    world.create("own");
+    world.alter(TOPIC, "own", &[("segment.bytes", Some("3000000"))]);
+    assert_eq!(world.segment_bytes(), [5_000_000; 2]);
+    let effects = world.alter(BROKER, "", &[("log.segment.bytes", Some("4000000"))]);
+    let topics = effects.iter().filter(|effect| matches!(effect, Effect::TopicOpened { .. })).count();
+    assert_eq!((altered(&effects), topics), (Some(Ok(())), 1));
+    assert_eq!(world.segment_bytes(), [4_000_000; 2]);
+    assert_eq!(world.told("segment.bytes"), ("4000000".into(), Source::BrokersAltered));
+    world.alter(BROKER, "0", &[("log.segment.bytes", Some("4500000"))]);
+    let mut world = world.restart();
+    assert_eq!(world.segment_bytes(), [4_500_000; 2]);
+    assert_eq!(world.told("segment.bytes"), ("4500000".into(), Source::BrokerAltered));
+    world.alter(BROKER, "0", &[("log.segment.bytes", None)]);
+    world.alter(BROKER, "", &[("log.segment.bytes", None)]);
+    assert_eq!(world.told("segment.bytes"), ("5000000".into(), Source::Broker));
+    let own = world.node.metadata.id_of(&"own".into()).unwrap();
+    assert_eq!(world.node.replica(own, PartitionIndex(0)).unwrap().log.config().segment_bytes, 3_000_000);
+}
+
+#[test]
+fn the_shell_hears_of_a_limit_that_is_its_own() {
+    let mut world = World::new();
+    let effects = world.alter(BROKER, "0", &[("max.connections", Some("7"))]);
+    let limit = effects.iter().find_map(|effect| match effect {
+        Effect::Configured(config) => Some(config.max_connections()),
+        _ => None,
+    });
+    assert_eq!(limit, Some(7));
+}
+
+#[test]
+fn records_that_lack_a_sync_get_one_within_the_time_that_is_set_now() {
+    let disk = Arc::new(FaultDisk::in_memory());
+    let mut world = World::with_topic(&disk, BrokerConfig::default());
+    assert_eq!(produced(&world.produce(vec![(0, batch(b"a"))])), [Ok(0)]);
+    for ms in ["3600000", "50"] {
+        world.alter(TOPIC, "t", &[("flush.ms", Some(ms))]);
+    }
+    assert_eq!(world.node.next_deadline(), Some(world.now.monotonic.plus_ms(50)));
+    world.wait_ms(50);
+    let mut effects = world.bring(Event::Tick);
+    let turn = work(&mut effects);
+    assert!(matches!(turn[..], [DiskWork::Sync { .. }]), "{turn:?}");
+    world.work_off(turn);
+    world.alter(TOPIC, "t", &[("flush.messages", Some("1"))]);
+    let mut effects = world.produce(vec![(0, batch(b"b"))]);
+    assert_eq!(work(&mut effects).len(), 1);
+    assert!(effects.is_empty(), "it is acknowledged when it is synced");
+}
+
+#[test]
+fn who_altered_something_hears_of_it_when_it_is_durable() {
+    let disk = Arc::new(FaultDisk::in_memory());
+    let mut world = World::with_topic(&disk, durable());
+    let mut effects = world.alter(TOPIC, "t", &[("retention.ms", Some("5"))]);
+    let turn = work(&mut effects);
+    assert_eq!(altered(&effects), None);
+    disk.fail_at(disk.calls(), FaultKind::Error(std::io::ErrorKind::Other));
+    let answers = world.work_off(turn);
+    assert!(matches!(altered(&answers), Some(Err(Refusal::Storage { .. }))), "{answers:?}");
+}
+
+#[test]
+fn resources_with_settings_are_listed_by_kind() {
+    let mut world = World::new();
+    world.create("t");
+    let list =
+        |world: &mut World, kinds: &[i8]| match world.ask(Request::ListConfigResources(kinds.into())).pop() {
+            Some(Effect::Reply(_, Reply::ListConfigResources(listed))) => listed,
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(list(&mut world, &[TOPIC]), [(TOPIC, "t".to_owned())]);
+    assert_eq!(list(&mut world, &[2, 4, 8, 16, 32]).len(), 2);
+    assert_eq!(list(&mut world, &[16]), []);
+}

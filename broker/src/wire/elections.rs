@@ -1,0 +1,56 @@
+//! ElectLeaders on the wire.
+
+use highwater_protocol::messages::elect_leaders::{PartitionResult, ReplicaElectionResult, TopicPartitions};
+use highwater_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
+use highwater_protocol::{ErrorCode, Text};
+
+use super::topic_ref::text;
+use crate::ids::{PartitionIndex, TopicName};
+use crate::node::{ElectedTopic, Request};
+use crate::refusal::Refusal;
+
+/// Who may be elected (`ElectionType`): the preferred replica, or where nobody leads anyone.
+const ELECTIONS: [i8; 2] = [0, 1];
+
+pub(super) fn request(request: ElectLeadersRequest) -> Result<Request, ElectLeadersResponse> {
+    if !ELECTIONS.contains(&request.election_type) {
+        return Err(refused(request));
+    }
+    let one = |topic: TopicPartitions| {
+        let partitions = topic.partitions.into_iter().map(PartitionIndex).collect();
+        (TopicName::from(topic.topic.as_str()), partitions)
+    };
+    let topics = request.topic_partitions.map(|topics| topics.into_iter().map(one).collect());
+    Ok(Request::ElectLeaders(topics))
+}
+
+/// The answer to who asks for an election that there is not.
+fn refused(request: ElectLeadersRequest) -> ElectLeadersResponse {
+    let error_code = ErrorCode::InvalidRequest;
+    let words = Text::from(format!("Unknown election type {}", request.election_type));
+    let partition =
+        |partition_id| PartitionResult { partition_id, error_code, error_message: Some(words.clone()) };
+    let one = |topic: TopicPartitions| ReplicaElectionResult {
+        topic: topic.topic,
+        partition_result: topic.partitions.into_iter().map(partition).collect(),
+    };
+    let topics = request.topic_partitions.unwrap_or_default();
+    let replica_election_results = topics.into_iter().map(one).collect();
+    ElectLeadersResponse { error_code, replica_election_results, ..Default::default() }
+}
+
+pub(super) fn response(done: Vec<ElectedTopic>) -> ElectLeadersResponse {
+    let partition = |(partition, refusal): (PartitionIndex, Refusal)| PartitionResult {
+        partition_id: partition.0,
+        error_code: refusal.code(),
+        error_message: Some(refusal.words()),
+    };
+    let one = |topic: ElectedTopic| ReplicaElectionResult {
+        topic: text(&topic.name),
+        partition_result: topic.partitions.into_iter().map(partition).collect(),
+    };
+    ElectLeadersResponse {
+        replica_election_results: done.into_iter().map(one).collect(),
+        ..Default::default()
+    }
+}
