@@ -52,7 +52,8 @@ fn written(codec: Codec) -> Log {
 fn compact(mut log: Log) -> Log {
     let end = log.end_offset();
     let due = log.plan_compaction(&CompactionRule::default(), None, end, NOW).expect("it is dirty");
-    let compacted = due.run(&AtomicBool::new(false)).expect("it is sound").expect("nobody stops it");
+    let synced = due.sync_handle().sync().expect("memory");
+    let compacted = due.run(synced, &AtomicBool::new(false)).expect("it is sound").expect("nobody stops it");
     let replaced = log.replace_compacted(compacted).expect("it is there").expect("nothing was cut");
     replaced.sync().and_then(|(_, old_files)| old_files.run()).expect("memory");
     log

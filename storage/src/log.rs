@@ -59,6 +59,8 @@ pub struct Log {
     poisoned: Option<Arc<str>>,
     synced: Synced,
     recovery_point: Offset,
+    /// Where there may be gaps between segments.
+    compacted_below: Offset,
     /// What is kept ahead of the end.
     room: Room,
     /// The last segment removed may still be there after a power cut.
@@ -108,6 +110,7 @@ impl Log {
         }
         (log.epochs, log.producers, log.snapshots) = (epochs, producers, snapshots);
         (log.start_offset, log.recovery_point) = (start_offset, recovery_point);
+        log.compacted_below = opening.compacted_below;
         log.synced.upto = recovery_point.max(start_offset);
         if opening.stop == StopKind::Clean && !recovered.was_not_clean {
             log.synced.names_version = log.names_version;
@@ -140,6 +143,7 @@ impl Log {
                 cuts: 0,
             },
             recovery_point: start_offset,
+            compacted_below: Offset::ZERO,
             room: Room::default(),
             removal_is_unsynced: false,
             names_version: 1,

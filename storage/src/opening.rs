@@ -21,6 +21,11 @@ pub struct Opening {
     /// Below it everything is durable, as [checkpointed](crate::checkpoint::RECOVERY_POINTS); 0 when unknown. Files below
     /// it are trusted after an unclean stop, and damage there is never cut off, after either.
     pub recovery_point: Offset,
+    /// Up to where compaction has come, as [checkpointed](crate::checkpoint::CLEANER_OFFSETS); 0 when unknown. Below it
+    /// Kafka's leaves gaps between segments ([ours](crate::compaction) leaves none). A gap further on, found after an
+    /// unclean stop, means that the end of a segment was lost though later ones survive: the log then ends before the gap,
+    /// so that what is left is a prefix. (Kafka takes every gap for compaction's.)
+    pub compacted_below: Offset,
     /// What `partition.metadata` is to say where there is no log yet.
     pub topic_id: Option<TopicId>,
 }
@@ -29,7 +34,13 @@ impl Opening {
     /// A log of which nothing else is remembered.
     #[must_use]
     pub const fn after(stop: StopKind) -> Self {
-        Self { stop, start_offset: Offset::ZERO, recovery_point: Offset::ZERO, topic_id: None }
+        Self {
+            stop,
+            start_offset: Offset::ZERO,
+            recovery_point: Offset::ZERO,
+            compacted_below: Offset::ZERO,
+            topic_id: None,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     LeaderEpoch, LogError, Offset, TimestampMs,
     batch::{RecordError, RecordIter},
     disk::File,
+    index::TimeEntry,
     scan::{Access, Found, Scan},
     segment::{Segment, SegmentName},
 };
@@ -29,6 +30,8 @@ pub struct TimestampSearch {
     wanted: Wanted,
     start: Offset,
     bound: Offset,
+    /// Everything there is, with the largest timestamp of each, if that is what is wanted; the latest first.
+    all: Vec<(TimestampMs, Stretch)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +61,10 @@ impl Stretch {
             end: segment.size_bytes,
         }
     }
+
+    fn scan(&self) -> Scan<'_> {
+        Scan::new(&*self.file, Access::Slice, self.position, self.end)
+    }
 }
 
 impl TimestampSearch {
@@ -75,7 +82,8 @@ impl TimestampSearch {
                 segment.time_index.before(timestamp).map_or(segment.base_offset(), |e| segment.offset_of(e));
             Stretch::from(segment, before.max(start))
         });
-        Self { stretches: stretches.collect(), wanted: Wanted::AtLeast(timestamp), start, bound }
+        let (stretches, all) = (stretches.collect(), Vec::new());
+        Self { stretches, wanted: Wanted::AtLeast(timestamp), start, bound, all }
     }
 
     /// The first record of those with the largest timestamp, if it lies below `bound`.
@@ -84,12 +92,15 @@ impl TimestampSearch {
         start: Offset,
         bound: Offset,
     ) -> Option<Self> {
+        let mut timed: Vec<_> = segments.filter_map(|segment| Some((segment, segment.latest?))).collect();
         // The first segment of those with the largest, as Kafka takes it.
-        let (segment, latest) = segments
-            .filter_map(|segment| Some((segment, segment.latest?)))
-            .reduce(|best, next| if next.1.timestamp > best.1.timestamp { next } else { best })?;
+        timed.sort_by_key(|(_, latest)| std::cmp::Reverse(latest.timestamp));
+        let &(segment, latest) = timed.first()?;
         let stretch = Stretch::from(segment, segment.offset_of(latest));
-        Some(Self { stretches: vec![stretch], wanted: Wanted::Exactly(latest.timestamp), start, bound })
+        let whole =
+            |&(segment, latest): &(&Segment, TimeEntry)| (latest.timestamp, Stretch::from(segment, start));
+        let (wanted, all) = (Wanted::Exactly(latest.timestamp), timed.iter().map(whole).collect());
+        Some(Self { stretches: vec![stretch], wanted, start, bound, all })
     }
 
     /// Searches.
@@ -97,8 +108,9 @@ impl TimestampSearch {
     /// # Errors
     /// The disk's; [`LogError::Corrupt`] if the file is damaged, [`LogError::Malformed`] if the records of a batch are.
     pub fn run(&self) -> Result<Option<FoundTimestamp>, LogError> {
+        let mut is_bare = false;
         for stretch in &self.stretches {
-            let mut scan = Scan::new(&*stretch.file, Access::Slice, stretch.position, stretch.end);
+            let mut scan = stretch.scan();
             while let Some(batch) = scan.next().map_err(|error| stretch.name.scan_failed(error))? {
                 if batch.header.base_offset >= self.bound {
                     return Ok(None);
@@ -106,12 +118,35 @@ impl TimestampSearch {
                 if !self.may_hold(&batch) {
                     continue;
                 }
-                if let Some(found) = self.within(&scan, &batch, &stretch.name)? {
+                is_bare |= batch.header.record_count == 0;
+                if let Some(found) = self.within(&scan, &batch, &stretch.name, self.wanted)? {
                     return Ok(Some(found).filter(|found| found.offset < self.bound));
                 }
             }
         }
-        Ok(None)
+        if is_bare { self.latest_left() } else { Ok(None) }
+    }
+
+    /// The first record with the largest timestamp of those that compaction left: a batch without records keeps the time
+    /// it had. (Kafka answers that there is none.)
+    fn latest_left(&self) -> Result<Option<FoundTimestamp>, LogError> {
+        let mut best: Option<(TimestampMs, &Stretch, Found)> = None;
+        for (latest, stretch) in &self.all {
+            if best.as_ref().is_some_and(|(best, ..)| best >= latest) {
+                break;
+            }
+            let mut scan = stretch.scan();
+            while let Some(batch) = scan.next().map_err(|error| stretch.name.scan_failed(error))? {
+                let (header, timestamp) = (&batch.header, batch.header.max_timestamp);
+                let is_later = best.as_ref().is_none_or(|(best, ..)| timestamp > *best);
+                if is_later && header.record_count > 0 && header.last_offset() >= self.start {
+                    best = Some((timestamp, stretch, batch));
+                }
+            }
+        }
+        let Some((timestamp, stretch, batch)) = best else { return Ok(None) };
+        let found = self.within(&stretch.scan(), &batch, &stretch.name, Wanted::Exactly(timestamp))?;
+        Ok(found.filter(|found| found.offset < self.bound))
     }
 
     fn may_hold(&self, batch: &Found) -> bool {
@@ -128,6 +163,7 @@ impl TimestampSearch {
         scan: &Scan<'_>,
         batch: &Found,
         name: &SegmentName,
+        wanted: Wanted,
     ) -> Result<Option<FoundTimestamp>, LogError> {
         let malformed = |error: RecordError| LogError::Malformed {
             path: name.log_path(),
@@ -137,7 +173,7 @@ impl TimestampSearch {
         let bytes = bytes.map_err(|error| name.scan_failed(error))?;
         for record in RecordIter::new(bytes).map_err(malformed)? {
             let record = record.map_err(malformed)?;
-            let matches = match self.wanted {
+            let matches = match wanted {
                 Wanted::AtLeast(timestamp) => record.timestamp >= timestamp,
                 Wanted::Exactly(timestamp) => record.timestamp == timestamp,
             };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use highwater_storage::batch::{BatchRules, Codec, TimestampType};
-use highwater_storage::{LogConfig, Offset, Retention};
+use highwater_storage::{LogConfig, Retention};
 
 use super::definition::{Definition, Kind};
 use super::{BrokerConfig, Effective, Source, micros, without_effect};
@@ -205,8 +205,6 @@ impl TopicConfig {
             segment_ms: long("segment.ms"),
             segment_index_bytes: size("segment.index.bytes"),
             index_interval_bytes: size("index.interval.bytes"),
-            // Where nothing is compacted, a hole between segments is what a crash left, and ends the log.
-            compacted_below: if has_policy("compact") { Offset::MAX } else { Offset::ZERO },
             ..LogConfig::default()
         };
         let is_deleted = has_policy("delete");

@@ -236,6 +236,8 @@ impl Remembered {
             topic_id: Some(id),
             start_offset: in_it(&self.start_offsets).unwrap_or(Offset::ZERO),
             recovery_point: in_it(&self.recovery_points).unwrap_or(Offset::ZERO),
+            // We leave no gaps.
+            compacted_below: Offset::ZERO,
         }
     }
 }

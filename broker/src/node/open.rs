@@ -198,7 +198,7 @@ fn open_cluster_log(
     left: Option<StopKind>,
     now: Now,
 ) -> Result<Log, LogError> {
-    let config = LogConfig { compacted_below: Offset::ZERO, ..LogConfig::default() };
+    let config = LogConfig::default();
     let disk = Arc::clone(disk);
     match left {
         Some(stop) => Log::open(disk, path, config, Opening::after(stop), now.wall).map(|(log, _)| log),

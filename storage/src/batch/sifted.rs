@@ -16,21 +16,23 @@ use crate::{TimestampMs, crc32c};
 ///
 /// # Errors
 /// A batch past 2 GiB; an encoder that fails.
-pub(crate) fn with_records(
+pub(crate) fn with_records<'a>(
     header: &BatchHeader,
     codec: Codec,
-    records: &[RecordView<'_>],
+    records: impl Iterator<Item = RecordView<'a>> + Clone,
     delete_horizon: Option<TimestampMs>,
 ) -> Result<(BatchHeader, Vec<u8>), BuildError> {
-    let times = records.iter().map(|record| time_of(header, record));
+    let mut times = records.clone().map(|record| time_of(header, &record));
     let latest = match header.attributes.timestamp_type() {
         TimestampType::LogAppend => header.max_timestamp,
         TimestampType::Create => times.clone().max().unwrap_or(TimestampMs::NONE),
     };
-    let base = delete_horizon.or(times.clone().next()).unwrap_or(TimestampMs::NONE);
+    let base = delete_horizon.or(times.next()).unwrap_or(TimestampMs::NONE);
     let mut bytes = vec![0; BatchHeader::LEN];
-    for (record, time) in records.iter().zip(times) {
-        put(&mut bytes, record, time.since(base));
+    let mut record_count = 0;
+    for record in records {
+        put(&mut bytes, &record, time_of(header, &record).since(base));
+        record_count += 1;
     }
     if codec != Codec::None {
         let room = vec![0; BatchHeader::LEN];
@@ -41,7 +43,7 @@ pub(crate) fn with_records(
         attributes: header.attributes.with_delete_horizon(delete_horizon.is_some()),
         base_timestamp: base,
         max_timestamp: latest,
-        record_count: i32::try_from(records.len()).map_err(|_| BuildError::TooLarge)?,
+        record_count,
         ..header.clone()
     };
     seal(sifted, bytes)
@@ -152,7 +154,7 @@ mod tests {
                 let views: Vec<_> = RecordViews::new(&body, header.record_count).unwrap().map(Result::unwrap).collect();
                 let kept: Vec<_> = views.into_iter().filter(|view| (keep >> shift) >> view.offset_delta & 1 == 1).collect();
                 expected.retain(|record| (keep >> shift) >> (record.offset.get() - 70) & 1 == 1);
-                let (sifted, sifted_bytes) = with_records(&header, codec, &kept, horizon.map(TimestampMs::new)).unwrap();
+                let (sifted, sifted_bytes) = with_records(&header, codec, kept.into_iter(), horizon.map(TimestampMs::new)).unwrap();
                 prop_assert_eq!(BatchHeader::parse(&sifted_bytes).unwrap(), sifted.clone());
                 prop_assert_eq!(sifted.check_crc(&sifted_bytes), Ok(()));
                 prop_assert_eq!((sifted.base_offset, sifted.last_offset()), (header.base_offset, header.last_offset()));

@@ -3,10 +3,13 @@
 //! A pass has three steps, of which only the middle one takes long:
 //!
 //! 1. [`Log::plan_compaction`](crate::Log::plan_compaction), where the log is guarded: whether a pass is due and how far it
-//!    goes. Nothing undecided is touched, nor the segment that is appended to.
+//!    goes. Nothing undecided is touched, nor the segment that is appended to. The log as it is then is to be made durable
+//!    as any sync of it ([`Compaction::sync_handle`]): what replaces a record must not be lost where that one was durable,
+//!    nor the marker that decided about it, nor what its producer sent since.
 //! 2. [`Compaction::run`], where blocking is allowed: maps the keys of what no pass has seen yet to their newest offsets,
 //!    then goes through all segments up to there and writes what stays beside them, neighbours together as they fit one
-//!    segment. Looks at a flag between batches, so that a stop need not wait.
+//!    segment. Looks at a flag between batches, so that a stop need not wait. A batch is in memory as a whole, which is why
+//!    there is a [largest](LARGEST_BATCH_BYTES).
 //! 3. [`Log::replace_compacted`](crate::Log::replace_compacted), where the log is guarded: renames. Readers that hold slices
 //!    of the old segments go on reading. Then [`Replaced::sync`](crate::Replaced::sync), where blocking is allowed, tells
 //!    how far the log is clean: for the node's [checkpoint](crate::checkpoint::CLEANER_OFFSETS), which must not say so
@@ -37,7 +40,9 @@
 //! let mut clean_upto = None;
 //! // As often as there is something to do.
 //! while let Some(due) = log.plan_compaction(&CompactionRule::default(), clean_upto, end, now) {
-//!     let Some(compacted) = due.run(&AtomicBool::new(false))? else { break };
+//!     let synced = due.sync_handle().sync()?;
+//!     log.synced(synced);
+//!     let Some(compacted) = due.run(synced, &AtomicBool::new(false))? else { break };
 //!     let Some(replaced) = log.replace_compacted(compacted)? else { break };
 //!     let (upto, old_files) = replaced.sync()?;
 //!     clean_upto = Some(upto);
@@ -55,6 +60,7 @@ mod sift;
 pub(crate) mod source;
 
 use std::{
+    io,
     path::Path,
     sync::{
         Arc,
@@ -62,17 +68,18 @@ use std::{
     },
 };
 
-pub use self::plan::CompactionRule;
 pub(crate) use self::sift::Producers;
 use self::{
     newest::Newest,
-    output::Output,
+    output::{MOST_BYTES, Output},
     plan::Weight,
     sift::{Sift, Transactions, Verdict},
     source::{Batch, Batches, Source},
 };
+pub use self::{plan::CompactionRule, source::LARGEST_BATCH_BYTES};
 use crate::{
-    AbortedTransaction, LogConfig, LogError, Offset, TimestampMs,
+    AbortedTransaction, LogConfig, LogError, Offset, SyncHandle, Synced, TimestampMs,
+    batch::RecordError,
     disk::Disk,
     index::{OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES},
     segment::{Segment, SegmentName, file_name},
@@ -93,9 +100,8 @@ pub struct Compaction {
     pub(crate) aborted: Vec<AbortedTransaction>,
     pub(crate) producers: Producers,
     pub(crate) dirty_from: Offset,
-    pub(crate) dirty_ratio: f64,
-    /// How often the log had been cut.
-    pub(crate) cuts: u32,
+    /// What makes everything durable that the plan rests on.
+    pub(crate) sync: SyncHandle,
 }
 
 /// Segments that are to take the place of others, written beside them.
@@ -103,6 +109,8 @@ pub struct Compaction {
 #[must_use = "its files lie beside the log's until they are swapped in or discarded"]
 pub struct Compacted {
     pub(crate) disk: Arc<dyn Disk>,
+    /// The log's own: it tells the log from another in the same place.
+    pub(crate) dir: Arc<Path>,
     /// In the order of their offsets.
     pub(crate) made: Vec<Made>,
     /// Up to where it went.
@@ -123,44 +131,55 @@ pub(crate) struct Made {
 /// Why a pass ends before its end.
 enum Ended {
     Told,
+    /// Its files were taken away: the log was cut, or is gone.
+    Void,
     Failed(LogError),
 }
 
 impl From<LogError> for Ended {
     fn from(error: LogError) -> Self {
-        Self::Failed(error)
+        match &error {
+            LogError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Self::Void,
+            _ => Self::Failed(error),
+        }
     }
 }
 
 impl Compaction {
-    /// How much of what may be compacted has not been yet: who cleans many logs begins with the dirtiest.
+    /// What is to be carried out first, as any sync of the log, and never beside another one.
     #[must_use]
-    pub fn dirty_ratio(&self) -> f64 {
-        self.dirty_ratio
+    pub fn sync_handle(&self) -> &SyncHandle {
+        &self.sync
     }
 
-    /// Writes what stays beside the log; takes its time. `None` if `stop` became true: nothing is left of the pass then,
-    /// nor after an error.
+    /// Writes what stays beside the log; takes its time. `synced` is what became of [`sync_handle`](Self::sync_handle).
+    /// `None` if `stop` became true, or if the log was cut or removed meanwhile: nothing is left of the pass then, nor
+    /// after an error.
     ///
     /// # Errors
     /// What the disk says: unless it is only [full](LogError::is_full), the log is then to be poisoned.
     /// [`LogError::Corrupt`] or [`LogError::Malformed`] for a damaged batch: the log is as it was, and the next pass will say
     /// the same.
-    pub fn run(self, stop: &AtomicBool) -> Result<Option<Compacted>, LogError> {
+    ///
+    /// # Panics
+    /// If something else was synced.
+    pub fn run(self, synced: Synced, stop: &AtomicBool) -> Result<Option<Compacted>, LogError> {
+        let planned = self.sync.synced;
+        assert!(synced.upto == planned.upto && synced.cuts == planned.cuts, "a sync of another log");
         let mut pass = Pass { plan: &self, stop, made: Vec::new(), begun: Vec::new() };
         match pass.run() {
             Ok(clean_upto) => {
                 let Pass { made, .. } = pass;
-                let (end, cuts) = (self.end(), self.cuts);
-                Ok(Some(Compacted { disk: self.disk, made, clean_upto, end, cuts }))
+                let (end, cuts) = (self.end(), planned.cuts);
+                Ok(Some(Compacted { disk: self.disk, dir: self.dir, made, clean_upto, end, cuts }))
             }
             Err(ended) => {
                 for name in &pass.begun {
-                    // What cannot be removed now goes when the log is opened.
+                    // What cannot be removed now goes with the next pass, or when the log is opened.
                     let _ = output::discard(&*self.disk, name);
                 }
                 match ended {
-                    Ended::Told => Ok(None),
+                    Ended::Told | Ended::Void => Ok(None),
                     Ended::Failed(error) => Err(error),
                 }
             }
@@ -176,9 +195,10 @@ impl Compacted {
     /// Gives the pass up.
     ///
     /// # Errors
-    /// What the disk says; opening the log removes what is left.
+    /// What the disk says of the first file that stays; the next pass removes it, or opening the log.
     pub fn discard(self) -> Result<(), LogError> {
-        self.made.iter().try_for_each(|made| output::discard(&*self.disk, &made.segment.name))
+        let discarded = self.made.iter().map(|made| output::discard(&*self.disk, &made.segment.name));
+        discarded.fold(Ok(()), Result::and)
     }
 }
 
@@ -194,9 +214,7 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn run(&mut self) -> Result<Offset, Ended> {
         let plan = self.plan;
-        for source in plan.sources.iter().filter(|source| !source.is_durable) {
-            source.make_durable(&*plan.disk)?;
-        }
+        output::remove_leftovers(&*plan.disk, &plan.dir)?;
         let transactions = Transactions::new(plan.aborted.clone());
         let (newest, upto) = self.map(&transactions)?;
         let mut sift = Sift {
@@ -206,6 +224,7 @@ impl Pass<'_> {
             transactions,
             now: plan.now,
             delete_retention_ms: plan.rule.delete_retention_ms,
+            room_bytes: 0,
         };
         let sources = &plan.sources[..plan.sources.partition_point(|s| s.name.base_offset < upto)];
         for group in self.groups(sources) {
@@ -260,6 +279,8 @@ impl Pass<'_> {
     fn make(&mut self, sources: &[Source], sift: &mut Sift<'_>) -> Result<(), Ended> {
         let (plan, Some(last)) = (self.plan, sources.last()) else { return Ok(()) };
         self.begun.push(sources[0].name.clone());
+        let size_bytes = sources.iter().map(|source| source.size_bytes).sum();
+        sift.room_bytes = MOST_BYTES.saturating_sub(size_bytes);
         let mut output = Output::of(&*plan.disk, &plan.config, sources)?;
         for source in sources {
             let beginning = plan.dir.join(file_name(source.name.base_offset, "snapshot"));
@@ -294,6 +315,7 @@ fn map_batch(
 ) -> Result<bool, LogError> {
     let body = batch.body()?;
     for record in batch.views(&body)? {
+        let record = record.map_err(|error: RecordError| batch.malformed(&error))?;
         let offset = batch.offset_of(&record);
         let Some(key) = record.key.filter(|_| offset >= dirty_from) else { continue };
         if is_first {

@@ -1,6 +1,10 @@
 //! Writing the segment that takes the place of others, beside them: `.cleaned` until it is whole and durable.
 
-use std::{io::IoSlice, path::PathBuf, sync::Arc};
+use std::{
+    io::IoSlice,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::source::Source;
 use crate::{
@@ -16,7 +20,7 @@ pub(crate) const CLEANED: &str = "cleaned";
 /// Bytes written at a time.
 const STEP_BYTES: usize = 1 << 20;
 /// The longest file whose positions Kafka's indexes can name.
-const MOST_BYTES: u64 = i32::MAX as u64;
+pub(super) const MOST_BYTES: u64 = i32::MAX as u64;
 
 /// A segment in the making. While it is byte by byte the one source it is made of, nothing is written.
 pub(super) struct Output<'a> {
@@ -101,15 +105,19 @@ impl<'a> Output<'a> {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), LogError> {
+        if self.pending.len() + bytes.len() >= STEP_BYTES {
+            return self.write_pending_and(bytes);
+        }
         self.pending.extend_from_slice(bytes);
-        if self.pending.len() >= STEP_BYTES { self.write_pending() } else { Ok(()) }
+        Ok(())
     }
 
-    fn write_pending(&mut self) -> Result<(), LogError> {
+    fn write_pending_and(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         let Some(file) = &self.file else { return Ok(()) };
-        let wrote = file.write_at(self.written_bytes, &[IoSlice::new(&self.pending)]);
+        let parts = [IoSlice::new(&self.pending), IoSlice::new(bytes)];
+        let wrote = file.write_at(self.written_bytes, &parts);
         wrote.map_err(LogError::io("write", cleaned_path(&self.segment.name, "log")))?;
-        self.written_bytes += self.pending.len() as u64;
+        self.written_bytes += (self.pending.len() + bytes.len()) as u64;
         self.pending.clear();
         Ok(())
     }
@@ -117,10 +125,10 @@ impl<'a> Output<'a> {
     /// Makes the segment and its indexes durable: it is in the files with these extensions behind its name. `None`: the one
     /// source can stay as it is.
     pub(super) fn finish(mut self) -> Result<Option<(Segment, Vec<&'static str>)>, LogError> {
-        self.write_pending()?;
+        self.write_pending_and(&[])?;
         let Some(file) = self.file.take() else { return Ok(None) };
         if self.segment.size_bytes > MOST_BYTES {
-            // Delete horizons make batches longer, if only by some bytes a record.
+            // An encoder may make less out of less; where that is only a delete horizon, it waits.
             let what = format!("{} bytes would be left of it", self.segment.size_bytes);
             return Err(LogError::Malformed { path: self.segment.name.log_path(), what });
         }
@@ -142,10 +150,22 @@ pub(crate) fn cleaned_path(name: &SegmentName, extension: &str) -> PathBuf {
     name.path(&format!("{extension}.{CLEANED}"))
 }
 
-/// Removes what there is of a segment in the making.
+/// Removes what there is of a segment in the making; goes on after a file that stays, and tells of the first.
 pub(crate) fn discard(disk: &dyn Disk, name: &SegmentName) -> Result<(), LogError> {
-    for extension in ["log", "index", "timeindex", "txnindex"] {
-        remove_if_there(disk, &cleaned_path(name, extension))?;
+    let removed = ["log", "index", "timeindex", "txnindex"]
+        .map(|extension| remove_if_there(disk, &cleaned_path(name, extension)));
+    removed.into_iter().fold(Ok(()), Result::and)
+}
+
+/// Removes what passes left that did not come to their end, for good: beside such a file what is swapped in would count
+/// as unfinished, too, when the log is opened.
+pub(super) fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    let entries = disk.list(dir).map_err(LogError::io("list", dir))?;
+    let is_leftover = |name: &str| name.rsplit_once('.').is_some_and(|(_, suffix)| suffix == CLEANED);
+    let mut found = false;
+    for entry in entries.iter().filter(|entry| is_leftover(&entry.name)) {
+        found = true;
+        remove_if_there(disk, &dir.join(&entry.name))?;
     }
-    Ok(())
+    if found { disk.sync_dir(dir).map_err(LogError::io("sync", dir)) } else { Ok(()) }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use super::{newest::Newest, source::Batch};
 use crate::{
     AbortedTransaction, LogError, Offset, ProducerEpoch, ProducerId, ProducerTable, TimestampMs,
-    batch::{BatchHeader, ControlKind, RecordView, control_record, sifted},
+    batch::{BatchHeader, ControlKind, RecordError, RecordView, RecordViews, control_record, sifted},
 };
 
 /// What the log still has to know of its producers when it is read again.
@@ -104,6 +104,8 @@ pub(super) struct Sift<'a> {
     pub(super) transactions: Transactions,
     pub(super) now: TimestampMs,
     pub(super) delete_retention_ms: i64,
+    /// By how much the segment that is made may become longer than those it is made of.
+    pub(super) room_bytes: u64,
 }
 
 impl Sift<'_> {
@@ -123,25 +125,45 @@ impl Sift<'_> {
             return Ok(self.emptied(header, ends_segment));
         }
         let body = batch.body()?;
-        let mut records = batch.views(&body)?;
-        let count = records.len();
-        records.retain(|record| self.stays(batch, record));
-        if records.is_empty() {
+        let views = batch.views(&body)?;
+        let (mut stay, mut count, mut has_tombstones) = (Vec::new(), 0, false);
+        for record in views.clone() {
+            let record = record.map_err(|error: RecordError| batch.malformed(&error))?;
+            let stays = self.stays(batch, &record);
+            stay.push(stays);
+            count += usize::from(stays);
+            has_tombstones |= stays && record.value.is_none();
+        }
+        if count == 0 {
             return Ok(self.emptied(header, ends_segment));
         }
-        let has_tombstones = records.iter().any(|record| record.value.is_none());
-        let horizon = header.delete_horizon().or(has_tombstones.then(|| self.horizon()));
-        if records.len() == count && horizon == header.delete_horizon() {
+        let was = header.delete_horizon();
+        let horizon = was.or(has_tombstones.then(|| self.horizon()));
+        if count == stay.len() && horizon == was {
             return Ok(Verdict::AsIs(None));
         }
-        sift(batch, &records, horizon)
+        let sifted = sift(batch, staying(views.clone(), &stay), horizon)?;
+        if self.has_room_for(header, &sifted) || horizon == was {
+            return Ok(sifted);
+        }
+        // The tombstones' time begins with a later pass, then.
+        if count == stay.len() { Ok(Verdict::AsIs(None)) } else { sift(batch, staying(views, &stay), was) }
+    }
+
+    /// Whether what a batch became may take the place of it, and counts it if so: a delete horizon makes records longer.
+    fn has_room_for(&mut self, before: &BatchHeader, after: &Verdict) -> bool {
+        let Verdict::Sifted(header, _) = after else { return true };
+        let left = (self.room_bytes + before.size_bytes() as u64).checked_sub(header.size_bytes() as u64);
+        self.room_bytes = left.unwrap_or(self.room_bytes);
+        left.is_some()
     }
 
     fn judge_control(&mut self, batch: &Batch<'_>, ends_segment: bool) -> Result<Verdict, LogError> {
         let header = &batch.header;
         let body = batch.body()?;
-        let records = batch.views(&body)?;
-        let Some(record) = records.first() else { return Ok(self.emptied(header, ends_segment)) };
+        let mut records = batch.views(&body)?;
+        let Some(record) = records.next() else { return Ok(self.emptied(header, ends_segment)) };
+        let record = record.map_err(|error: RecordError| batch.malformed(&error))?;
         let is_marker = matches!(
             control_record(record.key, record.value),
             Some(ControlKind::Abort { .. } | ControlKind::Commit { .. })
@@ -151,7 +173,10 @@ impl Sift<'_> {
         }
         match header.delete_horizon() {
             _ if self.producers.need_marker(header) => Ok(Verdict::AsIs(None)),
-            None => sift(batch, &records, Some(self.horizon())),
+            None => {
+                let sifted = sift(batch, std::iter::once(record), Some(self.horizon()))?;
+                Ok(if self.has_room_for(header, &sifted) { sifted } else { Verdict::AsIs(None) })
+            }
             Some(horizon) if self.now < horizon => Ok(Verdict::AsIs(None)),
             Some(_) => Ok(self.emptied(header, ends_segment)),
         }
@@ -188,12 +213,84 @@ impl Sift<'_> {
     }
 }
 
-fn sift(
+/// Of records that can all be read those that stay.
+fn staying<'a>(records: RecordViews<'a>, stay: &'a [bool]) -> impl Iterator<Item = RecordView<'a>> + Clone {
+    records.flatten().zip(stay).filter_map(|(record, stays)| stays.then_some(record))
+}
+
+fn sift<'a>(
     batch: &Batch<'_>,
-    records: &[RecordView<'_>],
+    records: impl Iterator<Item = RecordView<'a>> + Clone,
     horizon: Option<TimestampMs>,
 ) -> Result<Verdict, LogError> {
     let codec = batch.header.attributes.codec().map_err(|error| batch.malformed(&error))?;
     let sifted = sifted::with_records(&batch.header, codec, records, horizon);
     sifted.map(|(header, bytes)| Verdict::Sifted(header, bytes)).map_err(|error| batch.malformed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::IoSlice, path::Path, sync::Arc};
+
+    use super::*;
+    use crate::{
+        batch::{BatchBuilder, Codec},
+        compaction::source::{Batches, Source},
+        disk::{Disk, MemoryDisk},
+        segment::SegmentName,
+    };
+
+    /// A batch with a value that is to go if `has_older`, and tombstones.
+    fn source(has_older: bool) -> Source {
+        let disk = MemoryDisk::new();
+        let mut builder = BatchBuilder::new().codec(Codec::None);
+        if has_older {
+            builder.append(TimestampMs::new(1), Some(b"0"), Some(b"v"), &[]).unwrap();
+        }
+        for key in 0..20u8 {
+            builder.append(TimestampMs::new(2), Some(&[b'0' + key]), None, &[]).unwrap();
+        }
+        let bytes = builder.build().unwrap();
+        let file = disk.create(Path::new("0.log")).unwrap();
+        file.write_at(0, &[IoSlice::new(&bytes)]).unwrap();
+        Source {
+            name: SegmentName::new(&Arc::from(Path::new("")), Offset::ZERO),
+            file,
+            size_bytes: bytes.len() as u64,
+            next_offset: BatchHeader::parse(&bytes).unwrap().next_offset(),
+            index_entries: 0,
+            opened: TimestampMs::new(1),
+        }
+    }
+
+    /// What is left of the batch, and whether its tombstones' time has begun.
+    fn judged(has_older: bool, room_bytes: u64) -> (usize, bool) {
+        let source = source(has_older);
+        let mut newest = Newest::new(1 << 10);
+        newest.insist(b"0", Offset::new(i64::from(has_older)));
+        let mut sift = Sift {
+            newest: &newest,
+            upto: Offset::MAX,
+            producers: &Producers::default(),
+            transactions: Transactions::default(),
+            now: TimestampMs::new(1_700_000_000_000),
+            delete_retention_ms: 1000,
+            room_bytes,
+        };
+        let mut batches = Batches::of(&source);
+        let batch = batches.next().unwrap().unwrap();
+        match sift.judge(&batch, true).unwrap() {
+            Verdict::AsIs(_) => (usize::try_from(batch.header.record_count).unwrap(), false),
+            Verdict::Sifted(header, _) => {
+                (usize::try_from(header.record_count).unwrap(), header.delete_horizon().is_some())
+            }
+            Verdict::Gone => panic!("it ends the segment"),
+        }
+    }
+
+    #[test]
+    fn a_delete_horizon_waits_where_a_segment_would_become_too_long_by_it() {
+        assert_eq!((judged(false, 0), judged(false, 1 << 10)), ((20, false), (20, true)));
+        assert_eq!((judged(true, 0), judged(true, 1 << 10)), ((20, false), (20, true)));
+    }
 }

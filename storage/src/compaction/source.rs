@@ -1,21 +1,22 @@
 //! The batches of a segment that is compacted: whole, checked, each read once.
 //!
-//! A batch whose checksum does not match ends the pass: sifting it would give damaged records a sound checksum.
+//! A batch whose checksum does not match ends the pass: sifting it would give damaged records a sound checksum. So does one
+//! whose offsets do not follow, which no checksum covers.
 
-use std::{borrow::Cow, io, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     LogError, Offset, TimestampMs,
-    batch::{
-        BatchError, BatchHeader, Codec, DECOMPRESSED_LIMIT_BYTES, RecordError, RecordView, RecordViews,
-        compression,
-    },
-    disk::{Disk, File},
+    batch::{BatchError, BatchHeader, Codec, DECOMPRESSED_LIMIT_BYTES, RecordView, RecordViews, compression},
+    disk::File,
     segment::SegmentName,
 };
 
 /// Bytes read at a time, unless a batch is longer.
 const WINDOW_BYTES: usize = 1 << 20;
+/// The largest batch that compaction goes through, as stored and as decompressed; a log with a larger one stays as it is.
+/// Of one batch three such buffers are in memory: as stored, decompressed, and what is written of it.
+pub const LARGEST_BATCH_BYTES: usize = DECOMPRESSED_LIMIT_BYTES;
 
 /// A segment as it was when the pass was planned.
 #[derive(Debug, Clone)]
@@ -26,26 +27,6 @@ pub(crate) struct Source {
     pub(crate) next_offset: Offset,
     pub(crate) index_entries: usize,
     pub(crate) opened: TimestampMs,
-    /// All of it is known to be durable.
-    pub(crate) is_durable: bool,
-}
-
-impl Source {
-    /// What replaces a record must not be lost where that one was durable. The indexes too: a flush that is under way may
-    /// find them renamed, and count them as durable.
-    pub(super) fn make_durable(&self, disk: &dyn Disk) -> Result<(), LogError> {
-        // Also where the disk is full: what it could not take of an old file is not to be had again.
-        let failed = |path: PathBuf| move |error| LogError::io("sync", path)(io::Error::other(error));
-        self.file.sync().map_err(failed(self.name.log_path()))?;
-        for path in self.name.companion_paths() {
-            match disk.open(&path) {
-                Ok(file) => file.sync().map_err(failed(path))?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(LogError::io("open", path)(error)),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A batch and where it lies.
@@ -64,14 +45,12 @@ impl Batch<'_> {
         if codec == Codec::None || self.header.record_count == 0 {
             return Ok(Cow::Borrowed(body));
         }
-        let body = compression::decompress(codec, body, DECOMPRESSED_LIMIT_BYTES);
+        let body = compression::decompress(codec, body, LARGEST_BATCH_BYTES);
         body.map(Cow::Owned).map_err(|error| self.malformed(&error))
     }
 
-    pub(super) fn views<'a>(&self, body: &'a [u8]) -> Result<Vec<RecordView<'a>>, LogError> {
-        let views = RecordViews::new(body, self.header.record_count);
-        let views = views.and_then(Iterator::collect::<Result<Vec<_>, RecordError>>);
-        views.map_err(|error| self.malformed(&error))
+    pub(super) fn views<'a>(&self, body: &'a [u8]) -> Result<RecordViews<'a>, LogError> {
+        RecordViews::new(body, self.header.record_count).map_err(|error| self.malformed(&error))
     }
 
     /// Where one of its records is.
@@ -89,13 +68,15 @@ impl Batch<'_> {
 pub(super) struct Batches<'a> {
     source: &'a Source,
     position: u64,
+    /// The least offset that the next one may begin with.
+    due: Offset,
     window: Vec<u8>,
     window_at: u64,
 }
 
 impl<'a> Batches<'a> {
     pub(super) fn of(source: &'a Source) -> Self {
-        Self { source, position: 0, window: Vec::new(), window_at: 0 }
+        Self { source, position: 0, due: source.name.base_offset, window: Vec::new(), window_at: 0 }
     }
 
     /// The next batch; `None` at the end.
@@ -112,11 +93,23 @@ impl<'a> Batches<'a> {
         if needed_bytes > left {
             return Err(corrupt(BatchError::Truncated { needed_bytes, available_bytes: left }));
         }
+        if needed_bytes > LARGEST_BATCH_BYTES {
+            let what = format!(
+                "batch at byte {position}: {needed_bytes} bytes, of at most {LARGEST_BATCH_BYTES} that are compacted"
+            );
+            return Err(LogError::Malformed { path: name.log_path(), what });
+        }
+        header.check_offsets().map_err(corrupt)?;
+        let (base_offset, expected_offset) = (header.base_offset, self.due);
+        if base_offset < expected_offset || header.next_offset() > self.source.next_offset {
+            return Err(corrupt(BatchError::OutOfOrder { base_offset, expected_offset }));
+        }
+        self.due = header.next_offset();
         self.bytes(needed_bytes)?;
         self.position += needed_bytes as u64;
         let at = usize::try_from(position - self.window_at).unwrap_or(0);
         let bytes = &self.window[at..at + needed_bytes];
-        header.check_offsets().and_then(|()| header.check_crc(bytes)).map_err(corrupt)?;
+        header.check_crc(bytes).map_err(corrupt)?;
         Ok(Some(Batch { header, bytes, name, position }))
     }
 
@@ -132,5 +125,68 @@ impl<'a> Batches<'a> {
         }
         let at = usize::try_from(self.position - self.window_at).unwrap_or(0);
         Ok(&self.window[at..at + least])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, IoSlice},
+        path::Path,
+    };
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::batch::BatchBuilder;
+
+    /// A file that says it is long, of which only the head is ever read.
+    #[derive(Debug)]
+    struct Long(Bytes);
+
+    impl File for Long {
+        fn write_at(&self, _: u64, _: &[IoSlice<'_>]) -> io::Result<()> {
+            unreachable!()
+        }
+        fn read_exact_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {
+            assert!(position == 0 && into.len() <= WINDOW_BYTES, "{} bytes at {position}", into.len());
+            into[..self.0.len()].copy_from_slice(&self.0);
+            Ok(())
+        }
+        fn slice(&self, _: u64, _: usize) -> io::Result<Bytes> {
+            unreachable!()
+        }
+        fn len(&self) -> u64 {
+            u64::from(u32::MAX)
+        }
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            unreachable!()
+        }
+        fn cut_excess(&self) -> io::Result<()> {
+            unreachable!()
+        }
+        fn sync(&self) -> io::Result<()> {
+            unreachable!()
+        }
+    }
+
+    #[test]
+    fn no_memory_is_taken_for_a_batch_that_is_too_large() {
+        let mut builder = BatchBuilder::new();
+        builder.append(TimestampMs::new(1), Some(b"key"), None, &[]).unwrap();
+        let mut bytes = builder.build().unwrap().to_vec();
+        bytes[8..12].copy_from_slice(&i32::try_from(LARGEST_BATCH_BYTES).unwrap().to_be_bytes());
+        let source = Source {
+            name: SegmentName::new(&Arc::from(Path::new("orders-0")), Offset::ZERO),
+            file: Arc::new(Long(bytes.into())),
+            size_bytes: u64::from(u32::MAX),
+            next_offset: Offset::new(1),
+            index_entries: 0,
+            opened: TimestampMs::new(1),
+        };
+        let Err(LogError::Malformed { what, .. }) = Batches::of(&source).next() else {
+            panic!("it was read")
+        };
+        assert!(what.ends_with("134217740 bytes, of at most 134217728 that are compacted"), "{what}");
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     compaction::{
         Compacted, Compaction, CompactionRule, Made, Producers,
         output::cleaned_path,
-        plan::{self, Facts},
+        plan::{self, Due, Facts},
         source::Source,
     },
     disk::Disk,
@@ -55,8 +55,44 @@ impl Replaced {
 }
 
 impl Log {
+    /// How much of what may be compacted has not been yet, if a pass is due: who cleans many logs begins with the dirtiest.
+    #[must_use]
+    pub fn compaction_due(
+        &mut self,
+        rule: &CompactionRule,
+        clean_upto: Option<Offset>,
+        high_watermark: Offset,
+        now: TimestampMs,
+    ) -> Option<f64> {
+        self.due(rule, clean_upto, high_watermark, now).map(|due| due.dirty_ratio)
+    }
+
+    /// Whether anything may become due while nothing is appended.
+    #[must_use]
+    pub fn may_become_due(&self, clean_upto: Option<Offset>) -> bool {
+        let is_clean = |upto: Offset| upto >= self.active().base_offset();
+        self.poisoned.is_none() && self.segments.len() > 1 && !clean_upto.is_some_and(is_clean)
+    }
+
+    fn due(
+        &mut self,
+        rule: &CompactionRule,
+        clean_upto: Option<Offset>,
+        high_watermark: Offset,
+        now: TimestampMs,
+    ) -> Option<Due> {
+        if self.poisoned.is_some() || self.segments.len() < 2 {
+            return None;
+        }
+        let stable_offset = self.first_unstable_offset(high_watermark).unwrap_or(high_watermark);
+        let facts: Vec<Facts> = self.segments.iter().map(facts_of).collect();
+        let range = self.start_offset..self.end_offset();
+        plan::due(&facts, clean_upto, range, stable_offset.min(high_watermark), rule, now)
+    }
+
     /// A compaction pass, if one is due. `clean_upto` is what the last one came to, as
-    /// [checkpointed](crate::checkpoint::CLEANER_OFFSETS). One pass at a time, please: two would be in each other's files.
+    /// [checkpointed](crate::checkpoint::CLEANER_OFFSETS). One pass at a time in a directory, please, also of a log that was
+    /// removed from there: two would be in each other's files.
     #[must_use]
     pub fn plan_compaction(
         &mut self,
@@ -65,14 +101,8 @@ impl Log {
         high_watermark: Offset,
         now: TimestampMs,
     ) -> Option<Compaction> {
-        if self.poisoned.is_some() || self.segments.len() < 2 {
-            return None;
-        }
-        let stable_offset = self.first_unstable_offset(high_watermark).unwrap_or(high_watermark);
-        let facts: Vec<Facts> = self.segments.iter().map(facts_of).collect();
-        let range = self.start_offset..self.end_offset();
-        let due = plan::due(&facts, clean_upto, range, stable_offset.min(high_watermark), rule, now)?;
-        let (first, end) = (facts[0].base_offset, facts[due.segments].base_offset);
+        let due = self.due(rule, clean_upto, high_watermark, now)?;
+        let (first, end) = (self.segments[0].base_offset(), self.segments[due.segments].base_offset());
         Some(Compaction {
             disk: Arc::clone(&self.disk),
             dir: Arc::clone(&self.dir),
@@ -83,8 +113,7 @@ impl Log {
             aborted: self.aborted_in(first, end),
             producers: Producers::of(self.producers()),
             dirty_from: due.dirty_from,
-            dirty_ratio: due.dirty_ratio,
-            cuts: self.synced.cuts,
+            sync: self.sync_all_handle(),
         })
     }
 
@@ -96,23 +125,23 @@ impl Log {
             next_offset: segment.next_offset,
             index_entries: segment.offset_index.len().max(segment.time_index.len()),
             opened: segment.opened(),
-            is_durable: segment.next_offset <= self.recovery_point,
         }
     }
 
-    /// Puts what a pass made in the place of the segments it was made of. `None` if the log was cut meanwhile or some of
-    /// them were removed: then nothing is, and everything is to be planned anew. (Of a part of it not even the tombstones
-    /// could go: what they delete might be in the other.)
+    /// Puts what a pass made in the place of the segments it was made of. `None` if it was a pass of another log, if this
+    /// one was cut meanwhile or some of them were removed: then nothing is, and everything is to be planned anew. (Of a part
+    /// of it not even the tombstones could go: what they delete might be in the other.)
     ///
     /// # Errors
     /// What the disk says; the log is then poisoned. That it was before.
     pub fn replace_compacted(&mut self, compacted: Compacted) -> Result<Option<Replaced>, LogError> {
         let is_there = |made: &Made| self.has(&made.sources);
         if self.poisoned.is_some()
+            || !Arc::ptr_eq(&compacted.dir, &self.dir)
             || compacted.cuts != self.synced.cuts
             || !compacted.made.iter().all(is_there)
         {
-            // What is left of it goes when the log is opened.
+            // What is left of it goes with the next pass, or when the log is opened.
             let _ = compacted.discard();
             return self.refuse_if_poisoned().map(|()| None);
         }

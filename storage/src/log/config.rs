@@ -1,7 +1,5 @@
 //! The settings of a log.
 
-use crate::Offset;
-
 /// A topic's settings, as far as its logs need them, with Kafka's defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
@@ -15,11 +13,6 @@ pub struct LogConfig {
     pub index_interval_bytes: usize,
     /// `segment.index.bytes`: how large an index may become; a full one rolls the segment.
     pub segment_index_bytes: usize,
-    /// Below this offset compaction may have left gaps between segments (the cleaner's checkpoint of a log that Kafka
-    /// compacted; 0 for any other: [ours](crate::compaction) leaves none). A gap further on, found after an unclean stop, means that the end of a segment was lost though later
-    /// ones survive: the log then ends before the gap, so that what is left is a prefix. The default takes every gap for
-    /// compaction's, as Kafka does.
-    pub compacted_below: Offset,
 }
 
 impl Default for LogConfig {
@@ -30,7 +23,6 @@ impl Default for LogConfig {
             segment_jitter_ms: 0,
             index_interval_bytes: 4096,
             segment_index_bytes: 10 << 20,
-            compacted_below: Offset::MAX,
         }
     }
 }

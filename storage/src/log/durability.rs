@@ -23,11 +23,21 @@ impl Log {
     /// recovery point then moves to the active one. Asked for after a roll and carried out in the background.
     #[must_use]
     pub fn flush_handle(&self) -> SyncHandle {
-        let sealed = self.segments.len() - 1;
-        let unflushed = self.segments[..sealed].iter().filter(|s| s.next_offset > self.recovery_point);
+        self.handle_with_sealed(self.segments.len() - 1)
+    }
+
+    /// What it takes to make everything durable that is known now: what both of the others do.
+    pub(super) fn sync_all_handle(&self) -> SyncHandle {
+        self.handle_with_sealed(self.segments.len())
+    }
+
+    /// A handle about the first `count` segments, and all that belongs to those which are no longer written to.
+    fn handle_with_sealed(&self, count: usize) -> SyncHandle {
+        let sealed = &self.segments[..self.segments.len() - 1];
+        let unflushed = sealed.iter().filter(|s| s.next_offset > self.recovery_point);
         let mut closed_files: Vec<_> = unflushed.flat_map(|segment| segment.name.companion_paths()).collect();
         closed_files.extend(self.unflushed_snapshots());
-        self.handle_for(sealed, closed_files, Some(self.active().base_offset()))
+        self.handle_for(count, closed_files, Some(self.active().base_offset()))
     }
 
     fn unflushed_snapshots(&self) -> impl Iterator<Item = PathBuf> {

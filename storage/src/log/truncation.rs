@@ -80,7 +80,8 @@ impl Log {
         let keep_bytes = cut.position_of(offset).resolve(&**cut.file(), &cut.name, offset)?;
         shorten(&*self.disk, cut, keep_bytes)?;
         // What lies before the segment that was cut is as it was.
-        let opening = Opening { recovery_point, ..Opening::after(StopKind::Unclean) };
+        let compacted_below = self.compacted_below;
+        let opening = Opening { recovery_point, compacted_below, ..Opening::after(StopKind::Unclean) };
         let loaded = recovery::load(&*self.disk, &self.dir, &self.config, opening, now)?;
         let Loaded { segments, producers, snapshots, .. } = loaded;
         (self.segments, self.producers, self.snapshots) = (segments, producers, snapshots);

@@ -1,12 +1,13 @@
 //! The names in a log's directory: what is part of the log, and what an operation left that did not come to its end.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, ops::Range, path::Path, sync::Arc};
 
 use crate::{
     LogError, Offset,
+    batch::BatchError,
     disk::Disk,
     log::snapshots::{self, SnapshotFile},
-    scan::{Access, Scan},
+    scan::{Access, Found, Scan, ScanError, check_crc},
     segment::{COMPANIONS, Segment, base_of, file_name},
 };
 
@@ -21,30 +22,36 @@ pub(super) struct Names(Vec<String>);
 
 impl Names {
     /// Lists a directory after removing what is left over and finishing what was to be swapped in (`LogLoader.load`,
-    /// first to third pass). A directory that is not there has no names.
+    /// first to third pass). A directory that is not there has no names. Nothing goes before all that is to be swapped in
+    /// was found to be whole: what it was made of may be there yet, as `.deleted`.
     pub(super) fn tidied(disk: &dyn Disk, dir: &Path) -> Result<Self, LogError> {
         let mut names = Self::listed(disk, dir)?;
         let cleaned = names.0.iter().filter_map(|name| base_of_any(name.strip_suffix(".cleaned")?)).min();
         let mut swaps = Vec::new();
         let mut own = Vec::new();
+        let mut unfinished = Vec::new();
         for name in names.0 {
             let stale_swap = name
                 .strip_suffix(SWAP)
                 .and_then(base_of_any)
                 .is_some_and(|base| cleaned.is_some_and(|cleaned| base >= cleaned));
             if stale_swap || UNFINISHED.iter().any(|suffix| name.ends_with(suffix)) {
-                remove_if_there(disk, &dir.join(&name))?;
+                unfinished.push(name);
             } else if name.ends_with(SWAP) {
                 swaps.push(name);
             } else {
                 own.push(name);
             }
         }
+        let covered = covered_by(disk, dir, &swaps)?;
+        for name in &unfinished {
+            remove_if_there(disk, &dir.join(name))?;
+        }
         names = Self(own);
         if swaps.is_empty() {
             return Ok(names);
         }
-        names.swap_in(disk, dir, &swaps)?;
+        names.swap_in(disk, dir, &swaps, covered)?;
         Self::listed(disk, dir)
     }
 
@@ -60,19 +67,17 @@ impl Names {
 
     /// Removes the files that the swaps stand for, and gives the swaps their names: the `.log` first, for it tells what they
     /// stand for. What was known of the producers where a swap begins is as true as before.
-    fn swap_in(&self, disk: &dyn Disk, dir: &Path, swaps: &[String]) -> Result<(), LogError> {
-        let mut covered: Option<(Offset, Offset)> = None;
-        for name in swaps {
-            let Some(base) = name.strip_suffix(SWAP).and_then(|name| base_of(name, "log")) else { continue };
-            let next = next_offset(disk, &dir.join(name), base)?;
-            covered = Some(covered.map_or((base, next), |(low, high)| (low.min(base), high.max(next))));
-        }
-        if let Some((low, high)) = covered {
-            for name in &self.0 {
-                let stays = base_of(name, "snapshot").is_some_and(|base| is_swapped_in(swaps, base));
-                if base_of_any(name).is_some_and(|base| low <= base && base < high) && !stays {
-                    remove_if_there(disk, &dir.join(name))?;
-                }
+    fn swap_in(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+        swaps: &[String],
+        covered: Range<Offset>,
+    ) -> Result<(), LogError> {
+        for name in &self.0 {
+            let stays = base_of(name, "snapshot").is_some_and(|base| is_swapped_in(swaps, base));
+            if base_of_any(name).is_some_and(|base| covered.contains(&base)) && !stays {
+                remove_if_there(disk, &dir.join(name))?;
             }
         }
         let (logs, companions): (Vec<_>, Vec<_>) = swaps.iter().partition(|name| name.ends_with(".log.swap"));
@@ -147,13 +152,36 @@ fn base_of_any(name: &str) -> Option<Offset> {
     SEGMENT_EXTENSIONS.iter().find_map(|extension| base_of(name, extension))
 }
 
-/// One past the last offset in a `.log` file, as far as its batches are whole.
+/// The offsets that the swaps stand for, all of them together.
+fn covered_by(disk: &dyn Disk, dir: &Path, swaps: &[String]) -> Result<Range<Offset>, LogError> {
+    let mut covered = Offset::MAX..Offset::ZERO;
+    for name in swaps {
+        let Some(base) = name.strip_suffix(SWAP).and_then(|name| base_of(name, "log")) else { continue };
+        let next = next_offset(disk, &dir.join(name), base)?;
+        covered = covered.start.min(base)..covered.end.max(next);
+    }
+    Ok(covered)
+}
+
+/// One past the last offset in a `.log` file that was finished, and durable before it got its name: no stop has left it
+/// otherwise than whole.
 fn next_offset(disk: &dyn Disk, path: &Path, base: Offset) -> Result<Offset, LogError> {
     let file = disk.open(path).map_err(LogError::io("open", path))?;
+    let failed = |error| match error {
+        ScanError::Io(source) => LogError::io("read", path)(source),
+        ScanError::Damaged { position, source } => LogError::Corrupt { path: path.into(), position, source },
+    };
     let mut scan = Scan::new(&*file, Access::Copy, 0, file.len());
     let mut next = base;
-    while let Ok(Some(found)) = scan.next() {
-        next = next.max(found.header.next_offset());
+    while let Some(Found { position, header }) = scan.next().map_err(failed)? {
+        let sound = check_crc(&*file, position, &header).map_err(LogError::io("read", path))?;
+        let sound = sound.and_then(|()| header.check_offsets()).and_then(|()| {
+            let (base_offset, reach) = (header.base_offset, header.last_offset().since(base));
+            let follows = base_offset >= next && reach <= i64::from(i32::MAX);
+            if follows { Ok(()) } else { Err(BatchError::OutOfOrder { base_offset, expected_offset: next }) }
+        });
+        sound.map_err(|source| failed(ScanError::Damaged { position, source }))?;
+        next = header.next_offset();
     }
     Ok(next)
 }

@@ -61,7 +61,8 @@ pub(crate) fn load(
     opening: Opening,
     now: TimestampMs,
 ) -> Result<Loaded, LogError> {
-    let place = Place { disk, dir, config, durable_below: opening.recovery_point, now };
+    let (durable_below, compacted_below) = (opening.recovery_point, opening.compacted_below);
+    let place = Place { disk, dir, config, durable_below, compacted_below, now };
     match place.load_as(opening) {
         Ok(loaded) => Ok(loaded),
         Err(Stopped::Failed(error)) => Err(error),
@@ -85,6 +86,7 @@ struct Place<'a> {
     config: &'a LogConfig,
     /// The recovery point as it was remembered, also when nothing else is trusted.
     durable_below: Offset,
+    compacted_below: Offset,
     now: TimestampMs,
 }
 
@@ -118,7 +120,7 @@ impl Reading {
 impl Place<'_> {
     /// Whether there may be a hole before a segment of this base.
     fn may_follow_hole(self, base: Offset) -> bool {
-        base <= self.config.compacted_below.max(self.durable_below)
+        base <= self.compacted_below.max(self.durable_below)
     }
 
     fn load_as(self, opening: Opening) -> Result<Loaded, Stopped> {

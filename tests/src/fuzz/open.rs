@@ -23,6 +23,7 @@ pub fn open(data: &[u8]) {
         stop: if choice & 4 == 4 { StopKind::Clean } else { StopKind::Unclean },
         start_offset: Offset::new(start_offset.into()),
         recovery_point: Offset::new(recovery_point.into()),
+        compacted_below: Offset::MAX,
         topic_id: None,
     };
     let Ok((mut log, recovered)) = reopen(&disk, opening) else { return };
@@ -42,7 +43,7 @@ pub fn open(data: &[u8]) {
     }
     let problems = inspect(&disk);
     assert!(!is_all_checked || problems.is_empty(), "{problems:?}");
-    let after = Opening { start_offset, recovery_point: end, ..Opening::after(StopKind::Clean) };
+    let after = Opening { start_offset, recovery_point: end, stop: StopKind::Clean, ..opening };
     let (log, recovered) = match reopen(&disk, after) {
         Ok(opened) => opened,
         // What nobody had looked at, and is looked at now.

@@ -366,7 +366,8 @@ fn offsets_in_a_gap_lead_to_the_next_batch() {
     file.write_at(0, &[IoSlice::new(&first)]).unwrap();
     let file = disk.create(&dir().join("00000000000000000050.log")).unwrap();
     file.write_at(0, &[IoSlice::new(&at(50))]).unwrap();
-    let (log, recovered) = open(&disk, &small(), StopKind::Unclean);
+    let opening = Opening { compacted_below: Offset::new(50), ..Opening::after(StopKind::Unclean) };
+    let (log, recovered) = Log::open(Arc::clone(&disk), dir(), small(), opening, NOW).unwrap();
     assert_eq!(recovered.truncated_bytes, 0);
     let read = |from: i64| log.range(Offset::new(from), Offset::MAX, 70, true).read().unwrap();
     assert_eq!(read(1), at(10));

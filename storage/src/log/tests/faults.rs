@@ -242,7 +242,7 @@ fn a_power_cut_leaves_what_was_synced_and_whole_batches() {
 /// The same over several segments, names included, as seeds decide: a prefix is left, and what was synced is in it.
 #[test]
 fn a_power_cut_over_several_segments_keeps_what_was_synced() {
-    let config = LogConfig { compacted_below: Offset::ZERO, ..small() };
+    let config = small();
     for seed in 0..400 {
         let disk = FaultDisk::in_memory();
         let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
@@ -304,7 +304,7 @@ fn a_failed_sync_poisons_the_log() {
 /// An error at any call of a truncation, and a power cut right after it: what was to stay is there, and it is a prefix.
 #[test]
 fn a_truncation_that_fails_leaves_what_was_to_stay() {
-    let config = LogConfig { compacted_below: Offset::ZERO, ..small() };
+    let config = small();
     for step in 0.. {
         let disk = FaultDisk::in_memory();
         let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());

@@ -27,7 +27,7 @@ fn history(seed: u64) -> History {
     let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let keeps_room = keeps_room(seed);
     let (segment_bytes, least_bytes) = if keeps_room { (12 << 10, 500) } else { (2048, 40) };
-    let config = LogConfig { segment_bytes, compacted_below: Offset::ZERO, ..small() };
+    let config = LogConfig { segment_bytes, ..small() };
     let mut log = Log::create(Arc::clone(&as_disk), dir(), config.clone(), None, NOW);
     let (mut written, mut synced) = (Vec::new(), 0);
     for n in 0..usize::try_from(seed % 61).unwrap() {

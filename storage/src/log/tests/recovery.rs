@@ -10,7 +10,7 @@ fn left_cleanly() -> (Arc<dyn Disk>, Opening, LogConfig) {
     let (disk, log, _) = three_segments();
     log.close_clean().unwrap();
     let opening = Opening { recovery_point: Offset::new(12), ..Opening::after(StopKind::Clean) };
-    (disk, opening, LogConfig { compacted_below: Offset::ZERO, ..small() })
+    (disk, opening, small())
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn the_oldest_segment_makes_room_down_to_the_last() {
 /// An error at any call of an expiry, and a power cut right after it: the log begins later or as before, without a hole.
 #[test]
 fn an_expiry_that_fails_leaves_a_log_without_a_hole() {
-    let config = LogConfig { compacted_below: Offset::ZERO, ..small() };
+    let config = small();
     for step in 0.. {
         let disk = FaultDisk::in_memory();
         let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());

@@ -4,7 +4,7 @@ use super::*;
 use crate::disk::{FaultDisk, FaultKind, Survivors};
 
 fn config() -> LogConfig {
-    LogConfig { segment_bytes: 16 << 10, compacted_below: Offset::ZERO, ..small() }
+    LogConfig { segment_bytes: 16 << 10, ..small() }
 }
 
 fn log_on(disk: &FaultDisk) -> (Arc<dyn Disk>, Log) {

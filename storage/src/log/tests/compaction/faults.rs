@@ -1,6 +1,6 @@
 //! An error at every call of a pass, a power cut after every one, and another while recovering from that.
 
-use std::io;
+use std::{io, path::Path};
 
 use super::*;
 use crate::disk::{FaultDisk, FaultKind, Survivors};
@@ -32,7 +32,7 @@ fn before() -> Before {
     history.end_transaction(&mut log, 1, true, false);
     log.flush().unwrap();
     log.synced(log.flush_handle().sync().unwrap());
-    disk.sync_dir(std::path::Path::new("")).unwrap();
+    disk.sync_dir(Path::new("")).unwrap();
     let recovery_point = log.recovery_point();
     Before { disk, as_disk, log, history, recovery_point }
 }
@@ -42,7 +42,7 @@ impl Before {
     fn pass(&mut self) -> Result<(), LogError> {
         let end = self.log.end_offset();
         let plan = self.log.plan_compaction(&eager(), None, end, NOW).expect("it is due");
-        let compacted = plan.run(&AtomicBool::new(false))?.expect("nobody told it to stop");
+        let compacted = run(&mut self.log, plan)?.expect("nobody told it to stop");
         let replaced = self.log.replace_compacted(compacted)?.expect("nothing was cut");
         replaced.sync()?.1.run()
     }
@@ -164,19 +164,132 @@ fn what_takes_the_place_of_a_durable_record_is_durable_before() {
     let mut history = History::default();
     history.append(&mut log, &keyed(1, Some(1)));
     log.flush().unwrap();
-    disk.sync_dir(std::path::Path::new("")).unwrap();
+    disk.sync_dir(Path::new("")).unwrap();
     for value in 2..50 {
         history.append(&mut log, &keyed(1, Some(value)));
     }
     let end = log.end_offset();
     let compacted = pass(&mut log, &eager(), None, NOW).unwrap();
     let sources = compacted.made.iter().flat_map(|made| &made.sources);
-    let names: Vec<_> = sources.flat_map(|source| source.name.paths()).collect();
+    let mut names: Vec<_> = sources.flat_map(|source| source.name.paths()).collect();
+    names.push(log.snapshot_path(compacted.end));
     let unsynced = disk.unsynced_sectors();
     assert!(names.len() > 8 && unsynced.iter().all(|sector| !names.contains(&sector.path)), "{unsynced:?}");
     let (clean_upto, _) = log.replace_compacted(compacted).unwrap().unwrap().sync().unwrap();
     let image: Arc<dyn Disk> = Arc::new(disk.crash(&Survivors::None).unwrap());
     let (log, _) = open(&image, &config(), StopKind::Unclean);
-    assert_eq!(log.end_offset(), clean_upto, "what was not compacted was not synced");
-    assert!(clean_upto < end && data_of(&log).iter().any(|(_, records)| !records.is_empty()));
+    assert!(clean_upto < log.end_offset() && data_of(&log).iter().any(|(_, records)| !records.is_empty()));
+    assert_eq!(log.end_offset(), end);
+}
+
+/// What decides about a transaction lies behind the segments of the pass, and was never synced: so what it replaces is
+/// there after a power cut, or what decided.
+#[test]
+fn a_marker_that_makes_records_go_is_durable_before() {
+    let disk = FaultDisk::in_memory();
+    let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut log = Log::create(Arc::clone(&as_disk), dir(), config(), None, NOW);
+    let mut history = History::default();
+    history.append(&mut log, &keyed(1, Some(1)));
+    history.append(&mut log, &Batch { producer: Some(4), transactional: true, ..keyed(1, Some(2)) });
+    history.append(&mut log, &Batch { producer: Some(5), ..keyed(2, Some(2)) });
+    roll(&mut log, &mut history);
+    log.flush().unwrap();
+    log.synced(log.flush_handle().sync().unwrap());
+    disk.sync_dir(Path::new("")).unwrap();
+    history.end_transaction(&mut log, 4, true, false);
+    // And a whole window of a producer, which lets go of what it had before.
+    for value in 0..5 {
+        history.append(&mut log, &Batch { producer: Some(5), ..keyed(3, Some(value)) });
+    }
+    assert!(compact(&mut log, &eager(), None, NOW).is_some());
+    let image: Arc<dyn Disk> = Arc::new(disk.crash(&Survivors::None).unwrap());
+    let (mut log, _) = open(&image, &config(), StopKind::Unclean);
+    let end = log.end_offset();
+    assert_reads(&mut log, &history, end, "after a power cut");
+    assert_eq!(windows(log.producers()), windows(&history.table));
+}
+
+/// Some earlier pass could not remove what it had begun.
+#[test]
+fn what_an_earlier_pass_left_does_not_make_a_swap_unfinished() {
+    let leftovers = ["txnindex.cleaned", "index.cleaned", "log.cleaned"];
+    for call in 0..=calls_of_a_pass() + 8 {
+        let mut before = before();
+        for (n, extension) in leftovers.iter().enumerate() {
+            let name = crate::segment::file_name(Offset::new(7 * n as i64), extension);
+            before.as_disk.put(&dir().join(name), b"of another time").unwrap();
+        }
+        before.disk.die_at(before.disk.calls() + call);
+        let _ = before.pass();
+        for survivors in [Survivors::All, Survivors::Seed(call)] {
+            let image: Arc<dyn Disk> = Arc::new(before.disk.crash(&survivors).unwrap());
+            before.assert_holds(&image, &format!("call {call}, {survivors:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_pass_that_is_given_up_removes_what_it_can() {
+    let mut before = before();
+    let compacted = pass(&mut before.log, &eager(), None, NOW).unwrap();
+    let files: usize = compacted.made.iter().map(|made| made.extensions.len()).sum();
+    before.disk.fail_at(before.disk.calls(), FaultKind::Error(io::ErrorKind::Other));
+    assert!(compacted.discard().is_err());
+    let names = before.as_disk.list(dir()).unwrap();
+    let left = names.iter().filter(|entry| entry.name.ends_with(".cleaned")).count();
+    assert!(files > 3 && left == 1, "{left} of {files}");
+}
+
+/// A finished swap, and what it was made of already on its way out.
+fn half_swapped() -> (Before, Arc<dyn Disk>, String) {
+    for call in 0.. {
+        let mut before = before();
+        before.disk.die_at(before.disk.calls() + call);
+        let passed = before.pass();
+        let image: Arc<dyn Disk> = Arc::new(before.disk.crash(&Survivors::All).unwrap());
+        let names: Vec<_> = image.list(dir()).unwrap().into_iter().map(|entry| entry.name).collect();
+        let gone = names.iter().any(|name| name.ends_with(".log.deleted"));
+        if let Some(swap) = names.iter().find(|name| gone && name.ends_with(".log.swap")) {
+            return (before, Arc::clone(&image), swap.clone());
+        }
+        assert!(passed.is_err(), "no such moment");
+    }
+    unreachable!("there are calls without end")
+}
+
+#[test]
+fn a_finished_swap_that_is_damaged_is_told_of_and_takes_nothing_with_it() {
+    let (before, image, swap) = half_swapped();
+    let len = image.open(&dir().join(&swap)).unwrap().len();
+    for position in [3, 16, 70, len / 2, len - 1] {
+        let damaged: Arc<dyn Disk> =
+            Arc::new(FaultDisk::adopt(&image).unwrap().crash(&Survivors::All).unwrap());
+        let file = damaged.open(&dir().join(&swap)).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(position, &mut byte).unwrap();
+        file.write_at(position, &[io::IoSlice::new(&[!byte[0]])]).unwrap();
+        let names = damaged.list(dir()).unwrap();
+        let opening = Opening { recovery_point: before.recovery_point, ..Opening::after(StopKind::Unclean) };
+        let opened = Log::open(Arc::clone(&damaged), dir(), config(), opening, NOW);
+        assert!(matches!(opened, Err(LogError::Corrupt { .. })), "byte {position}: {opened:?}");
+        assert_eq!(damaged.list(dir()).unwrap(), names, "byte {position}");
+    }
+}
+
+#[test]
+fn a_disk_that_fails_while_a_swap_is_looked_at_costs_nothing() {
+    let (before, image, _) = half_swapped();
+    for call in 0.. {
+        let copy: Arc<dyn Disk> = Arc::new(FaultDisk::adopt(&image).unwrap().crash(&Survivors::All).unwrap());
+        let failing = FaultDisk::adopt(&copy).unwrap();
+        failing.fail_at(failing.calls() + call, FaultKind::Error(io::ErrorKind::Other));
+        let opening = Opening { recovery_point: before.recovery_point, ..Opening::after(StopKind::Unclean) };
+        let opened = Log::open(Arc::new(failing.clone()), dir(), config(), opening, NOW).is_ok();
+        let left: Arc<dyn Disk> = Arc::new(failing.crash(&Survivors::All).unwrap());
+        before.assert_holds(&left, &format!("call {call}"));
+        if opened && failing.calls() <= call {
+            return;
+        }
+    }
 }

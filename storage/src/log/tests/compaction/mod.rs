@@ -5,6 +5,7 @@ mod model;
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -12,13 +13,13 @@ use super::*;
 use crate::{
     LogError,
     batch::{Record, RecordIter},
-    compaction::{Compacted, CompactionRule},
+    compaction::{Compacted, Compaction, CompactionRule},
     segment::Segment,
 };
 
 /// Small segments; a gap between two of them is a lost end.
 fn config() -> LogConfig {
-    LogConfig { segment_bytes: 1200, index_interval_bytes: 150, compacted_below: Offset::ZERO, ..small() }
+    LogConfig { segment_bytes: 1200, index_interval_bytes: 150, ..small() }
 }
 
 /// Whatever is dirty is compacted.
@@ -214,7 +215,14 @@ fn pass(
     now: TimestampMs,
 ) -> Option<Compacted> {
     let plan = log.plan_compaction(rule, clean_upto, log.end_offset(), now)?;
-    Some(plan.run(&AtomicBool::new(false)).unwrap().expect("nobody told it to stop"))
+    Some(run(log, plan).unwrap().expect("nobody told it to stop"))
+}
+
+/// Makes durable what the plan rests on, and runs it.
+fn run(log: &mut Log, plan: Compaction) -> Result<Option<Compacted>, LogError> {
+    let synced = plan.sync_handle().sync()?;
+    log.synced(synced);
+    plan.run(synced, &AtomicBool::new(false))
 }
 
 fn compact(
@@ -384,9 +392,11 @@ fn a_segment_of_which_all_stays_is_not_written_again() {
 fn a_pass_that_is_told_to_stop_leaves_nothing() {
     let (disk, mut log, mut history) = fresh();
     (0..60u16).for_each(|n| history.append(&mut log, &keyed(1, Some(n))));
+    log.flush().unwrap();
     let before = disk.list(dir()).unwrap();
     let plan = log.plan_compaction(&eager(), None, log.end_offset(), NOW).unwrap();
-    assert!(plan.run(&AtomicBool::new(true)).unwrap().is_none());
+    let synced = plan.sync_handle().sync().unwrap();
+    assert!(plan.run(synced, &AtomicBool::new(true)).unwrap().is_none());
     assert_eq!(disk.list(dir()).unwrap(), before);
 }
 
@@ -417,14 +427,135 @@ fn what_became_of_the_log_meanwhile_is_respected() {
 fn damage_ends_a_pass_before_it_gets_a_sound_checksum() {
     let (disk, mut log, mut history) = fresh();
     (0..60u16).for_each(|n| history.append(&mut log, &keyed(1, Some(n))));
+    log.flush().unwrap();
     let before = disk.list(dir()).unwrap();
     let file = disk.open(&dir().join("00000000000000000000.log")).unwrap();
     file.write_at(70, &[std::io::IoSlice::new(&[0xee])]).unwrap();
     let plan = log.plan_compaction(&eager(), None, log.end_offset(), NOW).unwrap();
-    let error = plan.run(&AtomicBool::new(false)).unwrap_err();
+    let error = run(&mut log, plan).unwrap_err();
     assert!(matches!(error, LogError::Corrupt { position: 0, .. }), "{error}");
     assert_eq!(disk.list(dir()).unwrap(), before);
     assert!(log.poisoned().is_none());
+}
+
+/// No checksum covers a batch's offset.
+#[test]
+fn a_batch_that_does_not_follow_the_one_before_ends_a_pass() {
+    for wrong in [0i64, 7, i64::from(i32::MAX)] {
+        let (disk, mut log, mut history) = fresh();
+        (0..60u16).for_each(|n| history.append(&mut log, &keyed(u8::try_from(n % 3).unwrap(), Some(n))));
+        log.flush().unwrap();
+        let (before, second) = (disk.list(dir()).unwrap(), read_all(&log)[0].len() as u64);
+        let file = disk.open(&dir().join("00000000000000000000.log")).unwrap();
+        file.write_at(second, &[std::io::IoSlice::new(&wrong.to_be_bytes())]).unwrap();
+        let plan = log.plan_compaction(&eager(), None, log.end_offset(), NOW).unwrap();
+        let error = run(&mut log, plan).unwrap_err();
+        assert!(matches!(error, LogError::Corrupt { .. }), "{wrong}: {error}");
+        assert_eq!(disk.list(dir()).unwrap(), before);
+    }
+}
+
+/// A topic was deleted while a pass was under way, and another made of the same name.
+#[test]
+fn a_pass_of_another_log_in_the_same_place_is_void() {
+    for all_stays in [false, true] {
+        let (disk, mut log, mut history) = fresh();
+        let key = |n: u16| if all_stays { u8::try_from(n).unwrap() } else { 1 };
+        (0..60u16).for_each(|n| history.append(&mut log, &keyed(key(n), Some(n))));
+        if all_stays {
+            log.set_config(LogConfig { segment_bytes: 1, ..config() });
+        }
+        let compacted = pass(&mut log, &eager(), None, NOW).unwrap();
+        assert_eq!(compacted.made.is_empty(), all_stays);
+        let mut other = Log::create(Arc::clone(&disk), dir(), config(), None, NOW);
+        disk.rename(dir(), Path::new("orders-0.gone-delete")).unwrap();
+        let mut history = History::default();
+        (0..60u16).for_each(|n| history.append(&mut other, &keyed(key(n), Some(n))));
+        assert!(other.replace_compacted(compacted).unwrap().is_none());
+        assert_reads(&mut other, &history, Offset::ZERO, "another log");
+    }
+}
+
+/// A disk that cuts a log when its files are written by a pass.
+#[derive(Debug, Default)]
+struct Cutting {
+    inner: crate::disk::MemoryDisk,
+    log: parking_lot::Mutex<Option<Log>>,
+    cut: parking_lot::Mutex<Option<Log>>,
+}
+
+impl Disk for Cutting {
+    fn open(&self, path: &Path) -> std::io::Result<Arc<dyn crate::disk::File>> {
+        self.inner.open(path)
+    }
+    fn create(&self, path: &Path) -> std::io::Result<Arc<dyn crate::disk::File>> {
+        self.inner.create(path)
+    }
+    fn list(&self, dir: &Path) -> std::io::Result<Vec<crate::disk::DirEntry>> {
+        self.inner.list(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        self.inner.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> std::io::Result<()> {
+        self.inner.remove_file(path)
+    }
+    fn remove_dir_all(&self, dir: &Path) -> std::io::Result<()> {
+        self.inner.remove_dir_all(dir)
+    }
+    fn create_dir(&self, dir: &Path) -> std::io::Result<()> {
+        self.inner.create_dir(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
+        self.inner.sync_dir(dir)
+    }
+    fn put(&self, path: &Path, contents: &[u8]) -> std::io::Result<()> {
+        self.inner.put(path, contents)?;
+        if path.to_string_lossy().ends_with(".index.cleaned")
+            && let Some(mut log) = self.log.lock().take()
+        {
+            log.truncate_to(Offset::new(5), NOW).unwrap();
+            *self.cut.lock() = Some(log);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_pass_whose_files_a_cut_took_away_is_void() {
+    let disk = Arc::new(Cutting::default());
+    let mut log = Log::create(Arc::clone(&disk) as Arc<dyn Disk>, dir(), config(), None, NOW);
+    let mut history = History::default();
+    (0..60u16).for_each(|n| history.append(&mut log, &keyed(u8::try_from(n % 3).unwrap(), Some(n))));
+    let plan = log.plan_compaction(&eager(), None, log.end_offset(), NOW).unwrap();
+    let synced = plan.sync_handle().sync().unwrap();
+    *disk.log.lock() = Some(log);
+    assert!(plan.run(synced, &AtomicBool::new(false)).unwrap().is_none());
+    let mut log = disk.cut.lock().take().expect("it was cut");
+    history.records.truncate(5);
+    assert_reads(&mut log, &history, Offset::ZERO, "cut");
+    history.append(&mut log, &keyed(1, Some(1)));
+    let names = disk.list(dir()).unwrap();
+    assert!(!names.iter().any(|entry| entry.name.ends_with("cleaned")), "{names:?}");
+}
+
+/// The largest time is that of a batch which the window needs and of which nothing else is left.
+#[test]
+fn the_latest_record_is_one_that_is_there() {
+    let (_, mut log, mut history) = fresh();
+    history.append(&mut log, &Batch { ago_ms: 500, ..keyed(1, Some(1)) });
+    history.append(&mut log, &Batch { producer: Some(5), ago_ms: -9000, ..keyed(2, Some(1)) });
+    history.append(&mut log, &Batch { ago_ms: 300, ..keyed(3, Some(1)) });
+    history.append(&mut log, &Batch { ago_ms: 400, ..keyed(2, Some(2)) });
+    let latest =
+        |log: &Log| log.max_timestamp_record(Offset::MAX).unwrap().run().unwrap().map(|f| f.offset.get());
+    assert_eq!(latest(&log), Some(1));
+    for _ in 0..30 {
+        history.append(&mut log, &Batch { ago_ms: 350, ..keyed(9, Some(2)) });
+    }
+    compact(&mut log, &eager(), None, NOW).unwrap();
+    assert!(read_all(&log).iter().any(|bytes| bytes.len() == BatchHeader::LEN));
+    assert_eq!(latest(&log), Some(2));
 }
 
 /// The producer's batches went with the front of the log, and the node died between the renames.
@@ -474,7 +605,7 @@ proptest::proptest! {
         roll(&mut log, &mut history);
         let size_bytes = log.size_bytes();
         let Some(plan) = log.plan_compaction(&eager(), None, log.end_offset(), later(5000)) else { return Ok(()) };
-        match plan.run(&AtomicBool::new(false)) {
+        match run(&mut log, plan) {
             Ok(compacted) => drop(log.replace_compacted(compacted.unwrap()).unwrap().unwrap().sync().unwrap()),
             Err(error) => {
                 proptest::prop_assert!(matches!(error, LogError::Malformed { .. }), "{error}");
