@@ -60,6 +60,8 @@ static DEFINITIONS: &[Definition] = settings! {
          every in-sync replica (isr, the same with one node).";
     "log.flush.offset.checkpoint.interval.ms", Kind::Int { min: 0 }, "60000",
         "How soon it is written down that less of a log need be checked after an unclean stop.";
+    "log.flush.scheduler.interval.ms", Kind::Long { min: i64::MIN }, "9223372036854775807",
+        "log.flush.interval.ms, where that is not set.";
     "log.flush.start.offset.checkpoint.interval.ms", Kind::Int { min: 0 }, "60000",
         "How soon it is written down that a log begins later; at once when a client asked for it.";
     "log.initial.task.delay.ms", Kind::Long { min: 0 }, "30000",

@@ -130,8 +130,9 @@ static DEFINITIONS: &[Definition] = &[
     },
 ];
 
-/// The broker's settings that say the same in coarser units, finest first: topic setting, broker setting, milliseconds.
+/// The broker's settings that say the same where the finer one is not set, finest first: topic setting, broker setting, milliseconds.
 const IN_COARSER_UNITS: &[(&str, &str, i64)] = &[
+    ("flush.ms", "log.flush.scheduler.interval.ms", 1),
     ("retention.ms", "log.retention.minutes", 60 * 1000),
     ("retention.ms", "log.retention.hours", 60 * 60 * 1000),
     ("segment.ms", "log.roll.hours", 60 * 60 * 1000),

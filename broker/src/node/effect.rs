@@ -1,5 +1,6 @@
 //! What a node wants done: replies to send, and what the shell must know or carry out.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use highwater_storage::{
@@ -78,6 +79,8 @@ pub enum Reply {
     AlterConfigs(Vec<AlteredConfig>),
     /// To ListConfigResources: kind and name of each.
     ListConfigResources(Vec<(i8, String)>),
+    /// To DescribeLogDirs.
+    DescribeLogDirs(LogDirReply),
     /// To DescribeConfigs.
     DescribeConfigs(Vec<DescribedConfig>),
     /// To InitProducerId.
@@ -343,6 +346,30 @@ pub struct DeletedRecords {
     pub partition: PartitionIndex,
     /// Where it begins now, or why nothing was deleted.
     pub outcome: Result<Offset, Refusal>,
+}
+
+/// What a node's logs take on disk.
+#[derive(Debug)]
+pub struct LogDirReply {
+    /// The folder they are in.
+    pub folder: PathBuf,
+    /// `highwater.disk.max.bytes`; none without limit.
+    pub limit_bytes: Option<u64>,
+    /// How much of it is left.
+    pub free_bytes: Option<u64>,
+    /// The logs, by topic and partition.
+    pub logs: Vec<DescribedLog>,
+}
+
+/// What one log takes.
+#[derive(Debug)]
+pub struct DescribedLog {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The size of its segments.
+    pub size_bytes: u64,
 }
 
 /// What became of the changes to one resource's settings.

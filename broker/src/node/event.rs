@@ -1,5 +1,7 @@
 //! What can happen to a node: the requests it is asked, in the broker's own words. The wire translates.
 
+use std::collections::BTreeSet;
+
 use highwater_storage::batch::{BatchRefusal, CheckedBatch};
 use highwater_storage::{
     LeaderEpoch, LogError, Offset, ProducerEpoch, ProducerId, Synced, TimestampMs, TopicId,
@@ -102,6 +104,8 @@ pub enum Request {
     AlterConfigs(AlterConfigsRequest),
     /// Tell which resources of these kinds have settings, by Kafka's numbers.
     ListConfigResources(Vec<i8>),
+    /// Tell what logs take on disk; none for all.
+    DescribeLogDirs(Option<LogsToDescribe>),
     /// Tell settings.
     DescribeConfigs(Vec<ConfigResource>),
     /// A new producer id, or the next epoch of one.
@@ -370,6 +374,9 @@ pub struct ConfigChange {
     /// The value, or what is appended or subtracted.
     pub value: Option<String>,
 }
+
+/// The logs a request asks about.
+pub type LogsToDescribe = BTreeSet<(TopicName, PartitionIndex)>;
 
 /// What to tell the settings of.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ mod fetch;
 mod format;
 mod groups;
 mod leaving;
+mod log_dirs;
 mod metadata;
 mod observation;
 mod offsets;
@@ -43,16 +44,16 @@ pub use checkpoints::{CheckpointFile, CheckpointKind};
 pub use disk_work::DiskWork;
 pub use effect::{
     AlteredConfig, ClusterReply, CreatedTopic, DeletedRecords, DeletedTopic, DescribeTopicsReply,
-    DescribedConfig, DescribedPartition, DescribedTopic, Effect, ElectedTopic, EnlargedTopic, EpochEnd,
-    FetchReply, Fetched, FetchedPartition, FoundOffset, MetadataReply, NewTopicFacts, OffsetAnswer, Produced,
-    ProducedPartition, Reply,
+    DescribedConfig, DescribedLog, DescribedPartition, DescribedTopic, Effect, ElectedTopic, EnlargedTopic,
+    EpochEnd, FetchReply, Fetched, FetchedPartition, FoundOffset, LogDirReply, MetadataReply, NewTopicFacts,
+    OffsetAnswer, Produced, ProducedPartition, Reply,
 };
 pub use event::{
     AlterConfigsRequest, ConfigChange, ConfigChanges, ConfigResource, ConnectionId, CoordinatorKey,
     CreatePartitionsRequest, CreateTopicsRequest, DescribeTopicsRequest, EpochEndQuery, Event,
-    FetchPartition, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, NewTopic,
-    OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest, RecordsToDelete, Request, ResourceToAlter,
-    Ticket, TopicRef, TopicToDelete, TopicToEnlarge,
+    FetchPartition, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, LogsToDescribe, MetadataRequest,
+    NewTopic, OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest, RecordsToDelete, Request,
+    ResourceToAlter, Ticket, TopicRef, TopicToDelete, TopicToEnlarge,
 };
 pub use observation::{NodeObservation, ObservedLog, ObservedPartition, ObservedTopic, Tally};
 pub use open::{NodeOptions, OpenError};
@@ -203,6 +204,7 @@ impl Node {
             Request::ListConfigResources(kinds) => {
                 Reply::ListConfigResources(self.list_config_resources(&kinds))
             }
+            Request::DescribeLogDirs(asked) => Reply::DescribeLogDirs(self.describe_log_dir(asked.as_ref())),
             Request::DescribeConfigs(resources) => Reply::DescribeConfigs(self.describe_configs(&resources)),
             Request::InitProducerId(request) => Reply::InitProducerId(self.init_producer_id(now, &request)),
             Request::FindCoordinator(keys) => {

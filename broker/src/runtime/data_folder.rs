@@ -57,7 +57,8 @@ impl DataFolder {
         let open = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
         let lock = open.map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            // Whoever asks where its logs are is told so from wherever they are.
+            Ok(()) => Ok(Self { path: std::path::absolute(path).map_err(failed)?, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(FolderError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }

@@ -21,6 +21,7 @@ mod group_admin;
 mod group_consumers;
 mod group_members;
 mod group_offsets;
+mod log_dirs;
 mod metadata;
 mod offsets;
 mod produce;
@@ -36,11 +37,11 @@ use highwater_protocol::messages::{
     ConsumerGroupHeartbeatRequest, CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest,
     DeleteAclsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
     DescribeClientQuotasRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-    DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest,
-    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, SyncGroupRequest, UpdateFeaturesRequest,
+    DescribeLogDirsRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, UpdateFeaturesRequest,
 };
 use highwater_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Message, RequestHeader, Response, Segments, VersionRange,
@@ -80,6 +81,7 @@ static APIS: &[(ApiKey, VersionRange)] = &[
     (ApiKey::DeleteAcls, VersionRange::new(1, 3)),
     (ApiKey::DescribeConfigs, VersionRange::new(1, 4)),
     (ApiKey::AlterConfigs, VersionRange::new(0, 2)),
+    (ApiKey::DescribeLogDirs, VersionRange::new(1, 5)),
     (ApiKey::CreatePartitions, VersionRange::new(0, 3)),
     (ApiKey::DeleteGroups, VersionRange::new(0, 2)),
     (ApiKey::ElectLeaders, VersionRange::new(0, 2)),
@@ -242,6 +244,7 @@ fn decode_body(
             let request = read::<ListConfigResourcesRequest>(body, version)?;
             return Ok(Body::of(header, alter_configs::list_request(request, version)));
         }
+        ApiKey::DescribeLogDirs => log_dirs::request(read::<DescribeLogDirsRequest>(body, version)?),
         ApiKey::DescribeConfigs => configs::request(read::<DescribeConfigsRequest>(body, version)?, options),
         ApiKey::InitProducerId => producer_ids::request(read::<InitProducerIdRequest>(body, version)?),
         ApiKey::FindCoordinator => {
@@ -337,6 +340,7 @@ pub fn encode(call: &Call, reply: Reply, addresses: &Addresses) -> Result<Option
         }
         Reply::AlterConfigs(done) => frame(call, &alter_configs::incremental_response(done)),
         Reply::ListConfigResources(listed) => frame(call, &alter_configs::list_response(listed)),
+        Reply::DescribeLogDirs(reply) => frame(call, &log_dirs::response(reply)),
         Reply::DescribeConfigs(done) => frame(call, &configs::response(done, call.options)),
         Reply::InitProducerId(outcome) => frame(call, &producer_ids::response(outcome)),
         Reply::FindCoordinator(found) => frame(call, &coordinators::response(found, version, addresses)),

@@ -417,3 +417,27 @@ fn a_folder_says_of_which_version_it_is() {
         assert_eq!(disk.read(file).unwrap(), text.as_bytes(), "left as it was");
     }
 }
+
+#[test]
+fn the_sizes_of_logs_are_told_and_what_is_left_of_the_limit() {
+    let mut world = World::configured(
+        Arc::new(MemoryDisk::new()),
+        durability::config(&[("highwater.disk.max.bytes", "9000000")]),
+    );
+    world.create("t");
+    world.produce(vec![(1, batch(b"v"))]);
+    let mut ask = |asked: Option<LogsToDescribe>| match world.ask(Request::DescribeLogDirs(asked)).pop() {
+        Some(Effect::Reply(_, Reply::DescribeLogDirs(reply))) => reply,
+        other => panic!("{other:?}"),
+    };
+    let size = batch(b"v").len() as u64;
+    let sizes = |reply: &LogDirReply| {
+        reply.logs.iter().map(|log| (log.partition.0, log.size_bytes)).collect::<Vec<_>>()
+    };
+    let all = ask(None);
+    assert_eq!(sizes(&all), [(0, 0), (1, size)]);
+    assert_eq!((all.limit_bytes, all.free_bytes), (Some(9_000_000), Some(9_000_000 - size)));
+    assert_eq!(all.folder, std::path::Path::new("data/node-0"));
+    let some = ask(Some([("t".into(), PartitionIndex(1)), ("t".into(), PartitionIndex(9))].into()));
+    assert_eq!(sizes(&some), [(1, size)]);
+}

@@ -1,4 +1,4 @@
-"""CreatePartitions, ElectLeaders, access rules, quotas and features."""
+"""CreatePartitions, ElectLeaders, access rules, quotas, features and what logs take on disk."""
 
 from .case import Step, case, several
 from .side import EMPTY, PLAIN, WIDE, until
@@ -16,6 +16,7 @@ def cases():
     yield from describe_quotas()
     yield from alter_quotas()
     yield from update_features()
+    yield from log_dirs()
 
 
 def create_partitions():
@@ -147,3 +148,16 @@ def update_features():
     yield update("unknown", "no.such.feature", 1)
     yield update("unknown-off", "no.such.feature", 0, lowest=1)
     yield update("nothing", None, 0, lowest=1)
+
+
+def log_dirs():
+    def ask(about, *topics, **fields):
+        asked = [{"Topic": name, "Partitions": parts} for name, parts in topics]
+        return case("DescribeLogDirs", about, {"Topics": asked, **fields})
+
+    yield ask("all", Topics=None)
+    yield ask("some", (WIDE, [0, 2]), (PLAIN, [0]))
+    yield ask("twice", (WIDE, [0, 0]), (WIDE, [0]))
+    yield ask("unknown-partition", (WIDE, [0, 9]))
+    yield ask("unknown-topic", ("diff-nobody", [0]))
+    yield ask("nothing")

@@ -27,6 +27,8 @@ def normalise(value, side, name=""):
         return value if value < (0 if name == "ProducerId" else 1) else "a number"
     if name == "ClusterId":
         return value and "an id"
+    if name == "LogDir":
+        return "a folder" if value.startswith("/") else value
     if name in ("LogAppendTimeMs", "LogAppendTime") and value > 0:
         return "a time"
     return value
