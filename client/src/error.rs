@@ -169,6 +169,12 @@ pub enum Error {
         /// How many may.
         limit: usize,
     },
+    /// The application's own store could not tell what is remembered of a partition ([`DedupStore`](crate::DedupStore)).
+    #[error("what is remembered could not be read: {cause}")]
+    Store {
+        /// What the store said.
+        cause: Arc<str>,
+    },
     /// An option has a value that cannot be.
     #[error("{option}: {problem}")]
     Config {

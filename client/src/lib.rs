@@ -21,7 +21,8 @@
 //! # }
 //! ```
 //!
-//! Reading in a group, and what that promises of each record, is described in [`group`].
+//! Reading in a group, and what that promises of each record, is described in [`group`]; leaving out messages that are in the
+//! log more than once, in [`dedup`].
 //!
 //! The parts that decide are pure machines: [`producer::ProducerMachine`], [`consumer::ConsumerMachine`] and
 //! [`group::GroupMachine`] take events and the time, and say what to send. They know no socket, clock or runtime, so a test or a simulation can
@@ -37,6 +38,7 @@ mod admin;
 mod client;
 mod connection;
 pub mod consumer;
+pub mod dedup;
 mod dialect;
 mod driver;
 mod error;
@@ -59,6 +61,7 @@ pub use client::{Client, ClientBuilder, ClientConfig};
 pub use consumer::{
     Consumer, ConsumerBuilder, ConsumerConfig, Isolation, OffsetReset, PartitionStatus, StartAt,
 };
+pub use dedup::{Checkpoint, Dedup, DedupConsumer, DedupStore, StoreError};
 pub use error::{Error, Result};
 pub use group::{
     Assignor, CommittedOffset, GroupConfig, GroupConsumer, GroupConsumerBuilder, GroupHandle, GroupProtocol,

@@ -206,6 +206,8 @@ impl World {
                 }
                 Effect::TopicOpened { id, name, config } => self.rules.open(id, name, &config),
                 Effect::TopicClosed { id, name } => self.rules.close(id, &name),
+                // Nothing here is set anew while it runs.
+                Effect::Configured(_) => {}
                 Effect::Disk(work) => match &mut self.waiting {
                     Some(waiting) => waiting.push_back(work),
                     None => events.extend(work.run()),

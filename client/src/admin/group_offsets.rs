@@ -33,10 +33,10 @@ impl Client {
             partitions.sort();
             partitions
         });
-        let request = request(&group_id, sorted.as_ref().map(|partitions| partitions.iter()), false);
+        let request = &request(&group_id, sorted.as_ref().map(|partitions| partitions.iter()), false);
         let found = self
-            .at_coordinator(&what, &group_id, async |coordinator| {
-                Ok(read(self.call_spoken(Some(coordinator), &request).await?))
+            .at_coordinator(&what, &group_id, |coordinator| {
+                Box::pin(async move { Ok(read(self.call_spoken(Some(coordinator), request).await?)) })
             })
             .await?;
         let refused = |at: &TopicPartition, code| Error::refused(format!("{what}: {at}"), code, None);
@@ -71,7 +71,7 @@ impl Client {
         offsets: impl IntoIterator<Item = (TopicPartition, O)>,
     ) -> Result<BTreeMap<TopicPartition, Result<()>>> {
         let group_id = group_id.into();
-        let what = format!("altering the offsets of group {}", &*group_id);
+        let what = &*format!("altering the offsets of group {}", &*group_id);
         let offsets: BTreeMap<_, CommittedOffset> =
             offsets.into_iter().map(|(at, offset)| (at, offset.into())).collect();
         let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
@@ -92,17 +92,19 @@ impl Client {
             }
         }
         let request =
-            OffsetCommitRequest { group_id: group_id.clone(), topics, ..OffsetCommitRequest::default() };
-        self.at_coordinator(&what, &group_id, async |coordinator| {
-            let response = self.call_spoken(Some(coordinator), &request).await?;
-            let told = response.topics.into_iter().flat_map(|topic| {
-                let name = topic.name;
-                topic.partitions.into_iter().map(move |partition| {
-                    let at = TopicPartition { topic: name.clone(), partition: partition.partition_index };
-                    (at, partition.error_code)
-                })
-            });
-            Ok(outcomes(&what, told))
+            &OffsetCommitRequest { group_id: group_id.clone(), topics, ..OffsetCommitRequest::default() };
+        self.at_coordinator(what, &group_id, |coordinator| {
+            Box::pin(async move {
+                let response = self.call_spoken(Some(coordinator), request).await?;
+                let told = response.topics.into_iter().flat_map(|topic| {
+                    let name = topic.name;
+                    topic.partitions.into_iter().map(move |partition| {
+                        let at = TopicPartition { topic: name.clone(), partition: partition.partition_index };
+                        (at, partition.error_code)
+                    })
+                });
+                Ok(outcomes(what, told))
+            })
         })
         .await
     }
@@ -118,7 +120,7 @@ impl Client {
         partitions: impl IntoIterator<Item = TopicPartition>,
     ) -> Result<BTreeMap<TopicPartition, Result<()>>> {
         let group_id = group_id.into();
-        let what = format!("deleting offsets of group {}", &*group_id);
+        let what = &*format!("deleting offsets of group {}", &*group_id);
         let mut sorted: Vec<TopicPartition> = partitions.into_iter().collect();
         sorted.sort();
         let mut topics: Vec<OffsetDeleteRequestTopic> = Vec::new();
@@ -129,20 +131,22 @@ impl Client {
                 None => topics.push(OffsetDeleteRequestTopic { name: at.topic, partitions: vec![partition] }),
             }
         }
-        let request = OffsetDeleteRequest { group_id: group_id.clone(), topics };
-        self.at_coordinator(&what, &group_id, async |coordinator| {
-            let response = self.call(Some(coordinator), |_| request.clone()).await?;
-            if !response.error_code.is_none() {
-                return Ok(Err(response.error_code));
-            }
-            let told = response.topics.into_iter().flat_map(|topic| {
-                let name = topic.name;
-                topic.partitions.into_iter().map(move |partition| {
-                    let at = TopicPartition { topic: name.clone(), partition: partition.partition_index };
-                    (at, partition.error_code)
-                })
-            });
-            Ok(outcomes(&what, told))
+        let request = &OffsetDeleteRequest { group_id: group_id.clone(), topics };
+        self.at_coordinator(what, &group_id, |coordinator| {
+            Box::pin(async move {
+                let response = self.call(Some(coordinator), |_| request.clone()).await?;
+                if !response.error_code.is_none() {
+                    return Ok(Err(response.error_code));
+                }
+                let told = response.topics.into_iter().flat_map(|topic| {
+                    let name = topic.name;
+                    topic.partitions.into_iter().map(move |partition| {
+                        let at = TopicPartition { topic: name.clone(), partition: partition.partition_index };
+                        (at, partition.error_code)
+                    })
+                });
+                Ok(outcomes(what, told))
+            })
         })
         .await
     }

@@ -1,6 +1,8 @@
 //! Groups: which there are, who is in them, and deleting them. Their coordinators are asked, each for its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
 
 use highwater_protocol::consumer_protocol::ConsumerProtocolAssignment;
 use highwater_protocol::messages::describe_groups::{DescribedGroup, DescribedGroupMember};
@@ -63,6 +65,10 @@ pub struct MemberDescription {
     pub assignment: BTreeSet<TopicPartition>,
 }
 
+/// What came of asking a coordinator. A box, or the compiler cannot tell of those who wait for it that they may move between
+/// threads, which a listener must.
+pub(super) type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<Result<T, ErrorCode>>> + Send + 'a>>;
+
 impl Client {
     /// All groups there are, in order of their ids.
     ///
@@ -107,16 +113,19 @@ impl Client {
     async fn describe_group(&self, group_id: &Text) -> Result<GroupDescription> {
         let what = format!("describing group {}", &**group_id);
         let request =
-            DescribeGroupsRequest { groups: vec![group_id.clone()], ..DescribeGroupsRequest::default() };
-        self.at_coordinator(&what, group_id, async |coordinator| {
-            let response = self.call(Some(coordinator.clone()), |_| request.clone()).await?;
-            let Some(group) = response.groups.into_iter().find(|group| group.group_id == *group_id) else {
-                return Ok(Err(ErrorCode::UnknownServerError));
-            };
-            Ok(match group.error_code {
-                ErrorCode::None if group.group_state == DEAD => Err(ErrorCode::GroupIdNotFound),
-                ErrorCode::None => Ok(described(group, coordinator)),
-                code => Err(code),
+            &DescribeGroupsRequest { groups: vec![group_id.clone()], ..DescribeGroupsRequest::default() };
+        self.at_coordinator(&what, group_id, |coordinator| {
+            Box::pin(async move {
+                let response = self.call(Some(coordinator.clone()), |_| request.clone()).await?;
+                let Some(group) = response.groups.into_iter().find(|group| group.group_id == *group_id)
+                else {
+                    return Ok(Err(ErrorCode::UnknownServerError));
+                };
+                Ok(match group.error_code {
+                    ErrorCode::None if group.group_state == DEAD => Err(ErrorCode::GroupIdNotFound),
+                    ErrorCode::None => Ok(described(group, coordinator)),
+                    code => Err(code),
+                })
             })
         })
         .await
@@ -140,21 +149,24 @@ impl Client {
 
     async fn delete_group(&self, group_id: &Text) -> Result<()> {
         let what = format!("deleting group {}", &**group_id);
-        let request = DeleteGroupsRequest { groups_names: vec![group_id.clone()] };
-        self.at_coordinator(&what, group_id, async |coordinator| {
-            let response = self.call(Some(coordinator), |_| request.clone()).await?;
-            let result = response.results.into_iter().find(|result| result.group_id == *group_id);
-            Ok(result.map_or(Err(ErrorCode::UnknownServerError), |result| result.error_code.into_result()))
+        let request = &DeleteGroupsRequest { groups_names: vec![group_id.clone()] };
+        self.at_coordinator(&what, group_id, |coordinator| {
+            Box::pin(async move {
+                let response = self.call(Some(coordinator), |_| request.clone()).await?;
+                let result = response.results.into_iter().find(|result| result.group_id == *group_id);
+                Ok(result
+                    .map_or(Err(ErrorCode::UnknownServerError), |result| result.error_code.into_result()))
+            })
         })
         .await
     }
 
     /// Asks the coordinator of a group, as often as it takes while it is being found, or moves.
-    pub(super) async fn at_coordinator<T>(
+    pub(super) async fn at_coordinator<'a, T>(
         &self,
         what: &str,
         group_id: &Text,
-        ask: impl AsyncFn(BrokerAddress) -> Result<Result<T, ErrorCode>>,
+        ask: impl Fn(BrokerAddress) -> Asked<'a, T>,
     ) -> Result<T> {
         let mut attempts = self.attempts();
         loop {

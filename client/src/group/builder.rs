@@ -19,12 +19,12 @@ use crate::metadata::TopicPartition;
 pub struct GroupConsumerBuilder {
     pub(super) client: Client,
     pub(super) config: ConsumerConfig,
-    pub(super) group: GroupConfig,
+    pub(crate) group: GroupConfig,
     pub(super) topics: BTreeSet<Text>,
     pub(super) pattern: Option<Text>,
-    pub(super) partitions: Vec<(TopicPartition, Option<StartAt>)>,
+    pub(crate) partitions: Vec<(TopicPartition, Option<StartAt>)>,
     pub(super) start: Option<StartAt>,
-    pub(super) listener: Box<dyn AnyListener>,
+    pub(crate) listener: Box<dyn AnyListener>,
 }
 
 macro_rules! options {

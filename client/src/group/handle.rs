@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use highwater_protocol::Text;
 use highwater_storage::Offset;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -114,6 +115,28 @@ impl GroupHandle {
     ) -> Result<PendingCommit> {
         let offsets = offsets.into_iter().map(|(at, offset)| (at, offset.into())).collect();
         self.begin_commit(|_| offsets, Persistence::Once)
+    }
+
+    /// Commits what was taken of these partitions, or of all, each with what is to be found beside its offset.
+    pub(crate) fn commit_described(
+        &self,
+        of: Option<&BTreeSet<TopicPartition>>,
+        persistence: Persistence,
+        describe: impl Fn(&TopicPartition) -> Text,
+    ) -> Result<PendingCommit> {
+        let described = |machine: &GroupMachine| {
+            let positions = machine.positions(of).into_iter();
+            let described = |(at, offset): (TopicPartition, CommittedOffset)| {
+                let metadata = describe(&at);
+                (at, CommittedOffset { metadata, ..offset })
+            };
+            positions.map(described).collect()
+        };
+        self.begin_commit(described, persistence)
+    }
+
+    pub(crate) fn may_commit(&self) -> bool {
+        self.inner.shared.machine.lock().machine.may_commit()
     }
 
     /// If it fails, these records are read again from the last commit, which is what was promised of them.

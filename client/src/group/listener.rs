@@ -72,7 +72,7 @@ pub trait RebalanceListener: Send + 'static {
 type Told<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// The same for listeners of any type.
-pub(super) trait AnyListener: Send {
+pub(crate) trait AnyListener: Send {
     fn revoked<'a>(
         &'a mut self,
         group: &'a GroupHandle,

@@ -89,6 +89,7 @@ pub use self::commits::{CommitId, CommittedOffset, Offsets, Persistence};
 pub use self::config::{GroupConfig, GroupProtocol};
 pub use self::consumer::GroupConsumer;
 pub use self::handle::{GroupHandle, PendingCommit};
+pub(crate) use self::listener::AnyListener;
 pub use self::listener::RebalanceListener;
 pub use self::machine::{GroupMachine, Step, Subscription, Turn};
 pub use self::membership::Identity;

@@ -16,6 +16,7 @@ mod limits;
 mod members;
 mod memory;
 mod offsets;
+mod patterns;
 mod power_cuts;
 mod refusals;
 mod resends;
