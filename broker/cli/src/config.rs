@@ -1,21 +1,28 @@
 //! `highwater config`: the settings of topics and brokers.
 
+mod alter;
+mod changes;
 mod describe;
+
+use std::fmt;
 
 use clap::{Args, Subcommand};
 use highwater::client::{ConfigResource, NodeId};
 
+pub(crate) use self::changes::Changes;
 use crate::bootstrap::block_on;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     Describe(describe::Describe),
+    Alter(alter::Alter),
 }
 
 impl Config {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Describe(describe) => block_on(describe.run()),
+            Self::Alter(alter) => block_on(alter.run()),
         }
     }
 }
@@ -43,5 +50,14 @@ impl Whose {
     /// The topic, for errors.
     fn topic(&self) -> &str {
         self.topic.as_deref().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.topic, self.broker) {
+            (Some(topic), _) => write!(f, "topic {topic}"),
+            (None, broker) => write!(f, "broker {}", broker.unwrap_or_default()),
+        }
     }
 }

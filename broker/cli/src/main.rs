@@ -50,10 +50,10 @@ struct Program {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
-    /// Make, list, describe and delete topics.
+    /// Make, list, describe, alter and delete topics.
     #[command(subcommand)]
     Topic(topic::Topic),
-    /// Show the settings of topics and brokers.
+    /// Show and alter the settings of topics and brokers.
     #[command(subcommand)]
     Config(config::Config),
     /// List, describe and delete groups of consumers, and move their offsets.

@@ -1,5 +1,6 @@
 //! `highwater topic`: makes, lists, describes and deletes topics.
 
+mod alter;
 mod create;
 mod delete;
 mod describe;
@@ -15,6 +16,7 @@ pub(crate) enum Topic {
     Create(create::Create),
     List(list::List),
     Describe(describe::Describe),
+    Alter(alter::Alter),
     Delete(delete::Delete),
 }
 
@@ -24,6 +26,7 @@ impl Topic {
             Self::Create(create) => block_on(create.run()),
             Self::List(list) => block_on(list.run()),
             Self::Describe(describe) => block_on(describe.run()),
+            Self::Alter(alter) => block_on(alter.run()),
             Self::Delete(delete) => block_on(delete.run()),
         }
     }
