@@ -44,3 +44,43 @@ fn what_is_not_there_is_told() {
         broker.run(&[&["config", "describe"], args].concat()).usage_error();
     }
 }
+
+#[test]
+fn settings_are_made_and_unmade_while_it_runs() {
+    let broker = Broker::in_memory();
+    broker.topic("t", &["-c", "segment.ms=5000"]);
+    let alter = ["config", "alter", "-t", "t", "-c", "retention.bytes=10000", "-u", "segment.ms"];
+    let tried = broker.run(&[&alter[..], &["--dry-run"]].concat()).text();
+    assert_eq!(tried, "the settings of topic t can be changed so\n");
+    let before = "  NAME        VALUE  SET BY\n  segment.ms  5000   topic\n";
+    assert_eq!(broker.run(&["config", "describe", "-t", "t"]).text(), before);
+    assert_eq!(broker.run(&alter).text(), "the settings of topic t are changed\n");
+    let after = "  NAME             VALUE  SET BY\n  retention.bytes  10000  topic\n";
+    assert_eq!(broker.run(&["config", "describe", "-t", "t"]).text(), after);
+
+    let altered = broker.run(&["config", "alter", "--broker", "0", "-c", "log.retention.ms=7200000"]).text();
+    assert_eq!(altered, "the settings of broker 0 are changed\n");
+    let broker_says =
+        broker.run(&["config", "describe", "--broker", "0", "log.retention.ms", "--json"]).text();
+    let said: Value = serde_json::from_str(&broker_says).unwrap();
+    assert_eq!(said[0]["value"], "7200000");
+    let topic_says = broker.run(&["config", "describe", "-t", "t", "retention.ms", "--json"]).text();
+    assert_eq!(serde_json::from_str::<Value>(&topic_says).unwrap()[0]["value"], "7200000");
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_all_of_them() {
+    let broker = Broker::in_memory();
+    broker.topic("t", &[]);
+    let alter = ["config", "alter", "-t", "t", "-c", "retention.bytes=10000", "-c"];
+    for wrong in ["segment.ms=0", "nonsense=1"] {
+        let refused = broker.run(&[&alter[..], &[wrong]].concat()).failure();
+        assert!(refused.contains(wrong.split('=').next().unwrap()), "{refused}");
+    }
+    assert_eq!(broker.run(&["config", "describe", "-t", "t"]).text(), "");
+    let refused = broker.run(&["config", "alter", "--broker", "0", "-c", "broker.id=7"]).failure();
+    assert!(refused.contains("broker.id"), "{refused}");
+    let nothing = broker.run(&["config", "alter", "-t", "t"]).failure();
+    assert_eq!(nothing, "highwater: nothing to do: --config and --unset say what\n");
+    broker.run(&["config", "alter", "-c", "segment.ms=5000"]).usage_error();
+}

@@ -110,3 +110,42 @@ fn a_topic_that_cannot_be_is_refused_in_the_brokers_words() {
         broker.run(&[&["topic", "create"], args].concat()).usage_error();
     }
 }
+
+#[test]
+fn a_topic_gets_more_partitions_and_other_settings() {
+    let broker = Broker::in_memory();
+    broker.topic("t", &["-p", "2", "-c", "segment.ms=5000"]);
+    let alter = ["topic", "alter", "t", "-p", "5", "-c", "retention.bytes=10000", "-u", "segment.ms"];
+    let tried = broker.run(&[&alter[..], &["--dry-run"]].concat()).text();
+    assert_eq!(tried, "settings of topic t can be changed so\npartitions of topic t can be changed so\n");
+    assert!(broker.run(&["topic", "describe", "t"]).text().starts_with("t: 2 partitions"));
+
+    let altered = broker.run(&alter).text();
+    assert_eq!(altered, "changed settings of topic t\nchanged partitions of topic t\n");
+    let described = json(&broker.run(&["topic", "describe", "t", "--json"]).text());
+    assert_eq!(described[0]["partitions"].as_array().unwrap().len(), 5);
+    assert_eq!(described[0]["settings"], serde_json::json!({"retention.bytes": "10000"}));
+    broker.produce(&["-t", "t", "-p", "4"], "one\n");
+
+    let done = broker.run(&["topic", "alter", "t", "-c", "retention.bytes=20000", "--json"]).text();
+    assert_eq!(json(&done), serde_json::json!([{"topic": "t", "change": "settings", "error": null}]));
+}
+
+#[test]
+fn an_alteration_that_is_refused_says_why_and_what_else_was_done() {
+    let broker = Broker::in_memory();
+    broker.topic("t", &["-p", "2"]);
+    let fewer = broker.run(&["topic", "alter", "t", "-p", "1", "-c", "segment.ms=5000", "--json"]);
+    assert_eq!(fewer.code(), Some(1));
+    assert!(fewer.err().contains("currently has 2 partition"), "{}", fewer.err());
+    let told = json(&fewer.out());
+    assert_eq!(told[0], serde_json::json!({"topic": "t", "change": "settings", "error": null}));
+    assert!(told[1]["error"].as_str().unwrap().contains("currently has 2 partition"), "{told}");
+    assert_eq!(
+        broker.run(&["topic", "alter", "u", "-p", "3"]).failure(),
+        "highwater: topic u does not exist (`highwater topic list` names those that do)\n"
+    );
+    let nothing = broker.run(&["topic", "alter", "t"]).failure();
+    assert_eq!(nothing, "highwater: nothing to do: --partitions, --config and --unset say what\n");
+    broker.run(&["topic", "alter", "t", "-p", "0"]).usage_error();
+}
