@@ -113,6 +113,8 @@ impl Controller<'_> {
             return Err(Refusal::InvalidTopic { message });
         }
         let configs = check_configs(&topic.configs)?;
+        TopicConfig::check_together(&configs, self.config)
+            .map_err(|message| Refusal::InvalidConfig { message })?;
         self.creation(topic, configs)
     }
 

@@ -58,6 +58,12 @@ static DEFINITIONS: &[Definition] = settings! {
     "highwater.durability", Kind::Choice(DURABILITIES), "none",
         "What an acknowledged record survives: the process alone (none), or also the power of its leader (leader) or of \
          every in-sync replica (isr, the same with one node).";
+    "log.cleaner.backoff.ms", Kind::Long { min: 0 }, "15000",
+        "How long to wait before logs that could be compacted are looked for again, where there was none.";
+    "log.cleaner.dedupe.buffer.size", Kind::Long { min: 1024 * 1024 }, "134217728",
+        "How many bytes compaction may take to remember keys; 24 for each. What does not fit is for another pass.";
+    "log.cleaner.enable", Kind::Boolean, "true",
+        "Whether logs are compacted, that of groups included.";
     "log.flush.offset.checkpoint.interval.ms", Kind::Int { min: 0 }, "60000",
         "How soon it is written down that less of a log need be checked after an unclean stop.";
     "log.flush.scheduler.interval.ms", Kind::Long { min: i64::MIN }, "9223372036854775807",
@@ -104,8 +110,13 @@ static DEFINITIONS: &[Definition] = settings! {
 
 /// Of the broker's own settings those that may change while it runs (`DynamicBrokerConfig.ALL_DYNAMIC_CONFIGS`); those
 /// behind a topic's all may.
-const ALTERABLE: &[&str] =
-    &["group.consumer.assignment.interval.ms", "max.connections", "producer.id.expiration.ms"];
+const ALTERABLE: &[&str] = &[
+    "group.consumer.assignment.interval.ms",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "max.connections",
+    "producer.id.expiration.ms",
+];
 
 /// Settings by name.
 type Settings = BTreeMap<&'static str, String>;
@@ -223,6 +234,21 @@ impl BrokerConfig {
     /// `highwater.disk.max.bytes`; none without limit.
     pub fn disk_max_bytes(&self) -> Option<u64> {
         u64::try_from(self.long("highwater.disk.max.bytes")).ok()
+    }
+
+    /// `log.cleaner.enable`.
+    pub fn compacts(&self) -> bool {
+        self.text("log.cleaner.enable").eq_ignore_ascii_case("true")
+    }
+
+    /// `log.cleaner.backoff.ms`, in microseconds.
+    pub fn compaction_backoff_micros(&self) -> u64 {
+        micros(self.long("log.cleaner.backoff.ms"))
+    }
+
+    /// `log.cleaner.dedupe.buffer.size`.
+    pub fn compaction_map_bytes(&self) -> usize {
+        usize::try_from(self.long("log.cleaner.dedupe.buffer.size")).unwrap_or(usize::MAX)
     }
 
     /// `log.flush.offset.checkpoint.interval.ms`.

@@ -24,6 +24,8 @@ pub enum Kind {
     },
     /// A number from 0 to 1.
     Ratio,
+    /// Any number.
+    Number,
     /// Any text.
     Text,
     /// One of these words.
@@ -91,6 +93,10 @@ impl Definition {
                 Ok(_) => refuse("Value must be at least 0".into()),
                 Err(_) => refuse("Not a number of type DOUBLE".into()),
             },
+            Kind::Number => match trimmed.parse::<f64>() {
+                Ok(_) => Ok(()),
+                Err(_) => refuse("Not a number of type DOUBLE".into()),
+            },
             Kind::Text | Kind::Words => Ok(()),
             Kind::Choice(words) if words.contains(&trimmed) => Ok(()),
             Kind::List(_) if trimmed.is_empty() => Ok(()),
@@ -132,6 +138,8 @@ mod tests {
         assert!(refused(&level, "0").ends_with("Value must be at least 1"));
         assert!(refused(&level, "10").ends_with("Value must be no more than 9"));
         assert_eq!([level.check("9"), of(Kind::Ratio).check("0.5")], [Ok(()), Ok(())]);
+        assert_eq!([of(Kind::Number).check("-1.5"), of(Kind::Number).check("1e308")], [Ok(()), Ok(())]);
+        assert!(refused(&of(Kind::Number), "some").ends_with("Not a number of type DOUBLE"));
         assert!(refused(&of(Kind::Ratio), "1.5").ends_with("Value must be no more than 1"));
         assert!(refused(&of(Kind::Ratio), "NaN").ends_with("Value must be at least 0"));
         let choice = of(Kind::Choice(&["a", "b"]));

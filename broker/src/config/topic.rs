@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use highwater_storage::batch::{BatchRules, Codec, TimestampType};
+use highwater_storage::compaction::CompactionRule;
 use highwater_storage::{LogConfig, Retention};
 
 use super::definition::{Definition, Kind};
@@ -18,10 +19,11 @@ const MIN_SEGMENT_BYTES: usize = 1024 * 1024;
 static DEFINITIONS: &[Definition] = &[
     Definition {
         name: "cleanup.policy",
-        kind: Kind::List(&["delete"]),
+        kind: Kind::List(&["compact", "delete"]),
         default: "delete",
         broker_name: Some("log.cleanup.policy"),
-        doc: "What becomes of old segments: they are deleted, or kept if this is empty.",
+        doc: "What becomes of old segments: of each key's records the newest stays (compact), they are deleted, or both; \
+              they are kept if this is empty.",
     },
     Definition {
         name: "compression.type",
@@ -29,6 +31,13 @@ static DEFINITIONS: &[Definition] = &[
         default: "producer",
         broker_name: Some("compression.type"),
         doc: "The codec of stored batches; 'producer' keeps the one they came with.",
+    },
+    Definition {
+        name: "delete.retention.ms",
+        kind: Kind::Long { min: 0 },
+        default: "86400000",
+        broker_name: Some("log.cleaner.delete.retention.ms"),
+        doc: "How long a record without a value stays after compaction has removed what it deletes.",
     },
     Definition {
         name: "file.delete.delay.ms",
@@ -59,6 +68,13 @@ static DEFINITIONS: &[Definition] = &[
         doc: "How many bytes of log lie between two index entries, about.",
     },
     Definition {
+        name: "max.compaction.lag.ms",
+        kind: Kind::Long { min: 1 },
+        default: "9223372036854775807",
+        broker_name: Some("log.cleaner.max.compaction.lag.ms"),
+        doc: "How long a record may wait for compaction, however little there is to compact.",
+    },
+    Definition {
         name: "max.message.bytes",
         kind: Kind::Int { min: 0 },
         default: "1048588",
@@ -85,6 +101,20 @@ static DEFINITIONS: &[Definition] = &[
         default: "CreateTime",
         broker_name: Some("log.message.timestamp.type"),
         doc: "Whether a record's time is its producer's or that of its append.",
+    },
+    Definition {
+        name: "min.cleanable.dirty.ratio",
+        kind: Kind::Ratio,
+        default: "0.5",
+        broker_name: Some("log.cleaner.min.cleanable.ratio"),
+        doc: "How much of a log must not have been compacted yet before it is.",
+    },
+    Definition {
+        name: "min.compaction.lag.ms",
+        kind: Kind::Long { min: 0 },
+        default: "0",
+        broker_name: Some("log.cleaner.min.compaction.lag.ms"),
+        doc: "How long a record stays as it is before it may be compacted.",
     },
     Definition {
         name: "min.insync.replicas",
@@ -141,12 +171,8 @@ const IN_COARSER_UNITS: &[(&str, &str, i64)] = &[
 /// The broker's settings that have no default in Kafka, but a coarser one that has. What is in force is the same.
 const WITHOUT_DEFAULT: &[&str] = &["log.flush.interval.ms", "log.retention.ms", "log.roll.ms"];
 
-/// Kafka's settings of what is not here yet: refused like any other name, but not as if they were misspelt.
-const OF_WHAT_IS_NOT_HERE: &[&str] =
-    &["delete.retention.ms", "max.compaction.lag.ms", "min.cleanable.dirty.ratio", "min.compaction.lag.ms"];
-
 /// The effective settings of one topic, parsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TopicConfig {
     /// `compression.type`; none keeps the producer's codec.
     pub codec: Option<Codec>,
@@ -166,6 +192,9 @@ pub struct TopicConfig {
     pub retention: Retention,
     /// `cleanup.policy`: whether old records may go at all.
     pub is_deleted: bool,
+    /// When the topic is compacted, and what goes, if it is: `min.cleanable.dirty.ratio`, `min.compaction.lag.ms`,
+    /// `max.compaction.lag.ms`, `delete.retention.ms`.
+    pub compaction: Option<CompactionRule>,
     /// `file.delete.delay.ms`, in microseconds.
     pub file_delete_delay_micros: u64,
     /// `segment.bytes`, `segment.ms`, `segment.index.bytes`, `index.interval.bytes`.
@@ -186,11 +215,22 @@ impl TopicConfig {
     /// Whether a topic may be told this; else Kafka's words.
     pub fn check(name: &str, value: &str) -> Result<(), String> {
         let Some(definition) = Self::definition(name) else {
-            let known = if OF_WHAT_IS_NOT_HERE.contains(&name) { " (Kafka's, and not here yet)" } else { "" };
-            return Err(format!("Unknown topic config name: {name}{known}"));
+            return Err(format!("Unknown topic config name: {name}"));
         };
         definition.check(value)?;
         without_effect::check(name, value)
+    }
+
+    /// Whether these settings go together, with what is in force beside them; else Kafka's words
+    /// (`LogConfig.validateValues`).
+    pub fn check_together(overrides: &BTreeMap<String, String>, broker: &BrokerConfig) -> Result<(), String> {
+        let [least, most] = ["min.compaction.lag.ms", "max.compaction.lag.ms"].map(|name| {
+            (name, value_of(name, overrides, broker).0.trim().parse::<i64>().unwrap_or_default())
+        });
+        if least.1 <= most.1 {
+            return Ok(());
+        }
+        Err(format!("conflict topic config setting {} ({}) > {} ({})", least.0, least.1, most.0, most.1))
     }
 
     /// Parses what is in force for a topic with these overrides. They have passed [`TopicConfig::check`].
@@ -201,9 +241,18 @@ impl TopicConfig {
         let size = |name: &str| usize::try_from(int(name)).unwrap_or_default();
         let policies = text("cleanup.policy");
         let has_policy = |policy| policies.split(',').any(|given| given.trim() == policy);
+        let compaction = has_policy("compact").then(|| CompactionRule {
+            min_dirty_ratio: text("min.cleanable.dirty.ratio").trim().parse().unwrap_or_default(),
+            min_lag_ms: long("min.compaction.lag.ms"),
+            max_lag_ms: long("max.compaction.lag.ms"),
+            delete_retention_ms: long("delete.retention.ms"),
+            map_bytes: broker.compaction_map_bytes(),
+        });
+        // Nothing is compacted in the segment that is written to.
+        let max_lag_ms = compaction.map_or(i64::MAX, |rule| rule.max_lag_ms);
         let log = LogConfig {
             segment_bytes: segment_bytes(size("segment.bytes"), size("max.message.bytes"), broker),
-            segment_ms: long("segment.ms"),
+            segment_ms: long("segment.ms").min(max_lag_ms),
             segment_index_bytes: size("segment.index.bytes"),
             index_interval_bytes: size("index.interval.bytes"),
             ..LogConfig::default()
@@ -224,6 +273,7 @@ impl TopicConfig {
                 ms: Some(long("retention.ms")).filter(|ms| is_deleted && *ms >= 0),
             },
             is_deleted,
+            compaction,
             file_delete_delay_micros: micros(long("file.delete.delay.ms")),
             flush_ms: Some(long("flush.ms")).filter(|ms| *ms < i64::MAX),
             log,
@@ -238,6 +288,7 @@ impl TopicConfig {
             timestamp_before_max_ms: self.timestamp_before_max_ms,
             timestamp_after_max_ms: self.timestamp_after_max_ms,
             codec: self.codec,
+            compacted: self.compaction.is_some(),
             ..BatchRules::default()
         }
     }
@@ -374,14 +425,11 @@ mod tests {
     fn what_is_not_there_is_refused_by_name() {
         let unknown = TopicConfig::check("retention.days", "1").unwrap_err();
         assert_eq!(unknown, "Unknown topic config name: retention.days");
-        let later = TopicConfig::check("delete.retention.ms", "1").unwrap_err();
-        assert_eq!(later, "Unknown topic config name: delete.retention.ms (Kafka's, and not here yet)");
-        let policy = TopicConfig::check("cleanup.policy", "compact").unwrap_err();
+        let policy = TopicConfig::check("cleanup.policy", "compress").unwrap_err();
         assert_eq!(
             policy,
-            "Invalid value compact for configuration cleanup.policy: String must be one of: delete"
+            "Invalid value compress for configuration cleanup.policy: String must be one of: compact, delete"
         );
-        assert!(OF_WHAT_IS_NOT_HERE.iter().all(|name| TopicConfig::definition(name).is_none()));
     }
     #[test]
     fn retention_is_said_in_hours_minutes_or_milliseconds_and_the_finest_counts() {
@@ -397,6 +445,51 @@ mod tests {
         assert_eq!(retention_ms(&[hours, minutes, ("log.retention.ms", "5")]), Some(5));
         assert_eq!(retention_ms(&[("log.retention.hours", "-1")]), None);
         assert_eq!(retention_ms(&[hours, ("log.cleanup.policy", "")]), None);
+    }
+
+    #[test]
+    fn a_policy_is_to_delete_to_compact_both_or_none() {
+        let effective = |own: &[(&str, &str)]| TopicConfig::effective(&set(own), &BrokerConfig::default());
+        for (policy, is_deleted, is_compacted) in [
+            ("delete", true, false),
+            ("compact", false, true),
+            (" compact , delete", true, true),
+            ("delete,compact", true, true),
+            ("", false, false),
+        ] {
+            let config = effective(&[("cleanup.policy", policy)]);
+            assert_eq!(
+                (config.is_deleted, config.compaction.is_some()),
+                (is_deleted, is_compacted),
+                "{policy}"
+            );
+            assert_eq!(
+                (config.retention.ms.is_some(), config.batch_rules().compacted),
+                (is_deleted, is_compacted)
+            );
+        }
+        let own = [
+            ("min.cleanable.dirty.ratio", "0.25"),
+            ("delete.retention.ms", "5"),
+            ("min.compaction.lag.ms", "6"),
+        ];
+        let lag = ("max.compaction.lag.ms", "7");
+        let config = effective(&[&own[..], &[lag, ("cleanup.policy", "compact")]].concat());
+        let rule = CompactionRule {
+            min_dirty_ratio: 0.25,
+            min_lag_ms: 6,
+            max_lag_ms: 7,
+            delete_retention_ms: 5,
+            ..CompactionRule::default()
+        };
+        assert_eq!((config.compaction, config.log.segment_ms), (Some(rule), 7), "a segment is left in time");
+        let together =
+            |own: &[(&str, &str)]| TopicConfig::check_together(&set(own), &BrokerConfig::default());
+        assert_eq!(together(&[("min.compaction.lag.ms", "7"), lag]), Ok(()));
+        let words = "conflict topic config setting min.compaction.lag.ms (8) > max.compaction.lag.ms (7)";
+        assert_eq!(together(&[("min.compaction.lag.ms", "8"), lag]), Err(words.into()));
+        let deleted = effective(&[lag]);
+        assert_eq!((deleted.compaction, deleted.log.segment_ms), (None, 604_800_000));
     }
 
     #[test]

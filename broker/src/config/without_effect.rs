@@ -58,6 +58,10 @@ pub(super) static BROKER: &[Definition] = settings! {
     "initial.broker.registration.timeout.ms", Kind::Int { min: i32::MIN }, "60000", None;
     "kafka.metrics.polling.interval.secs", Kind::Int { min: 1 }, "10", None;
     "leader.imbalance.check.interval.seconds", Kind::Long { min: 1 }, "300", None;
+    "log.cleaner.io.buffer.load.factor", Kind::Number, "0.9", None;
+    "log.cleaner.io.buffer.size", Kind::Int { min: 0 }, "524288", None;
+    "log.cleaner.io.max.bytes.per.second", Kind::Number, "1.7976931348623157E308", None;
+    "log.cleaner.threads", Kind::Int { min: 0 }, "1", None;
     "log.dir.failure.timeout.ms", Kind::Long { min: 1 }, "30000", None;
     "log.roll.jitter.hours", Kind::Int { min: 0 }, "0", None;
     "metadata.log.max.record.bytes.between.snapshots", Kind::Long { min: 1 }, "20971520", None;
@@ -104,6 +108,10 @@ const ALTERABLE: &[&str] = &[
     "background.threads",
     "follower.fetch.last.tiered.offset.enable",
     "group.coordinator.cached.buffer.max.bytes",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.io.max.bytes.per.second",
+    "log.cleaner.threads",
     "num.io.threads",
     "num.network.threads",
     "num.recovery.threads.per.data.dir",

@@ -105,5 +105,6 @@ impl Node {
         {
             self.sync_within(now, partition, flush_ms);
         }
+        self.compact_later(now, id);
     }
 }

@@ -1,6 +1,7 @@
-//! The node's checkpoints: from where its logs must be checked after an unclean stop, and where they begin.
+//! The node's checkpoints: from where its logs must be checked after an unclean stop, where they begin, and how far they
+//! are compacted.
 //!
-//! Both are Kafka's files beside the partitions. One is written when something it says has changed: soon after
+//! They are Kafka's files beside the partitions. One is written when something it says has changed: soon after
 //! (`log.flush.offset.checkpoint.interval.ms`, `log.flush.start.offset.checkpoint.interval.ms`), at once when somebody
 //! waits for it, and at a clean stop. A deletion of records that was answered is therefore never undone by a crash.
 //!
@@ -12,12 +13,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use highwater_storage::checkpoint::{OffsetCheckpoint, RECOVERY_POINTS, START_OFFSETS};
+use highwater_storage::checkpoint::{CLEANER_OFFSETS, OffsetCheckpoint, RECOVERY_POINTS, START_OFFSETS};
 use highwater_storage::disk::Disk;
-use highwater_storage::{Log, LogError, Offset, Opening, StopKind, TopicId};
+use highwater_storage::{LogError, Offset, Opening, StopKind, TopicId};
 use parking_lot::Mutex;
 
-use super::{DiskWork, Effect, Effects, LocalTopic, Node, Reply, Ticket};
+use super::{DiskWork, Effect, Effects, LocalTopic, Node, Replica, Reply, Ticket};
 use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
 use crate::refusal::Refusal;
 
@@ -28,6 +29,8 @@ pub enum CheckpointKind {
     RecoveryPoints,
     /// Where the logs begin that begin within a segment.
     StartOffsets,
+    /// Up to where the logs are compacted.
+    CleanerOffsets,
 }
 
 impl CheckpointKind {
@@ -35,15 +38,18 @@ impl CheckpointKind {
         folder.join(match self {
             Self::RecoveryPoints => RECOVERY_POINTS,
             Self::StartOffsets => START_OFFSETS,
+            Self::CleanerOffsets => CLEANER_OFFSETS,
         })
     }
 
-    pub(super) const BOTH: [Self; 2] = [Self::RecoveryPoints, Self::StartOffsets];
+    pub(super) const ALL: [Self; 3] = [Self::RecoveryPoints, Self::StartOffsets, Self::CleanerOffsets];
 
-    pub(super) fn entry(self, log: &Log) -> Option<Offset> {
+    pub(super) fn entry(self, replica: &Replica) -> Option<Offset> {
+        let log = &replica.log;
         match self {
             Self::RecoveryPoints => Some(log.recovery_point()).filter(|point| *point > Offset::ZERO),
             Self::StartOffsets => Some(log.start_offset()).filter(|start| *start > log.oldest().base_offset),
+            Self::CleanerOffsets => replica.clean_upto,
         }
     }
 }
@@ -147,11 +153,12 @@ impl Schedule {
     }
 }
 
-/// Both checkpoints of a node.
+/// The checkpoints of a node.
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     recovery_points: Schedule,
     start_offsets: Schedule,
+    cleaner_offsets: Schedule,
 }
 
 impl Checkpoints {
@@ -161,6 +168,7 @@ impl Checkpoints {
         Self {
             recovery_points: schedule(CheckpointKind::RecoveryPoints),
             start_offsets: schedule(CheckpointKind::StartOffsets),
+            cleaner_offsets: schedule(CheckpointKind::CleanerOffsets),
         }
     }
 
@@ -170,6 +178,7 @@ impl Checkpoints {
         let remembered = [
             (CheckpointKind::RecoveryPoints, opening.recovery_point),
             (CheckpointKind::StartOffsets, opening.start_offset),
+            (CheckpointKind::CleanerOffsets, opening.compacted_below),
         ];
         for (kind, offset) in remembered.into_iter().filter(|(_, offset)| *offset > Offset::ZERO) {
             self.of_mut(kind).unopened.insert(topic.as_str(), partition, offset);
@@ -177,14 +186,15 @@ impl Checkpoints {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
-        let both = [&self.recovery_points, &self.start_offsets];
-        both.into_iter().filter_map(Schedule::next_deadline).min()
+        let all = [&self.recovery_points, &self.start_offsets, &self.cleaner_offsets];
+        all.into_iter().filter_map(Schedule::next_deadline).min()
     }
 
     fn of(&self, kind: CheckpointKind) -> &Schedule {
         match kind {
             CheckpointKind::RecoveryPoints => &self.recovery_points,
             CheckpointKind::StartOffsets => &self.start_offsets,
+            CheckpointKind::CleanerOffsets => &self.cleaner_offsets,
         }
     }
 
@@ -192,6 +202,7 @@ impl Checkpoints {
         match kind {
             CheckpointKind::RecoveryPoints => &mut self.recovery_points,
             CheckpointKind::StartOffsets => &mut self.start_offsets,
+            CheckpointKind::CleanerOffsets => &mut self.cleaner_offsets,
         }
     }
 }
@@ -202,6 +213,7 @@ pub(super) struct Remembered {
     pub(super) stop: StopKind,
     recovery_points: OffsetCheckpoint,
     start_offsets: OffsetCheckpoint,
+    cleaner_offsets: OffsetCheckpoint,
 }
 
 impl Remembered {
@@ -211,20 +223,28 @@ impl Remembered {
             stop: StopKind::Clean,
             recovery_points: OffsetCheckpoint::default(),
             start_offsets: OffsetCheckpoint::default(),
+            cleaner_offsets: OffsetCheckpoint::default(),
         }
     }
 
-    /// Reads both. Without recovery points everything is checked; without the start offsets deleted records would come
-    /// back.
+    /// Reads all. Without recovery points everything is checked, without the cleaner's offsets compacted once more; without
+    /// the start offsets deleted records would come back.
     pub(super) fn read(disk: &dyn Disk, folder: &Path, stop: StopKind) -> Result<Self, LogError> {
-        let recovery_points = OffsetCheckpoint::read(disk, &CheckpointKind::RecoveryPoints.path(folder))
-            .unwrap_or_else(|error| {
-                let refusal = Refusal::storage(&error);
-                tracing::warn!(%refusal, "without its recovery points every log is checked as a whole");
+        let read = |kind: CheckpointKind| OffsetCheckpoint::read(disk, &kind.path(folder));
+        let or_nothing = |kind, without| {
+            read(kind).unwrap_or_else(|error| {
+                tracing::warn!(refusal = %Refusal::storage(&error), "{without}");
                 OffsetCheckpoint::default()
-            });
-        let start_offsets = OffsetCheckpoint::read(disk, &CheckpointKind::StartOffsets.path(folder))?;
-        Ok(Self { stop, recovery_points, start_offsets })
+            })
+        };
+        let checked = "without its recovery points every log is checked as a whole";
+        let dirty = "without the cleaner's offsets every compacted log is compacted as a whole";
+        Ok(Self {
+            stop,
+            recovery_points: or_nothing(CheckpointKind::RecoveryPoints, checked),
+            start_offsets: read(CheckpointKind::StartOffsets)?,
+            cleaner_offsets: or_nothing(CheckpointKind::CleanerOffsets, dirty),
+        })
     }
 
     /// What is remembered of one partition.
@@ -236,8 +256,7 @@ impl Remembered {
             topic_id: Some(id),
             start_offset: in_it(&self.start_offsets).unwrap_or(Offset::ZERO),
             recovery_point: in_it(&self.recovery_points).unwrap_or(Offset::ZERO),
-            // We leave no gaps.
-            compacted_below: Offset::ZERO,
+            compacted_below: in_it(&self.cleaner_offsets).unwrap_or(Offset::ZERO),
         }
     }
 }
@@ -253,6 +272,7 @@ impl Node {
         match kind {
             CheckpointKind::RecoveryPoints => self.config.recovery_point_interval_ms(),
             CheckpointKind::StartOffsets => self.config.start_offset_interval_ms(),
+            CheckpointKind::CleanerOffsets => 0,
         }
     }
 
@@ -277,9 +297,9 @@ impl Node {
 
     /// A topic is gone: what the checkpoints say of it is taken out at once, for the next topic of this name.
     pub(super) fn forget_checkpoints(&mut self, now: Now, name: &TopicName, topic: &LocalTopic) {
-        for kind in CheckpointKind::BOTH {
+        for kind in CheckpointKind::ALL {
             let speaks = topic.partitions.iter().any(|replica| match replica {
-                Ok(replica) => kind.entry(&replica.log).is_some(),
+                Ok(replica) => kind.entry(replica).is_some(),
                 Err(_) => true,
             });
             let schedule = self.checkpoints.of_mut(kind);
@@ -291,7 +311,7 @@ impl Node {
 
     /// Sees to it that no checkpoint speaks of topics of these names any more, here and now: there are to be others.
     pub(super) fn settle_checkpoints(&mut self, names: &[&TopicName]) -> Result<(), Refusal> {
-        for kind in CheckpointKind::BOTH {
+        for kind in CheckpointKind::ALL {
             let schedule = self.checkpoints.of(kind);
             if schedule.gone.iter().any(|(_, gone)| names.contains(&gone)) {
                 let version = schedule.version;
@@ -306,10 +326,11 @@ impl Node {
     /// The logs were opened: what the checkpoints say otherwise is put right. A crash came before that was done, or left
     /// less of a log than was remembered.
     pub(super) fn correct_checkpoints(&mut self, now: Now, remembered: &Remembered) {
-        for kind in CheckpointKind::BOTH {
+        for kind in CheckpointKind::ALL {
             let said = match kind {
                 CheckpointKind::RecoveryPoints => &remembered.recovery_points,
                 CheckpointKind::StartOffsets => &remembered.start_offsets,
+                CheckpointKind::CleanerOffsets => &remembered.cleaner_offsets,
             };
             if self.checkpoint(kind) == *said {
                 continue;
@@ -329,7 +350,7 @@ impl Node {
 
     /// Begins to write what is due.
     pub(super) fn begin_checkpoints(&mut self, now: Now, effects: &mut Effects) {
-        for kind in CheckpointKind::BOTH {
+        for kind in CheckpointKind::ALL {
             if self.checkpoints.of_mut(kind).begin(now.monotonic) {
                 let schedule = self.checkpoints.of(kind);
                 let (file, version) = (Arc::clone(&schedule.file), schedule.version);
@@ -371,8 +392,8 @@ impl Node {
 
     pub(super) fn checkpoint(&self, kind: CheckpointKind) -> OffsetCheckpoint {
         let mut checkpoint = self.checkpoints.of(kind).unopened.clone();
-        for (name, partition, log) in self.logs() {
-            if let Some(offset) = kind.entry(log) {
+        for (name, partition, replica) in self.replicas() {
+            if let Some(offset) = kind.entry(replica) {
                 checkpoint.insert(name.as_str(), partition.0, offset);
             }
         }

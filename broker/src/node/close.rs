@@ -27,16 +27,23 @@ struct Finished {
 }
 
 impl Node {
+    /// Ends what takes its time, so that nobody who closes the node waits for it.
+    pub fn stop_compaction(&self) {
+        self.compactions.stop();
+    }
+
     /// Writes down that everything is written down. The node answers no more after this.
     pub fn close(mut self) -> Result<(), LogError> {
         self.let_go_of_all();
         let starts = self.checkpoint(CheckpointKind::StartOffsets);
+        let cleaned = self.checkpoint(CheckpointKind::CleanerOffsets);
         let mut points = self.checkpoint(CheckpointKind::RecoveryPoints);
         let mut outcome = Ok(());
         let finished = self.finish_logs(&mut outcome);
         outcome = outcome.and(self.sync_logs(&finished, &mut points));
         self.write_at_stop(CheckpointKind::RecoveryPoints, &points)?;
         self.write_at_stop(CheckpointKind::StartOffsets, &starts)?;
+        self.write_at_stop(CheckpointKind::CleanerOffsets, &cleaned)?;
         outcome.and(self.cluster_log.close_clean())?;
         for folder in [self.folder.as_path(), self.folder.parent().unwrap_or(Path::new(""))] {
             let failed = |source| LogError::Io { what: "sync", path: folder.into(), source };

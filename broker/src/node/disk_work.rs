@@ -3,10 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use highwater_storage::checkpoint::OffsetCheckpoint;
+use highwater_storage::compaction::Compaction;
 use highwater_storage::disk::Disk;
-use highwater_storage::{Removed, SyncHandle, TopicId};
+use highwater_storage::{Removed, Replaced, SyncHandle, Synced, TopicId};
 
 use super::{CheckpointFile, CheckpointKind, Event};
 use crate::ids::PartitionIndex;
@@ -53,6 +55,28 @@ pub enum DiskWork {
         /// What it says.
         contents: String,
     },
+    /// Write what stays of a log beside it; takes its time.
+    Compact {
+        /// The topic of the partition.
+        topic: TopicId,
+        /// The partition.
+        partition: PartitionIndex,
+        /// What is to be done.
+        compaction: Box<Compaction>,
+        /// What was made durable for it.
+        synced: Synced,
+        /// Becomes true when it is to end before its end.
+        stop: Arc<AtomicBool>,
+    },
+    /// Make durable what was swapped in.
+    SettleCompaction {
+        /// The topic of the partition.
+        topic: TopicId,
+        /// The partition.
+        partition: PartitionIndex,
+        /// What was.
+        replaced: Box<Replaced>,
+    },
     /// Unlink segments that are no part of their log any more.
     RemoveSegments(Removed),
     /// Remove the files of logs that are in nobody's way any more.
@@ -78,6 +102,14 @@ impl DiskWork {
             }
             Self::Flush { topic, partition, handle } => {
                 Some(Event::Flushed { topic, partition, outcome: handle.sync() })
+            }
+            Self::Compact { topic, partition, compaction, synced, stop } => {
+                let outcome = compaction.run(synced, &stop).map(|compacted| compacted.map(Box::new));
+                Some(Event::Compacted { topic, partition, outcome })
+            }
+            Self::SettleCompaction { topic, partition, replaced } => {
+                let bytes = replaced.bytes();
+                Some(Event::CompactionSettled { topic, partition, bytes, outcome: replaced.sync() })
             }
             Self::Checkpoint { kind, file, version, checkpoint } => {
                 Some(Event::Checkpointed { kind, outcome: file.write(version, &checkpoint) })

@@ -51,6 +51,16 @@ impl Syncs {
         self.commit.deadline()
     }
 
+    /// Takes a partition for a sync of its own; false while another one of it is under way.
+    pub(super) fn occupy(&mut self, partition: Watched) -> bool {
+        self.commit.occupy(partition)
+    }
+
+    /// That sync has come to its end, or will not be made.
+    pub(super) fn vacate(&mut self, partition: Watched) {
+        self.commit.vacate(partition);
+    }
+
     pub(super) fn forget(&mut self, connection: ConnectionId) {
         self.commit.forget(connection);
         self.replies.retain(|(_, ticket, _)| ticket.connection != connection);
@@ -140,11 +150,12 @@ impl Node {
         effects: &mut Effects,
     ) {
         self.syncs.commit.vacate(partition);
-        let flushed = outcome.is_ok();
+        let flushed = outcome.as_ref().ok().copied();
         self.note_synced(now, partition, outcome, effects);
-        if flushed {
+        if flushed.is_some() {
             self.checkpoint_later(now, CheckpointKind::RecoveryPoints);
         }
+        self.flushed_for_pass(now, partition, flushed, effects);
     }
 
     /// A sync came to its end.

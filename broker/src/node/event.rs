@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use highwater_storage::batch::{BatchRefusal, CheckedBatch};
+use highwater_storage::compaction::Compacted;
 use highwater_storage::{
-    LeaderEpoch, LogError, Offset, ProducerEpoch, ProducerId, Synced, TimestampMs, TopicId,
+    LeaderEpoch, LogError, Offset, ProducerEpoch, ProducerId, Removed, Synced, TimestampMs, TopicId,
 };
 
 use super::CheckpointKind;
@@ -57,6 +58,26 @@ pub enum Event {
         kind: CheckpointKind,
         /// Whether it is written.
         outcome: Result<(), LogError>,
+    },
+    /// What became of a [`super::DiskWork::Compact`].
+    Compacted {
+        /// The topic of the partition.
+        topic: TopicId,
+        /// The partition.
+        partition: PartitionIndex,
+        /// What is to be swapped in; none if the pass ended before its end.
+        outcome: Result<Option<Box<Compacted>>, LogError>,
+    },
+    /// What became of a [`super::DiskWork::SettleCompaction`].
+    CompactionSettled {
+        /// The topic of the partition.
+        topic: TopicId,
+        /// The partition.
+        partition: PartitionIndex,
+        /// How large the segments were that were replaced, and are.
+        bytes: (u64, u64),
+        /// How far the log is clean now and what is to be removed, or why it is not.
+        outcome: Result<(Offset, Removed), LogError>,
     },
     /// A connection is gone: nobody waits for its answers.
     Disconnected(ConnectionId),

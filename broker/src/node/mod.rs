@@ -8,6 +8,7 @@
 mod alterations;
 mod checkpoints;
 mod close;
+mod compaction;
 mod configs;
 mod coordinated;
 mod disk_work;
@@ -81,6 +82,10 @@ struct Replica {
     flush_is_due: bool,
     /// What of it is in the node's count of used bytes.
     counted_bytes: u64,
+    /// Up to where it is compacted, as its checkpoint is to say.
+    clean_upto: Option<Offset>,
+    /// Whether damage keeps it from being compacted, until the next start.
+    is_uncleanable: bool,
 }
 
 /// What this node holds of one topic. A partition whose log could not be opened keeps the reason.
@@ -113,6 +118,7 @@ pub struct Node {
     syncs: durability::Syncs,
     checkpoints: checkpoints::Checkpoints,
     expiry: retention::Expiry,
+    compactions: compaction::Compactions,
     leaving: leaving::Leaving,
     coordinated: coordinated::Coordinated,
     /// Whether the last append found no room, and that was said.
@@ -132,6 +138,12 @@ impl Node {
             Event::Flushed { topic, partition, outcome } => {
                 self.flushed(now, (topic, partition), outcome, effects);
             }
+            Event::Compacted { topic, partition, outcome } => {
+                self.compacted(now, (topic, partition), outcome, effects);
+            }
+            Event::CompactionSettled { topic, partition, bytes, outcome } => {
+                self.compaction_settled(now, (topic, partition), bytes, outcome, effects);
+            }
             Event::Checkpointed { kind, outcome } => self.checkpointed(now, kind, outcome, effects),
             Event::Disconnected(connection) => self.forget_connection(connection),
             Event::Tick => {}
@@ -141,6 +153,7 @@ impl Node {
         self.tick_coordinators(now, effects);
         self.expire(now, effects);
         self.let_go(now, effects);
+        self.compact(now, effects);
         self.begin_syncs(now, effects);
         self.begin_checkpoints(now, effects);
         if now.monotonic >= self.next_expiration {
@@ -161,6 +174,7 @@ impl Node {
             self.syncs.next_deadline(),
             self.checkpoints.next_deadline(),
             Some(self.expiry.next_deadline()),
+            self.compactions.next_deadline(),
             self.leaving.next_deadline(),
             self.coordinated.next_deadline(),
             Some(self.next_expiration),

@@ -1,7 +1,7 @@
 //! What a node shows of itself, for metrics: counts it keeps while it works, and where its logs stand.
 
-use highwater_storage::LeaderEpoch;
 use highwater_storage::batch::CheckedBatch;
+use highwater_storage::{LeaderEpoch, Offset};
 
 use super::Node;
 use crate::ids::{PartitionIndex, TopicName};
@@ -18,6 +18,12 @@ pub struct Tally {
     pub bytes: u64,
     /// Batches that were in their log already, and are acknowledged without being stored again.
     pub duplicates: u64,
+    /// Passes of compaction that came to their end.
+    pub compactions: u64,
+    /// How large the segments were that compaction replaced.
+    pub compacted_bytes: u64,
+    /// How large those are that it put in their place.
+    pub compacted_to_bytes: u64,
 }
 
 impl Tally {
@@ -25,6 +31,12 @@ impl Tally {
         self.batches += 1;
         self.records += u64::from(batch.header().record_count.unsigned_abs());
         self.bytes += batch.size_bytes() as u64;
+    }
+
+    pub(super) fn compacted(&mut self, (before, after): (u64, u64)) {
+        self.compactions += 1;
+        self.compacted_bytes += before;
+        self.compacted_to_bytes += after;
     }
 }
 
@@ -78,6 +90,10 @@ pub struct ObservedLog {
     pub producers: usize,
     /// Whether a failed write or sync keeps it from taking more.
     pub is_poisoned: bool,
+    /// Up to where it is compacted; none if it never was.
+    pub clean_upto: Option<Offset>,
+    /// Whether damage keeps it from being compacted.
+    pub is_uncleanable: bool,
 }
 
 impl Node {
@@ -93,6 +109,8 @@ impl Node {
                     segments: replica.log.segment_count(),
                     producers: replica.log.producers().len(),
                     is_poisoned: replica.log.poisoned().is_some(),
+                    clean_upto: replica.clean_upto,
+                    is_uncleanable: replica.is_uncleanable,
                 })
             });
             let partitions = (0..)

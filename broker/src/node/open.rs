@@ -15,6 +15,7 @@ use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, Opening, 
 
 use super::checkpoints::{Checkpoints, Remembered};
 use super::close::CLEAN_MARKER;
+use super::compaction::Compactions;
 use super::coordinated::Coordinated;
 use super::durability::Syncs;
 use super::leaving::Leaving;
@@ -143,6 +144,7 @@ impl Node {
             parked_produces: Parked::default(),
             syncs: Syncs::default(),
             is_disk_full: false,
+            compactions: Compactions::default(),
             leaving: Leaving::default(),
             coordinated,
             next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use highwater_storage::disk::Disk;
-use highwater_storage::{Log, LogError, Opening, TopicId, partition_metadata};
+use highwater_storage::{Log, LogError, Offset, Opening, TopicId, partition_metadata};
 
 use super::checkpoints::Remembered;
 use super::{DiskWork, Effect, Effects, LocalTopic, Node, Replica};
@@ -77,6 +77,7 @@ impl Node {
         let partitions = self.open_partitions(now, (id, topic, &config), 0, found);
         effects.push(Effect::TopicOpened { id, name: topic.name.clone(), config: Arc::clone(&config) });
         self.topics.insert(id, LocalTopic { config, partitions });
+        self.compact_later(now, id);
     }
 
     /// Opens or makes the logs of a topic's partitions from the one at `first` on.
@@ -97,12 +98,12 @@ impl Node {
                 self.checkpoints.keep_unopened(&topic.name, slot, opening);
                 refusal
             });
-            partitions.push(log.map(|log| self.lead(log, partition)));
+            partitions.push(log.map(|log| self.lead(log, partition, opening.compacted_below)));
         }
         partitions
     }
 
-    fn lead(&self, mut log: Log, partition: &PartitionMetadata) -> Replica {
+    fn lead(&self, mut log: Log, partition: &PartitionMetadata, compacted_below: Offset) -> Replica {
         // A leader's term begins where its log ends, also if it never appends.
         log.assign_epoch(partition.leader_epoch, log.end_offset());
         let leader = Leader::sole(
@@ -112,7 +113,8 @@ impl Node {
             log.end_offset(),
             log.synced_offset(),
         );
-        Replica { log, leader, flush_is_due: false, counted_bytes: 0 }
+        let clean_upto = Some(compacted_below).filter(|offset| *offset > Offset::ZERO);
+        Replica { log, leader, flush_is_due: false, counted_bytes: 0, clean_upto, is_uncleanable: false }
     }
 
     fn open_or_create(

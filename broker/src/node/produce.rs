@@ -251,6 +251,7 @@ impl Node {
         }
         if appended.rolled {
             self.flush_closed_segments(partition);
+            self.compact_later(now, partition.0);
             self.count(partition);
         }
         if wants_sync {

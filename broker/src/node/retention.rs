@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use highwater_storage::{Log, Offset, Removed, TimestampMs};
+use highwater_storage::{Offset, Removed, TimestampMs};
 
 use super::{
-    CheckpointKind, DeletedRecords, DiskWork, Effect, Effects, LocalTopic, Node, RecordsToDelete, Reply,
-    Ticket,
+    CheckpointKind, DeletedRecords, DiskWork, Effect, Effects, LocalTopic, Node, RecordsToDelete, Replica,
+    Reply, Ticket,
 };
 use crate::config::BrokerConfig;
 use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
@@ -51,6 +51,11 @@ impl Expiry {
         self.removals.first_key_value().map_or(self.next_check, |((due, _), _)| self.next_check.min(*due))
     }
 
+    /// Looks for old segments then, if not sooner.
+    pub(super) fn check_at(&mut self, at: Monotonic) {
+        self.next_check = self.next_check.min(at);
+    }
+
     fn remove_at(&mut self, due: Monotonic, removed: Removed) {
         self.removed += 1;
         self.removals.insert((due, self.removed), removed);
@@ -80,18 +85,18 @@ impl Node {
             let config = &topic.config;
             for (index, replica) in (0..).zip(&mut topic.partitions) {
                 let Ok(replica) = replica else { continue };
-                if replica.log.poisoned().is_some() {
+                let partition = (*id, PartitionIndex(index));
+                if replica.log.poisoned().is_some() || self.compactions.hold_retention(partition) {
                     continue;
                 }
                 let high_watermark = replica.leader.positions().high_watermark;
-                let entry = CheckpointKind::StartOffsets.entry(&replica.log);
+                let entry = CheckpointKind::StartOffsets.entry(replica);
                 // A log gives some segments at a time.
                 while count < TURN_SEGMENTS {
                     match replica.log.expire(config.retention, high_watermark, now.wall) {
                         Ok(None) => break,
                         Ok(Some(removed)) => {
                             count += removed.segments();
-                            let partition = (*id, PartitionIndex(index));
                             went.push((partition, removed, config.file_delete_delay_micros));
                         }
                         Err(error) => {
@@ -101,7 +106,7 @@ impl Node {
                         }
                     }
                 }
-                entries_changed |= entry != CheckpointKind::StartOffsets.entry(&replica.log);
+                entries_changed |= entry != CheckpointKind::StartOffsets.entry(replica);
                 if count >= TURN_SEGMENTS {
                     break 'all;
                 }
@@ -114,11 +119,16 @@ impl Node {
             self.began_later(now, partition, effects);
             self.say_removed(partition, &removed, "they are older, or more, than is kept");
             self.count(partition);
-            // Where there is a limit, what waits to be unlinked would go beyond it.
-            let delay_micros = if self.expiry.limit_bytes.is_some() { 0 } else { delay_micros };
-            self.expiry.remove_at(now.monotonic.plus_micros(delay_micros), removed);
+            self.remove_later(now, removed, delay_micros);
         }
         count
+    }
+
+    /// Unlinks what is no part of its log any more, when whoever reads it has had time.
+    pub(super) fn remove_later(&mut self, now: Now, removed: Removed, delay_micros: u64) {
+        // Where there is a limit, what waits to be unlinked would go beyond it.
+        let delay_micros = if self.expiry.limit_bytes.is_some() { 0 } else { delay_micros };
+        self.expiry.remove_at(now.monotonic.plus_micros(delay_micros), removed);
     }
 
     fn say_removed(&self, partition: Watched, removed: &Removed, why: &str) {
@@ -172,9 +182,16 @@ impl Node {
         if asked.topic.is_internal() {
             return Err(Refusal::InternalTopic);
         }
-        let replica = self.replica_mut(id, asked.partition)?;
+        let (replica, config) = self.replica_and_config((id, asked.partition))?;
         if let Some(why) = replica.log.poisoned() {
             return Err(Refusal::Storage { message: why.to_owned() });
+        }
+        if config.compaction.is_some() && !config.is_deleted {
+            let message = format!(
+                "Records of partition {}-{} can not be deleted due to the configured policy",
+                asked.topic, asked.partition
+            );
+            return Err(Refusal::PolicyViolation { message });
         }
         let high_watermark = replica.leader.positions().high_watermark;
         let below = if asked.below == HIGH_WATERMARK { high_watermark } else { asked.below };
@@ -211,9 +228,9 @@ impl Node {
             let Some(partition) = self.oldest_partition() else { return full("no old segment may go") };
             let replica = self.replica_mut(partition.0, partition.1)?;
             let high_watermark = replica.leader.positions().high_watermark;
-            let entry = CheckpointKind::StartOffsets.entry(&replica.log);
+            let entry = CheckpointKind::StartOffsets.entry(replica);
             let removed = replica.log.remove_oldest_segment(high_watermark, now.wall);
-            if entry != CheckpointKind::StartOffsets.entry(&replica.log) {
+            if entry != CheckpointKind::StartOffsets.entry(replica) {
                 self.checkpoint_later(now, CheckpointKind::StartOffsets);
             }
             let removed = removed.map_err(|error| Refusal::storage(&error))?;
@@ -273,12 +290,12 @@ impl Node {
         oldest.map(|(_, partition)| partition)
     }
 
-    /// Every log there is, with its name.
-    pub(super) fn logs(&self) -> impl Iterator<Item = (&TopicName, PartitionIndex, &Log)> {
+    /// Every replica there is, with its name.
+    pub(super) fn replicas(&self) -> impl Iterator<Item = (&TopicName, PartitionIndex, &Replica)> {
         self.topics.iter().filter_map(|(id, topic)| Some((self.name_of(*id)?, topic))).flat_map(
             |(name, topic)| {
-                let logs = (0..).map(PartitionIndex).zip(&topic.partitions);
-                logs.filter_map(move |(index, replica)| Some((name, index, &replica.as_ref().ok()?.log)))
+                let replicas = (0..).map(PartitionIndex).zip(&topic.partitions);
+                replicas.filter_map(move |(index, replica)| Some((name, index, replica.as_ref().ok()?)))
             },
         )
     }

@@ -10,6 +10,7 @@ use super::*;
 mod altering;
 mod checkpoints;
 mod closing;
+mod compaction;
 mod durability;
 mod enlarging;
 mod groups;

@@ -147,6 +147,7 @@ impl Node {
         let name = self.name_of(id).ok_or(Refusal::UnknownTopicId)?.clone();
         self.commit(now, &[MetadataRecord::TopicDeleted { id: id.get() }])?;
         let Some(topic) = self.topics.remove(&id) else { return Ok(()) };
+        self.compactions.stop_for(id);
         let partitions = topic.partitions.len();
         self.count_out(&topic);
         self.forget_checkpoints(now, &name, &topic);

@@ -223,9 +223,17 @@ impl NodeShell {
 
     /// Takes the node away as a crash would: a step that runs is waited for, later events find it gone.
     pub(crate) fn kill(&self) {
+        drop(self.take_away());
+    }
+
+    /// The node, of which nothing is under way any more.
+    fn take_away(&self) -> Option<Box<Node>> {
         let node = self.node.lock().take();
+        if let Some(node) = &node {
+            node.stop_compaction();
+        }
         self.disk_worker.stop();
-        drop(node);
+        node
     }
 
     /// Kills the node, and everyone who waits for it is sent away.
@@ -238,9 +246,7 @@ impl NodeShell {
 
     /// Closes the node and says that it was closed: later events find it gone.
     pub(crate) fn close(&self) -> Result<(), LogError> {
-        let node = self.node.lock().take();
-        self.disk_worker.stop();
-        node.map_or(Ok(()), |node| node.close())
+        self.take_away().map_or(Ok(()), |node| node.close())
     }
 }
 

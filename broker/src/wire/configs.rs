@@ -92,7 +92,7 @@ fn type_number(kind: Kind) -> i8 {
         Kind::Choice(_) | Kind::Text => 2,
         Kind::Int { .. } | Kind::IntBetween { .. } => 3,
         Kind::Long { .. } => 5,
-        Kind::Ratio => 6,
+        Kind::Ratio | Kind::Number => 6,
         Kind::List(_) | Kind::Words => 7,
     }
 }

@@ -73,6 +73,15 @@ impl Controller<'_> {
             let Some(value) = value else { continue };
             TopicConfig::check(setting, value).map_err(|message| Refusal::InvalidConfig { message })?;
         }
+        let mut then = current.clone();
+        for (setting, value) in &changes {
+            match value {
+                Some(value) => drop(then.insert(setting.clone(), value.clone())),
+                None => drop(then.remove(setting)),
+            }
+        }
+        TopicConfig::check_together(&then, self.config)
+            .map_err(|message| Refusal::InvalidConfig { message })?;
         let (id, _) = found.ok_or_else(|| {
             let message = format!("The topic '{name}' does not exist.");
             Refusal::NoSuchPartition { message }

@@ -30,9 +30,9 @@ fn written_and_stopped(disk: &Arc<dyn Disk>) {
 fn assert_is_whole(disk: Arc<dyn Disk>) {
     assert!(disk.read(std::path::Path::new("data/node-0").join(close::CLEAN_MARKER).as_path()).is_ok());
     let world = World::on(disk);
-    let logs: Vec<_> = world.node.logs().collect();
-    assert_eq!(logs.len(), 100);
-    for (_, partition, log) in logs {
+    let replicas: Vec<_> = world.node.replicas().collect();
+    assert_eq!(replicas.len(), 100);
+    for (_, partition, Replica { log, .. }) in replicas {
         let at = (log.end_offset(), log.recovery_point());
         assert_eq!(at, (Offset::new(1), Offset::new(1)), "partition {partition}");
         assert_eq!(log.producers().get(ProducerId::new(0)).unwrap().batches().len(), 1);
@@ -75,10 +75,7 @@ fn written_and_cut(disk: &FaultDisk) -> World {
 fn is_marked_rightly(disk: Arc<dyn Disk>) -> bool {
     let folder = Path::new("data/node-0");
     let marked = disk.read(&folder.join(close::CLEAN_MARKER)).is_ok();
-    let [points, starts] = CheckpointKind::BOTH.map(|kind| match kind {
-        CheckpointKind::RecoveryPoints => "recovery-point-offset-checkpoint",
-        CheckpointKind::StartOffsets => "log-start-offset-checkpoint",
-    });
+    let (points, starts) = ("recovery-point-offset-checkpoint", "log-start-offset-checkpoint");
     let read = |name| OffsetCheckpoint::read(disk.as_ref(), &folder.join(name)).unwrap();
     let (points, starts) = (read(points), read(starts));
     if marked {
@@ -87,7 +84,7 @@ fn is_marked_rightly(disk: Arc<dyn Disk>) -> bool {
     }
     let world = World::on(Arc::clone(&disk));
     let mut ends = BTreeMap::new();
-    for (topic, partition, log) in world.node.logs() {
+    for (topic, partition, Replica { log, .. }) in world.node.replicas() {
         assert!(log.start_offset() == Offset::new(1) || partition.0 == 1, "{topic}-{partition}");
         ends.insert(partition.0, log.end_offset());
     }

@@ -113,7 +113,9 @@ fn a_pass_over_many_segments_gives_way_to_others() {
         let request = ProduceRequest { acks: 1, timeout_ms: 0, has_transactional_id: false, partitions };
         produced(&world.ask(Request::Produce(request)));
     }
-    let begun = |world: &World| world.node.logs().filter(|(_, _, log)| log.start_offset().get() == 1).count();
+    let begun = |world: &World| {
+        world.node.replicas().filter(|(_, _, replica)| replica.log.start_offset().get() == 1).count()
+    };
     world.wait_ms(300_000);
     world.tick();
     assert_eq!(begun(&world), 64);
@@ -304,7 +306,7 @@ fn what_is_on_disk_is_counted_again_by_the_next_start() {
         assert_eq!(produced(&world.produce(vec![(partition, large(NOW_MS))])).len(), 1);
     }
     let mut world = world.crashed();
-    let used: u64 = world.node.logs().map(|(_, _, log)| log.disk_bytes()).sum();
+    let used: u64 = world.node.replicas().map(|(_, _, replica)| replica.log.disk_bytes()).sum();
     assert!(used > 1_800_000 && world.node.expiry.used_bytes == used);
     produced(&world.produce(vec![(0, large(NOW_MS))]));
     assert_eq!(world.bounds(0), (1, 3));
@@ -338,7 +340,8 @@ fn what_pushes_out_many_segments_does_so_some_at_a_time() {
         produced(&world.produce(vec![(0, large(NOW_MS))]));
     }
     world.tick();
-    let used = |world: &World| world.node.logs().map(|(_, _, log)| log.disk_bytes()).sum::<u64>();
+    let used =
+        |world: &World| world.node.replicas().map(|(_, _, replica)| replica.log.disk_bytes()).sum::<u64>();
     let counted = world.node.expiry.used_bytes;
     assert!(counted.abs_diff(used(&world)) < 1_000, "{counted} of {}", used(&world));
     world.node.expiry.limit_bytes = Some(5_000_000);

@@ -84,6 +84,13 @@ fn appended(text: &mut Exposition, nodes: &Nodes<'_>) {
         "Batches that a producer sent again and that were not stored again.",
         |node| node.tally.duplicates,
     );
+    family("highwater_compactions_total", "Passes of compaction.", |node| node.tally.compactions);
+    family("highwater_compacted_bytes_total", "Bytes of segments that compaction replaced.", |node| {
+        node.tally.compacted_bytes
+    });
+    family("highwater_compacted_to_bytes_total", "Bytes of what it put in their place.", |node| {
+        node.tally.compacted_to_bytes
+    });
 }
 
 fn waiting(text: &mut Exposition, nodes: &Nodes<'_>) {
@@ -131,6 +138,11 @@ fn partitions(text: &mut Exposition, nodes: &Nodes<'_>) {
         i64::try_from(log.bytes).unwrap_or(i64::MAX)
     });
     family("highwater_partition_segments", "How many segments the log has.", |log| whole(log.segments));
+    family(
+        "highwater_partition_uncleanable",
+        "Whether the log is left alone by compaction until the next start: 1 where it is damaged.",
+        |log| i64::from(log.is_uncleanable),
+    );
     family("highwater_partition_producers", "Idempotent producers that are remembered.", |log| {
         whole(log.producers)
     });

@@ -1,0 +1,284 @@
+//! Which log is compacted next, and its pass from the plan to the checkpoint (`LogCleaner`, `LogCleanerManager`).
+//!
+//! A pass goes step by step; what waits for the disk is an effect whose end is an event. The log is made durable as it
+//! is, as by a flush and never beside another sync of it; what stays of it is written beside it; the segments are swapped
+//! in the step that hears of that; and once the swap is durable, the checkpoint says how far the log is clean.
+//!
+//! Always: one pass at a time, of the dirtiest log that is due: so one map of keys and one batch are in memory, whatever
+//! there is to compact. Nobody waits for a pass: a stop and a deletion end it between two batches. A log whose batches are
+//! damaged, or that has one too large, is left alone until the next start; one without room for a pass is tried again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use highwater_storage::compaction::{Compacted, Compaction};
+use highwater_storage::{LogError, Offset, Removed, Synced, TopicId};
+
+use super::{CheckpointKind, DiskWork, Effect, Effects, Node};
+use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
+use crate::partition::parked::Watched;
+use crate::refusal::Refusal;
+
+/// The least time between two looks for a log that is due.
+const LEAST_BACKOFF_MICROS: u64 = 1_000;
+
+/// The pass that is under way, and when to look for the next.
+#[derive(Debug, Default)]
+pub(super) struct Compactions {
+    /// None while nothing can become due.
+    next_look: Option<Monotonic>,
+    pass: Option<Pass>,
+}
+
+#[derive(Debug)]
+struct Pass {
+    partition: Watched,
+    stop: Arc<AtomicBool>,
+    step: Step,
+    /// Retention has passed the log over meanwhile.
+    held_retention: bool,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// Waits until no other sync of the log is under way.
+    Chosen,
+    /// The log is made durable.
+    Syncing(Box<Compaction>),
+    /// What stays is written.
+    Writing,
+    /// It is swapped in, and that is made durable.
+    Settling,
+}
+
+impl Compactions {
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        self.next_look.filter(|_| self.pass.is_none())
+    }
+
+    fn look_by(&mut self, at: Monotonic) {
+        self.next_look = Some(self.next_look.map_or(at, |sooner| sooner.min(at)));
+    }
+
+    /// Ends the pass that is under way, if it is about this topic: who carries it out sees that soon.
+    pub(super) fn stop_for(&self, topic: TopicId) {
+        if let Some(pass) = self.pass.as_ref().filter(|pass| pass.partition.0 == topic) {
+            pass.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends it, whatever it is about.
+    pub(super) fn stop(&self) {
+        if let Some(pass) = &self.pass {
+            pass.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether retention is to wait for the end of the pass: what it takes away would make that void.
+    pub(super) fn hold_retention(&mut self, partition: Watched) -> bool {
+        let pass = self.pass.as_mut().filter(|pass| pass.partition == partition);
+        pass.map(|pass| pass.held_retention = true).is_some()
+    }
+}
+
+impl Node {
+    /// Sees to it that a log is looked at in its time: it may be due, or become so.
+    pub(super) fn compact_later(&mut self, now: Now, topic: TopicId) {
+        let is_compacted = self.topics.get(&topic).is_some_and(|topic| topic.config.compaction.is_some());
+        if is_compacted && self.config.compacts() {
+            self.compactions.look_by(self.next_look_after(now));
+        }
+    }
+
+    fn next_look_after(&self, now: Now) -> Monotonic {
+        now.monotonic.plus_micros(self.config.compaction_backoff_micros().max(LEAST_BACKOFF_MICROS))
+    }
+
+    /// Chooses a log if it is time, and begins its pass.
+    pub(super) fn compact(&mut self, now: Now, effects: &mut Effects) {
+        if self.compactions.next_deadline().is_some_and(|at| at <= now.monotonic) {
+            self.choose(now);
+        }
+        if let Some(Pass { partition, step: Step::Chosen, .. }) = self.compactions.pass {
+            self.begin_pass(now, partition, effects);
+        }
+    }
+
+    fn choose(&mut self, now: Now) {
+        let (dirtiest, more_may_come) = self.dirtiest(now);
+        self.compactions.next_look = more_may_come.then(|| self.next_look_after(now));
+        self.compactions.pass = dirtiest.map(|partition| Pass {
+            partition,
+            stop: Arc::default(),
+            step: Step::Chosen,
+            held_retention: false,
+        });
+    }
+
+    /// The partition of those that are due of which the most is dirty; and whether any is, or may become so.
+    fn dirtiest(&mut self, now: Now) -> (Option<Watched>, bool) {
+        let (mut dirtiest, mut more_may_come) = (None::<(f64, Watched)>, false);
+        if !self.config.compacts() {
+            return (None, false);
+        }
+        for (id, topic) in &mut self.topics {
+            let Some(rule) = &topic.config.compaction else { continue };
+            for (index, replica) in (0..).map(PartitionIndex).zip(&mut topic.partitions) {
+                let Ok(replica) = replica else { continue };
+                if replica.is_uncleanable || !replica.log.may_become_due(replica.clean_upto) {
+                    continue;
+                }
+                more_may_come = true;
+                let high_watermark = replica.leader.positions().high_watermark;
+                let ratio = replica.log.compaction_due(rule, replica.clean_upto, high_watermark, now.wall);
+                if let Some(ratio) = ratio.filter(|ratio| dirtiest.is_none_or(|(most, _)| *ratio > most)) {
+                    dirtiest = Some((ratio, (*id, index)));
+                }
+            }
+        }
+        (dirtiest.map(|(_, partition)| partition), more_may_come)
+    }
+
+    /// Plans the pass of the log that was chosen, as soon as no sync of it is under way.
+    fn begin_pass(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
+        if self.replica(partition.0, partition.1).is_ok() && !self.syncs.occupy(partition) {
+            return;
+        }
+        let Some(plan) = self.plan_pass(now, partition) else {
+            self.syncs.vacate(partition);
+            return self.end_pass(now, now.monotonic);
+        };
+        let (topic, index) = partition;
+        let handle = Box::new(plan.sync_handle().clone());
+        effects.push(Effect::Disk(DiskWork::Flush { topic, partition: index, handle }));
+        self.go_on(Step::Syncing(Box::new(plan)));
+    }
+
+    fn plan_pass(&mut self, now: Now, partition: Watched) -> Option<Compaction> {
+        let (replica, config) = self.replica_and_config(partition).ok()?;
+        let rule = config.compaction.as_ref()?;
+        let high_watermark = replica.leader.positions().high_watermark;
+        replica.log.plan_compaction(rule, replica.clean_upto, high_watermark, now.wall)
+    }
+
+    fn go_on(&mut self, step: Step) {
+        if let Some(pass) = &mut self.compactions.pass {
+            pass.step = step;
+        }
+    }
+
+    /// The pass is over; the next one is looked for at a time.
+    fn end_pass(&mut self, now: Now, next_look: Monotonic) {
+        if self.compactions.pass.take().is_some_and(|pass| pass.held_retention) {
+            self.expiry.check_at(now.monotonic);
+        }
+        self.compactions.look_by(next_look);
+    }
+
+    /// A flush of a partition came to its end, or failed: perhaps that which a pass waits for.
+    pub(super) fn flushed_for_pass(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        synced: Option<Synced>,
+        effects: &mut Effects,
+    ) {
+        let Some(pass) = self.compactions.pass.as_mut().filter(|pass| pass.partition == partition) else {
+            return;
+        };
+        match (std::mem::replace(&mut pass.step, Step::Writing), synced) {
+            (Step::Syncing(compaction), Some(synced)) => {
+                let ((topic, partition), stop) = (partition, Arc::clone(&pass.stop));
+                let work = DiskWork::Compact { topic, partition, compaction, synced, stop };
+                effects.push(Effect::Disk(work));
+            }
+            (Step::Syncing(_), None) => self.end_pass(now, now.monotonic),
+            (step, _) => pass.step = step,
+        }
+    }
+
+    /// What stays of a log is written, or not.
+    pub(super) fn compacted(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        outcome: Result<Option<Box<Compacted>>, LogError>,
+        effects: &mut Effects,
+    ) {
+        let Ok(replica) = self.replica_mut(partition.0, partition.1) else {
+            // The topic was deleted meanwhile; another of its name may have the folder by now.
+            if let Ok(Some(compacted)) = outcome {
+                let _ = compacted.discard();
+            }
+            return self.end_pass(now, now.monotonic);
+        };
+        let written = match outcome {
+            Ok(Some(compacted)) => replica.log.replace_compacted(*compacted),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(Some(replaced)) => {
+                self.count(partition);
+                let ((topic, partition), replaced) = (partition, Box::new(replaced));
+                effects.push(Effect::Disk(DiskWork::SettleCompaction { topic, partition, replaced }));
+                self.go_on(Step::Settling);
+            }
+            // The log was cut, or its segments removed: everything is looked at anew.
+            Ok(None) => self.end_pass(now, self.next_look_after(now)),
+            Err(error) => self.pass_failed(now, partition, &error, effects),
+        }
+    }
+
+    fn pass_failed(&mut self, now: Now, partition: Watched, error: &LogError, effects: &mut Effects) {
+        let name = self.name_of(partition.0).map_or("", TopicName::as_str).to_owned();
+        let refusal = Refusal::storage(error);
+        match error {
+            LogError::Corrupt { .. } | LogError::Malformed { .. } => {
+                tracing::warn!(topic = name, partition = %partition.1, %refusal, "not compacted until the next start");
+                if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
+                    replica.is_uncleanable = true;
+                }
+                self.end_pass(now, now.monotonic);
+            }
+            error if error.is_full() => {
+                tracing::warn!(topic = name, partition = %partition.1, %refusal, "no room to compact it");
+                self.end_pass(now, self.next_look_after(now));
+            }
+            _ => {
+                tracing::error!(topic = name, partition = %partition.1, %refusal, "compaction failed");
+                if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
+                    replica.log.poison(&refusal.to_string());
+                }
+                self.wake_produces(partition, effects);
+                self.wake_group_answers(partition, effects);
+                self.end_pass(now, now.monotonic);
+            }
+        }
+    }
+
+    /// What was swapped in is durable, or not.
+    pub(super) fn compaction_settled(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        bytes: (u64, u64),
+        outcome: Result<(Offset, Removed), LogError>,
+        effects: &mut Effects,
+    ) {
+        let (clean_upto, removed) = match outcome {
+            Ok(settled) => settled,
+            Err(error) => return self.pass_failed(now, partition, &error, effects),
+        };
+        if let Ok((replica, config)) = self.replica_and_config(partition) {
+            replica.clean_upto = Some(clean_upto);
+            let delay_micros = config.file_delete_delay_micros;
+            self.tally.compacted(bytes);
+            self.checkpoint_later(now, CheckpointKind::CleanerOffsets);
+            self.remove_later(now, removed, delay_micros);
+            let topic = self.name_of(partition.0).map_or("", TopicName::as_str);
+            tracing::info!(topic, partition = %partition.1, %clean_upto, before = bytes.0, after = bytes.1, "compacted");
+        }
+        self.end_pass(now, now.monotonic);
+    }
+}
