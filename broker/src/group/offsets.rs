@@ -1,6 +1,6 @@
 //! How far groups have read: committing, finding and forgetting (`OffsetMetadataManager`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_storage::{LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId};
 
@@ -186,28 +186,52 @@ impl Coordinator {
         Ok(outcomes)
     }
 
-    /// A topic is gone, and what was read of it means nothing any more.
-    pub(crate) fn forget_topic(
+    /// Topics are gone, and what was read of them means nothing any more.
+    pub(crate) fn forget_topics(
         &mut self,
         turn: &mut Turn<'_>,
-        topic: &TopicName,
-        id: TopicId,
+        topics: &BTreeMap<TopicName, TopicId>,
     ) -> Result<(), Refusal> {
-        let is_of_it = |commit: &Commit| commit.topic_id == TopicId::ZERO || commit.topic_id == id;
+        self.forget_where(turn, |topic, commit| {
+            let is_of = |id: &TopicId| commit.topic_id == TopicId::ZERO || commit.topic_id == *id;
+            topics.get(topic).is_some_and(is_of)
+        })
+    }
+
+    /// The log was replayed: what was read of topics that went while their groups' coordinator was away is forgotten, too.
+    pub(crate) fn forget_topics_that_went(&mut self, turn: &mut Turn<'_>) {
+        let topics = turn.journal.topics();
+        let is_gone = |topic: &TopicName, commit: &Commit| match topics.id_of(topic) {
+            Some(id) => commit.topic_id != TopicId::ZERO && commit.topic_id != id,
+            None => true,
+        };
+        let records = self.forgotten_where(is_gone);
+        if let Err(refusal) = self.write_in_parts(turn, &records) {
+            tracing::warn!(%refusal, "that offsets of deleted topics are forgotten could not be written down");
+            // It will be found again by the next start. (The place of what is taken back does not matter.)
+            records.into_iter().for_each(|record| self.apply(Offset::ZERO, ProducerId::NONE, record));
+        }
+    }
+
+    fn forget_where(
+        &mut self,
+        turn: &mut Turn<'_>,
+        is_gone: impl Fn(&TopicName, &Commit) -> bool,
+    ) -> Result<(), Refusal> {
+        let records = self.forgotten_where(is_gone);
+        self.write_in_parts(turn, &records)
+    }
+
+    /// The records that take back such commits, those of transactions among them.
+    fn forgotten_where(&self, is_gone: impl Fn(&TopicName, &Commit) -> bool) -> Vec<Record> {
         let kept = self.groups().flat_map(|(group, found)| {
-            let of_topic =
-                found.offsets.iter().filter(|(name, _, commit)| *name == topic && is_of_it(commit));
-            of_topic.map(move |(_, partition, _)| (group.clone(), partition))
+            found.offsets.iter().map(move |(topic, partition, commit)| (group, topic, partition, commit))
         });
         let pending = self.pending().values().flatten();
-        let pending = pending.filter(|(key, (_, commit))| key.topic == *topic && is_of_it(commit));
-        let mut all: Vec<_> =
-            kept.chain(pending.map(|(key, _)| (key.group.clone(), key.partition))).collect();
-        all.sort();
-        all.dedup();
-        let records: Vec<_> =
-            all.into_iter().map(|(group, partition)| forgotten(&group, topic, partition)).collect();
-        self.write_in_parts(turn, &records)
+        let pending = pending.map(|(key, (_, commit))| (&key.group, &key.topic, key.partition, commit));
+        let gone = kept.chain(pending).filter(|(_, topic, _, commit)| is_gone(topic, commit));
+        let gone: BTreeSet<_> = gone.map(|(group, topic, partition, _)| (group, topic, partition)).collect();
+        gone.into_iter().map(|(group, topic, partition)| forgotten(group, topic, partition)).collect()
     }
 
     /// Whether a transaction that is not at its end may change it.

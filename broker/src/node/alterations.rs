@@ -24,9 +24,16 @@ impl Node {
             resources.iter().map(|_| Err(too_many_resources())).collect()
         } else {
             let node = self.id;
-            self.controller().alter_configs(node, &resources)
+            self.decide(|controller| controller.alter_configs(node, &resources))
         };
-        let made = if validate_only { Ok(()) } else { self.make_alterations(now, &decided, effects) };
+        let made = match validate_only {
+            true => Ok(()),
+            false => {
+                let records: Vec<_> = decided.iter().flatten().flatten().cloned().collect();
+                records.iter().for_each(say_without_effect);
+                self.change(now, records, effects)
+            }
+        };
         let answer = |(resource, outcome): (ResourceToAlter, Result<_, Refusal>)| AlteredConfig {
             kind: resource.kind,
             name: resource.name,
@@ -35,43 +42,8 @@ impl Node {
         resources.into_iter().zip(decided).map(answer).collect()
     }
 
-    fn make_alterations(
-        &mut self,
-        now: Now,
-        decided: &[Result<Option<MetadataRecord>, Refusal>],
-        effects: &mut Effects,
-    ) -> Result<(), Refusal> {
-        let records: Vec<_> = decided.iter().flatten().flatten().cloned().collect();
-        if records.is_empty() {
-            return Ok(());
-        }
-        self.commit(now, &records)?;
-        for record in &records {
-            self.say_without_effect(record);
-            match record {
-                MetadataRecord::TopicConfigured { id, .. } => {
-                    self.reconfigure_topic(now, TopicId::new(*id), effects);
-                }
-                _ => self.reconfigure(now, effects),
-            }
-        }
-        Ok(())
-    }
-
-    fn say_without_effect(&self, record: &MetadataRecord) {
-        let (changes, is_without): (_, fn(&str) -> bool) = match record {
-            MetadataRecord::TopicConfigured { changes, .. } => (changes, without_effect::is_for_topics),
-            MetadataRecord::NodesConfigured { changes, .. } => (changes, without_effect::is_for_brokers),
-            _ => return,
-        };
-        let set = changes.iter().filter(|(name, value)| value.is_some() && is_without(name));
-        for (setting, _) in set {
-            tracing::warn!(setting, "this setting makes no difference here");
-        }
-    }
-
     /// The node's own settings changed, and with them those of every topic that has none of its own.
-    fn reconfigure(&mut self, now: Now, effects: &mut Effects) {
+    pub(super) fn reconfigure(&mut self, now: Now, effects: &mut Effects) {
         let (own, for_all) = (self.metadata.node_configs(Some(self.id)), self.metadata.node_configs(None));
         self.config = Arc::new(self.config.altered(own, for_all));
         self.coordinated.set_limits(self.config.group_limits());
@@ -81,7 +53,7 @@ impl Node {
         effects.push(Effect::Configured(Arc::clone(&self.config)));
     }
 
-    fn reconfigure_topic(&mut self, now: Now, id: TopicId, effects: &mut Effects) {
+    pub(super) fn reconfigure_topic(&mut self, now: Now, id: TopicId, effects: &mut Effects) {
         let (Some(topic), Some(local)) = (self.metadata.topic(id), self.topics.get_mut(&id)) else { return };
         let config = Arc::new(TopicConfig::effective(&topic.configs, &self.config));
         if config == local.config {
@@ -93,18 +65,30 @@ impl Node {
             let Ok(replica) = replica else { continue };
             replica.log.set_config(Arc::clone(&of_logs));
             if replica.log.synced_offset() < replica.log.end_offset() {
-                // Time runs anew for what is there.
-                replica.flush_is_due = false;
                 unsynced.push((id, index));
             }
         }
         local.config = Arc::clone(&config);
         let (name, flush_ms) = (topic.name.clone(), config.flush_ms);
         effects.push(Effect::TopicOpened { id, name, config });
-        for (partition, flush_ms) in unsynced.into_iter().filter_map(|partition| Some((partition, flush_ms?)))
-        {
-            self.sync_within(now, partition, flush_ms);
+        // Time runs anew for what is there.
+        for partition in unsynced {
+            self.stop_sync_timer(partition);
+            if let Some(flush_ms) = flush_ms {
+                self.sync_within(now, partition, flush_ms);
+            }
         }
         self.compact_later(now, id);
+    }
+}
+
+fn say_without_effect(record: &MetadataRecord) {
+    let (changes, is_without): (_, fn(&str) -> bool) = match record {
+        MetadataRecord::TopicConfigured { changes, .. } => (changes, without_effect::is_for_topics),
+        MetadataRecord::NodesConfigured { changes, .. } => (changes, without_effect::is_for_brokers),
+        _ => return,
+    };
+    for (setting, _) in changes.iter().filter(|(name, value)| value.is_some() && is_without(name)) {
+        tracing::warn!(setting, "this setting makes no difference here");
     }
 }

@@ -200,12 +200,12 @@ impl Node {
 
     /// Whether the topic that keeps groups is not as durable yet as it is promised to be.
     pub(super) fn offsets_topic_is_young(&self) -> bool {
-        self.offsets_topic().is_some_and(|topic| self.check_is_durable((topic, PartitionIndex(0))).is_err())
+        self.offsets_topic().is_some_and(|topic| self.check_is_durable(topic).is_err())
     }
 
     /// A coordinator serves as long as its log does.
     fn check_coordinator(&self, (topic, partition): Watched) -> Result<(), Refusal> {
-        self.check_is_durable((topic, partition)).map_err(as_coordinator)?;
+        self.check_is_durable(topic).map_err(as_coordinator)?;
         let replica = self.replica(topic, partition).map_err(|_| Refusal::NotCoordinator)?;
         let slot = self.coordinated.slots.get(&partition).map(|slot| &slot.coordinator);
         match slot {
@@ -354,28 +354,26 @@ impl Node {
         self.coordinated.next_check = more.then(|| now.monotonic.plus_micros(every));
     }
 
-    /// A topic is gone: what groups read of it is forgotten. With `__consumer_offsets` all groups are.
-    pub(super) fn forget_topic_in_groups(
+    /// Topics are gone: what groups read of them is forgotten. With `__consumer_offsets` all groups are.
+    pub(super) fn forget_topics_in_groups(
         &mut self,
         now: Now,
-        id: TopicId,
-        name: &TopicName,
+        gone: &BTreeMap<TopicName, TopicId>,
         effects: &mut Effects,
     ) {
-        if *name == TopicName::consumer_offsets() {
+        if let Some(id) = gone.get(&TopicName::consumer_offsets()) {
             for partition in self.coordinated.partitions() {
-                self.abandon_coordinator((id, partition), effects);
+                self.abandon_coordinator((*id, partition), effects);
             }
             self.coordinated.slots.clear();
-            return;
         }
-        let Some(topic) = self.offsets_topic() else { return };
+        let Some(topic) = self.offsets_topic().filter(|_| !gone.is_empty()) else { return };
         for partition in self.coordinated.partitions() {
             let forgotten = self.in_turn(now, (topic, partition), effects, |coordinator, turn| {
-                coordinator.forget_topic(turn, name, id)
+                coordinator.forget_topics(turn, gone)
             });
             if let Err(refusal) = forgotten {
-                tracing::warn!(%partition, topic = %name, %refusal, "offsets of a deleted topic could not be forgotten");
+                tracing::warn!(%partition, %refusal, "offsets of deleted topics could not be forgotten");
             }
         }
     }

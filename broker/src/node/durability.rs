@@ -28,23 +28,19 @@ pub(super) struct Syncs {
     rolled: BTreeSet<Watched>,
     /// Answers that wait for the cluster's log to be durable below an offset, in order.
     replies: VecDeque<(Offset, Ticket, Reply)>,
-    /// Topics that are not durable yet where they must be.
-    young_topics: BTreeMap<TopicId, Young>,
-}
-
-/// What of a topic is not durable yet.
-#[derive(Debug)]
-struct Young {
-    /// Where the cluster's log ended after it.
-    needs: Offset,
-    /// The partitions from this place on.
-    first: usize,
+    /// Topics that are not durable yet where they must be, with where the cluster's log ended after them.
+    young_topics: BTreeMap<TopicId, Offset>,
 }
 
 impl Syncs {
     /// When `flush.ms` is over for a partition.
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
         self.due.first().map(|(at, _)| *at)
+    }
+
+    #[cfg(test)]
+    pub(super) fn timers(&self) -> usize {
+        self.due.len()
     }
 
     pub(super) fn next_turn(&self) -> Option<Monotonic> {
@@ -71,9 +67,19 @@ impl Node {
     /// Something was appended to a partition of a topic with `flush.ms`: it runs now, if it does not yet.
     pub(super) fn sync_within(&mut self, now: Now, partition: Watched, flush_ms: i64) {
         let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
-        if !std::mem::replace(&mut replica.flush_is_due, true) {
+        if replica.flush_due.is_none() {
             let micros = u64::try_from(flush_ms).unwrap_or(0).saturating_mul(1_000);
-            self.syncs.due.insert((now.monotonic.plus_micros(micros), partition));
+            let due = now.monotonic.plus_micros(micros);
+            replica.flush_due = Some(due);
+            self.syncs.due.insert((due, partition));
+        }
+    }
+
+    /// `flush.ms` does not run for a partition any more, until it is said again.
+    pub(super) fn stop_sync_timer(&mut self, partition: Watched) {
+        let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
+        if let Some(due) = replica.flush_due.take() {
+            self.syncs.due.remove(&(due, partition));
         }
     }
 
@@ -90,7 +96,7 @@ impl Node {
             }
             self.syncs.due.pop_first();
             if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
-                replica.flush_is_due = false;
+                replica.flush_due = None;
                 self.syncs.commit.want(partition, None);
             }
         }
@@ -168,7 +174,7 @@ impl Node {
     ) {
         self.syncs.commit.ended(now.monotonic, partition);
         if partition == CLUSTER {
-            return self.cluster_synced(outcome, effects);
+            return self.cluster_synced(now, outcome, effects);
         }
         self.note_synced(now, partition, outcome, effects);
     }
@@ -201,21 +207,23 @@ impl Node {
         self.wake_group_answers(partition, effects);
     }
 
-    fn cluster_synced(&mut self, outcome: Result<Synced, LogError>, effects: &mut Effects) {
+    fn cluster_synced(&mut self, now: Now, outcome: Result<Synced, LogError>, effects: &mut Effects) {
         let refusal = match outcome {
             Ok(done) => {
                 self.cluster_log.synced(done);
+                self.make_durable_changes(now, effects);
                 None
             }
             Err(error) => {
                 let refusal = Refusal::storage(&error);
                 tracing::error!(%refusal, "a sync of the cluster's log failed");
                 self.cluster_log.poison(&refusal.to_string());
+                self.changes.give_up();
                 Some(refusal)
             }
         };
         let durable = self.cluster_log.synced_offset();
-        self.syncs.young_topics.retain(|_, young| young.needs > durable);
+        self.syncs.young_topics.retain(|_, needs| *needs > durable);
         while let Some((needs, _, _)) = self.syncs.replies.front() {
             if refusal.is_none() && *needs > durable {
                 break;
@@ -228,38 +236,27 @@ impl Node {
         }
     }
 
-    /// A topic's partitions were made from the place `first` on: where that is promised, nothing is taken for them and
-    /// nobody told of them before they are durable.
-    pub(super) fn not_durable_yet(&mut self, id: TopicId, first: usize) {
+    /// A topic was made: where that is promised, nothing is taken for it and nobody told of it before it is durable.
+    pub(super) fn not_durable_yet(&mut self, id: TopicId) {
         if self.config.is_durable() {
-            let needs = self.cluster_log.end_offset();
-            let young = self.syncs.young_topics.entry(id).or_insert(Young { needs, first });
-            young.needs = needs;
+            self.syncs.young_topics.insert(id, self.cluster_log.end_offset());
         }
     }
 
-    /// Refuses a partition that nobody has been told of, or ever will.
-    pub(super) fn check_is_durable(&self, (id, partition): Watched) -> Result<(), Refusal> {
-        let is_young = |young: &Young| partition.slot().is_some_and(|slot| slot >= young.first);
-        if !self.syncs.young_topics.get(&id).is_some_and(is_young) {
-            return Ok(());
+    /// Refuses a topic that nobody has been told of, or ever will.
+    pub(super) fn check_is_durable(&self, id: TopicId) -> Result<(), Refusal> {
+        match (self.syncs.young_topics.contains_key(&id), self.cluster_log.poisoned()) {
+            (false, _) => Ok(()),
+            (true, None) => Err(Refusal::UnknownTopicOrPartition),
+            (true, Some(why)) => Err(Refusal::Storage { message: why.to_owned() }),
         }
-        Err(match self.cluster_log.poisoned() {
-            None => Refusal::UnknownTopicOrPartition,
-            Some(why) => Refusal::Storage { message: why.to_owned() },
-        })
     }
 
     /// The cluster's log failed: what the answer rests on and may be lost is refused.
     fn refuse_in_doubt(&self, reply: &mut Reply, refusal: &Refusal) {
         let Some(topics) = reply.told_topics() else { return reply.refuse(refusal) };
-        for topic in topics {
-            match self.syncs.young_topics.get(&topic.id).map(|young| young.first) {
-                None => {}
-                Some(0) => topic.refusal = Some(refusal.clone()),
-                Some(first) => topic.partitions.retain(|part| part.index.slot().is_some_and(|s| s < first)),
-            }
-        }
+        let in_doubt = topics.iter_mut().filter(|topic| self.syncs.young_topics.contains_key(&topic.id));
+        in_doubt.for_each(|topic| topic.refusal = Some(refusal.clone()));
     }
 
     /// Answers a request that rests on the cluster's log below `needs`, once that is durable.

@@ -24,7 +24,12 @@ impl Node {
 
     fn not_elected(&self, name: &TopicName, partition: PartitionIndex) -> Refusal {
         let Some(id) = self.metadata.id_of(name) else {
-            return Refusal::NoSuchPartition { message: format!("No such topic as {name}") };
+            // The words are told with every partition: what cannot be a name is not repeated.
+            let message = match name.check() {
+                Ok(()) => format!("No such topic as {name}"),
+                Err(_) => "No such topic".to_owned(),
+            };
+            return Refusal::NoSuchPartition { message };
         };
         match self.metadata.partition(id, partition) {
             Some(_) => Refusal::ElectionNotNeeded,

@@ -6,6 +6,7 @@
 //! `step` does not know who calls it: a listener's task, a test, or the lab.
 
 mod alterations;
+mod changes;
 mod checkpoints;
 mod close;
 mod compaction;
@@ -78,8 +79,8 @@ pub type Effects = Vec<Effect>;
 struct Replica {
     log: Log,
     leader: Leader,
-    /// Whether `flush.ms` runs.
-    flush_is_due: bool,
+    /// When `flush.ms` is over, if it runs.
+    flush_due: Option<Monotonic>,
     /// What of it is in the node's count of used bytes.
     counted_bytes: u64,
     /// Up to where it is compacted, as its checkpoint is to say.
@@ -116,6 +117,7 @@ pub struct Node {
     parked_fetches: Parked<fetch::ParkedFetch>,
     parked_produces: Parked<produce::ParkedProduce>,
     syncs: durability::Syncs,
+    changes: changes::Changes,
     checkpoints: checkpoints::Checkpoints,
     expiry: retention::Expiry,
     compactions: compaction::Compactions,
@@ -209,7 +211,7 @@ impl Node {
             Request::DescribeCluster => Reply::DescribeCluster(self.describe_cluster()),
             Request::CreateTopics(request) => Reply::CreateTopics(self.create_topics(now, &request, effects)),
             Request::CreatePartitions(request) => {
-                Reply::CreatePartitions(self.create_partitions(now, &request))
+                Reply::CreatePartitions(self.create_partitions(now, &request, effects))
             }
             Request::ElectLeaders(topics) => Reply::ElectLeaders(self.elect_leaders(topics.as_deref())),
             Request::DeleteTopics(topics) => Reply::DeleteTopics(self.delete_topics(now, &topics, effects)),

@@ -13,6 +13,7 @@ use highwater_storage::batch::{BatchBuilder, CheckedBatch, RecordIter};
 use highwater_storage::disk::Disk;
 use highwater_storage::{LeaderEpoch, Log, LogConfig, LogError, Offset, Opening, StopKind, TopicId};
 
+use super::changes::Changes;
 use super::checkpoints::{Checkpoints, Remembered};
 use super::close::CLEAN_MARKER;
 use super::compaction::Compactions;
@@ -34,6 +35,8 @@ use crate::producer::id_block::IdBlock;
 use crate::refusal::Refusal;
 
 const CLUSTER_FOLDER: &str = "cluster";
+/// How much one request may add to the cluster's log: 10,000 partitions take a tenth of it.
+const MAX_COMMIT_BYTES: usize = 16 << 20;
 /// How much of the cluster's log is read at once when it is replayed.
 const REPLAY_BYTES: usize = 1 << 20;
 
@@ -143,6 +146,7 @@ impl Node {
             parked_fetches: Parked::default(),
             parked_produces: Parked::default(),
             syncs: Syncs::default(),
+            changes: Changes::default(),
             is_disk_full: false,
             compactions: Compactions::default(),
             leaving: Leaving::default(),
@@ -179,17 +183,27 @@ impl Node {
 
     /// Appends records to the cluster's log and makes what they say so.
     pub(super) fn commit(&mut self, now: Now, records: &[MetadataRecord]) -> Result<(), Refusal> {
+        self.write_down(now, records)?;
+        records.iter().for_each(|record| self.metadata.apply(record));
+        Ok(())
+    }
+
+    /// Appends records to the cluster's log; what they say is not so yet.
+    pub(super) fn write_down(&mut self, now: Now, records: &[MetadataRecord]) -> Result<(), Refusal> {
         let mut builder = BatchBuilder::new();
+        let mut room = MAX_COMMIT_BYTES;
         for record in records {
-            let fits = builder.append(now.wall, None, Some(&record.encode()), &[]);
-            fits.expect("records of at most 10,000 partitions are far below 2 GiB");
+            let value = record.encode();
+            room = room.checked_sub(value.len()).ok_or_else(|| {
+                let message = format!("The changes of one request take more than {MAX_COMMIT_BYTES} bytes.");
+                Refusal::PolicyViolation { message }
+            })?;
+            builder.append(now.wall, None, Some(&value), &[]).expect("the limit is far below 2 GiB");
         }
         let batch = builder.build().expect("a batch with records");
         let batch = CheckedBatch::trusted(batch).expect("a batch that was just built");
         let appended = self.cluster_log.append(&batch, LeaderEpoch::new(0), now.wall);
-        appended.map_err(|error| Refusal::storage(&error))?;
-        records.iter().for_each(|record| self.metadata.apply(record));
-        Ok(())
+        appended.map(drop).map_err(|error| Refusal::storage(&error))
     }
 }
 

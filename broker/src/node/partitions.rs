@@ -114,7 +114,7 @@ impl Node {
             log.synced_offset(),
         );
         let clean_upto = Some(compacted_below).filter(|offset| *offset > Offset::ZERO);
-        Replica { log, leader, flush_is_due: false, counted_bytes: 0, clean_upto, is_uncleanable: false }
+        Replica { log, leader, flush_due: None, counted_bytes: 0, clean_upto, is_uncleanable: false }
     }
 
     fn open_or_create(

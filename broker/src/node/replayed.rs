@@ -30,7 +30,10 @@ impl Node {
             });
             self.coordinated.put(index, replayed);
             if self.coordinated.get(index).is_some() {
-                self.in_turn(now, (topic, index), effects, Coordinator::begin_sessions);
+                self.in_turn(now, (topic, index), effects, |coordinator, turn| {
+                    coordinator.forget_topics_that_went(turn);
+                    coordinator.begin_sessions(turn);
+                });
             }
         }
     }

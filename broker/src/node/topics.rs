@@ -111,7 +111,7 @@ impl Node {
         let records: Vec<_> = creations.iter().map(|(name, creation)| creation.record(name)).collect();
         self.commit(now, &records)?;
         for (name, creation) in creations {
-            self.not_durable_yet(creation.id, 0);
+            self.not_durable_yet(creation.id);
             self.let_go_of_name(name, effects);
             if let Some(topic) = self.metadata.topic(creation.id).cloned() {
                 self.open_topic(now, creation.id, &topic, &mut Found::nothing(), effects);
@@ -137,16 +137,21 @@ impl Node {
         effects: &mut Effects,
     ) -> Vec<DeletedTopic> {
         let mut decided = self.controller().delete_topics(topics);
+        let mut gone = BTreeMap::new();
         for topic in decided.iter_mut().filter(|topic| topic.outcome.is_ok()) {
-            topic.outcome = self.delete_topic(now, topic.id, effects);
+            topic.outcome = self.delete_topic(now, topic.id, effects).map(|name| {
+                gone.insert(name, topic.id);
+            });
         }
+        self.forget_topics_in_groups(now, &gone, effects);
         decided
     }
 
-    fn delete_topic(&mut self, now: Now, id: TopicId, effects: &mut Effects) -> Result<(), Refusal> {
+    /// Gives the name that is free again.
+    fn delete_topic(&mut self, now: Now, id: TopicId, effects: &mut Effects) -> Result<TopicName, Refusal> {
         let name = self.name_of(id).ok_or(Refusal::UnknownTopicId)?.clone();
         self.commit(now, &[MetadataRecord::TopicDeleted { id: id.get() }])?;
-        let Some(topic) = self.topics.remove(&id) else { return Ok(()) };
+        let Some(topic) = self.topics.remove(&id) else { return Ok(name) };
         self.compactions.stop_for(id);
         let partitions = topic.partitions.len();
         self.count_out(&topic);
@@ -154,7 +159,6 @@ impl Node {
         self.leaving.take(id, name.clone(), topic);
         effects.push(Effect::TopicClosed { id, name: name.clone() });
         self.wake_all(now, id, partitions, effects);
-        self.forget_topic_in_groups(now, id, &name, effects);
-        Ok(())
+        Ok(name)
     }
 }

@@ -1,8 +1,8 @@
 //! ElectLeaders on the wire.
 
+use highwater_protocol::ErrorCode;
 use highwater_protocol::messages::elect_leaders::{PartitionResult, ReplicaElectionResult, TopicPartitions};
 use highwater_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
-use highwater_protocol::{ErrorCode, Text};
 
 use super::topic_ref::text;
 use crate::ids::{PartitionIndex, TopicName};
@@ -12,9 +12,17 @@ use crate::refusal::Refusal;
 /// Who may be elected (`ElectionType`): the preferred replica, or where nobody leads anyone.
 const ELECTIONS: [i8; 2] = [0, 1];
 
+/// How many partitions one request may name: each is answered with words.
+const MAX_PARTITIONS: usize = 10_000;
+
 pub(super) fn request(request: ElectLeadersRequest) -> Result<Request, ElectLeadersResponse> {
+    let partitions = request.topic_partitions.iter().flatten().map(|topic| topic.partitions.len());
+    if partitions.sum::<usize>() > MAX_PARTITIONS {
+        // Told once: an answer for each would be as many words.
+        return Err(ElectLeadersResponse { error_code: ErrorCode::PolicyViolation, ..Default::default() });
+    }
     if !ELECTIONS.contains(&request.election_type) {
-        return Err(refused(request));
+        return Err(unknown_election(request));
     }
     let one = |topic: TopicPartitions| {
         let partitions = topic.partitions.into_iter().map(PartitionIndex).collect();
@@ -25,9 +33,9 @@ pub(super) fn request(request: ElectLeadersRequest) -> Result<Request, ElectLead
 }
 
 /// The answer to who asks for an election that there is not.
-fn refused(request: ElectLeadersRequest) -> ElectLeadersResponse {
-    let error_code = ErrorCode::InvalidRequest;
-    let words = Text::from(format!("Unknown election type {}", request.election_type));
+fn unknown_election(request: ElectLeadersRequest) -> ElectLeadersResponse {
+    let refusal = Refusal::invalid_request(format!("Unknown election type {}", request.election_type));
+    let (error_code, words) = (refusal.code(), refusal.words());
     let partition =
         |partition_id| PartitionResult { partition_id, error_code, error_message: Some(words.clone()) };
     let one = |topic: TopicPartitions| ReplicaElectionResult {

@@ -8,6 +8,8 @@ use highwater_protocol::messages::update_features::{FeatureUpdateKey, UpdatableF
 use highwater_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use highwater_protocol::{ErrorCode, Text};
 
+use crate::refusal::Refusal;
+
 /// A feature with the level that is in force.
 struct Feature {
     name: &'static str,
@@ -54,7 +56,7 @@ pub(super) fn update(request: UpdateFeaturesRequest, version: i16) -> UpdateFeat
         );
         return UpdateFeaturesResponse {
             error_code: ErrorCode::InvalidUpdateVersion,
-            error_message: Some(Text::from(words)),
+            error_message: Some(Refusal::invalid_request(words).words()),
             ..Default::default()
         };
     }

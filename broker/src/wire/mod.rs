@@ -111,6 +111,9 @@ pub enum BadFrame {
         /// The version asked for.
         version: i16,
     },
+    /// What it asks cannot be answered in a frame.
+    #[error("its answer cannot be written: {0}")]
+    Unanswerable(#[from] EncodeError),
 }
 
 /// A request that was taken, and what its answer needs to know of it.
@@ -183,17 +186,16 @@ enum Body {
 
 impl Body {
     /// Takes a request, or the answer that refuses it.
-    fn of<R: Response>(header: &RequestHeader, outcome: Result<Request, R>) -> Self {
+    fn of<R: Response>(header: &RequestHeader, outcome: Result<Request, R>) -> Result<Self, BadFrame> {
         match outcome {
-            Ok(request) => Self::Request(request),
+            Ok(request) => Ok(Self::Request(request)),
             Err(refused) => Self::answered(header, &refused),
         }
     }
 
     /// Takes an answer that the node has no part in.
-    fn answered<R: Response>(header: &RequestHeader, answer: &R) -> Self {
-        let answer = encode_response(answer, header.api_version, header.correlation_id);
-        Self::Answered(answer.expect("an answer of the request's own names and numbers"))
+    fn answered<R: Response>(header: &RequestHeader, answer: &R) -> Result<Self, BadFrame> {
+        Ok(Self::Answered(encode_response(answer, header.api_version, header.correlation_id)?))
     }
 }
 
@@ -208,18 +210,18 @@ fn decode_body(
     Ok(Body::Request(match header.api_key {
         ApiKey::Produce => produce::request(read::<ProduceRequest>(body, version)?, version, rules, now),
         ApiKey::Fetch => {
-            return Ok(Body::of(header, fetch::request(read::<FetchRequest>(body, version)?, version)));
+            return Body::of(header, fetch::request(read::<FetchRequest>(body, version)?, version));
         }
         ApiKey::ListOffsets => {
             let request = read::<ListOffsetsRequest>(body, version)?;
-            return Ok(Body::of(header, offsets::list_request(request, version)));
+            return Body::of(header, offsets::list_request(request, version));
         }
         ApiKey::OffsetForLeaderEpoch => {
             offsets::epoch_request(read::<OffsetForLeaderEpochRequest>(body, version)?)
         }
         ApiKey::Metadata => {
             let request = read::<MetadataRequest>(body, version)?;
-            return Ok(Body::of(header, metadata::request(request, version, options)));
+            return Body::of(header, metadata::request(request, version, options));
         }
         ApiKey::DescribeTopicPartitions => {
             metadata::topics_request(read::<DescribeTopicPartitionsRequest>(body, version)?)
@@ -232,7 +234,7 @@ fn decode_body(
             create_partitions::request(read::<CreatePartitionsRequest>(body, version)?)
         }
         ApiKey::ElectLeaders => {
-            return Ok(Body::of(header, elections::request(read::<ElectLeadersRequest>(body, version)?)));
+            return Body::of(header, elections::request(read::<ElectLeadersRequest>(body, version)?));
         }
         ApiKey::DeleteTopics => topics::delete_request(read::<DeleteTopicsRequest>(body, version)?),
         ApiKey::DeleteRecords => delete_records::request(read::<DeleteRecordsRequest>(body, version)?),
@@ -242,7 +244,7 @@ fn decode_body(
         ApiKey::AlterConfigs => alter_configs::request(&read::<AlterConfigsRequest>(body, version)?),
         ApiKey::ListConfigResources => {
             let request = read::<ListConfigResourcesRequest>(body, version)?;
-            return Ok(Body::of(header, alter_configs::list_request(request, version)));
+            return Body::of(header, alter_configs::list_request(request, version));
         }
         ApiKey::DescribeLogDirs => log_dirs::request(read::<DescribeLogDirsRequest>(body, version)?),
         ApiKey::DescribeConfigs => configs::request(read::<DescribeConfigsRequest>(body, version)?, options),
@@ -256,7 +258,7 @@ fn decode_body(
         }
         ApiKey::SyncGroup => {
             let request = read::<SyncGroupRequest>(body, version)?;
-            return Ok(Body::of(header, group_members::sync_request(request, version)));
+            return Body::of(header, group_members::sync_request(request, version));
         }
         ApiKey::Heartbeat => group_members::heartbeat_request(&read::<HeartbeatRequest>(body, version)?),
         ApiKey::LeaveGroup => {
@@ -284,27 +286,27 @@ fn decode_body(
         ApiKey::DeleteGroups => group_admin::delete_request(&read::<DeleteGroupsRequest>(body, version)?),
         ApiKey::DescribeAcls => {
             read::<DescribeAclsRequest>(body, version)?;
-            return Ok(Body::answered(header, &acls::describe_refused()));
+            return Body::answered(header, &acls::describe_refused());
         }
         ApiKey::CreateAcls => {
             let request = read::<CreateAclsRequest>(body, version)?;
-            return Ok(Body::answered(header, &acls::create_refused(&request)));
+            return Body::answered(header, &acls::create_refused(&request));
         }
         ApiKey::DeleteAcls => {
             let request = read::<DeleteAclsRequest>(body, version)?;
-            return Ok(Body::answered(header, &acls::delete_refused(&request)));
+            return Body::answered(header, &acls::delete_refused(&request));
         }
         ApiKey::DescribeClientQuotas => {
             let request = read::<DescribeClientQuotasRequest>(body, version)?;
-            return Ok(Body::answered(header, &client_quotas::describe(&request)));
+            return Body::answered(header, &client_quotas::describe(&request));
         }
         ApiKey::AlterClientQuotas => {
             let request = read::<AlterClientQuotasRequest>(body, version)?;
-            return Ok(Body::answered(header, &client_quotas::alter(request)));
+            return Body::answered(header, &client_quotas::alter(request));
         }
         ApiKey::UpdateFeatures => {
             let request = read::<UpdateFeaturesRequest>(body, version)?;
-            return Ok(Body::answered(header, &features::update(request, version)));
+            return Body::answered(header, &features::update(request, version));
         }
         key => return Err(BadFrame::NotServed { key: key.number(), version }),
     }))

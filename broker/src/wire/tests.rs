@@ -79,6 +79,41 @@ fn a_frame_that_is_cut_is_no_request_and_one_that_goes_on_is() {
 }
 
 #[test]
+fn names_of_a_request_that_are_as_long_as_a_name_can_be_are_answered_or_cost_the_connection_and_nothing_more()
+{
+    use highwater_protocol::Text;
+    use highwater_protocol::messages::alter_client_quotas::{EntityData, EntryData, OpData};
+    use highwater_protocol::messages::describe_client_quotas::ComponentData;
+    use highwater_protocol::messages::update_features::FeatureUpdateKey;
+    let long = || Text::from("x".repeat(32_767));
+    let entity = vec![EntityData { entity_type: Text::from("user"), entity_name: Some(long()) }];
+    let op = || OpData { key: long(), value: 1.0, remove: false };
+    let entries = vec![EntryData { entity, ops: vec![op(), op()] }];
+    let component = ComponentData { entity_type: long(), match_type: 2, r#match: None };
+    let update =
+        FeatureUpdateKey { feature: long(), max_version_level: 7, upgrade_type: 1, ..Default::default() };
+    let frames = [
+        framed(&AlterClientQuotasRequest { entries, validate_only: false }, 1),
+        framed(&DescribeClientQuotasRequest { components: vec![component], strict: false }, 1),
+        framed(&UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() }, 1),
+    ];
+    for frame in frames {
+        assert!(matches!(take(frame), Ok(Incoming::Answer(_)) | Err(BadFrame::Unanswerable(_))));
+    }
+}
+
+#[test]
+fn an_election_of_too_many_partitions_is_refused_in_few_words() {
+    use highwater_protocol::Text;
+    use highwater_protocol::messages::elect_leaders::TopicPartitions;
+    let partitions = (0..10_001).collect();
+    let topics = Some(vec![TopicPartitions { topic: Text::from("x".repeat(32_767)), partitions }]);
+    let request = ElectLeadersRequest { topic_partitions: topics, ..Default::default() };
+    let Ok(Incoming::Answer(answer)) = take(framed(&request, 2)) else { panic!("not answered here") };
+    assert!(answer.into_bytes().len() < 100);
+}
+
+#[test]
 fn no_topics_means_all_topics_or_none_by_version() {
     let all = |topics: Option<Vec<_>>, version| {
         let request = MetadataRequest { topics, ..Default::default() };

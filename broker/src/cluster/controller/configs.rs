@@ -1,7 +1,7 @@
 //! Changes of settings, in Kafka's order of checks and Kafka's words (`ConfigAdminManager`,
 //! `ConfigurationControlManager`). Each resource is decided for itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Controller;
 use crate::cluster::record::MetadataRecord;
@@ -53,8 +53,8 @@ impl Controller<'_> {
         match resource.kind {
             TOPIC => self.alter_topic(resource),
             BROKER => self.alter_nodes(node, resource),
-            CLIENT_METRICS => Err(Refusal::unsupported("The metrics of clients are not collected here.")),
-            GROUP => Err(Refusal::unsupported("Groups have no settings of their own here.")),
+            CLIENT_METRICS => Err(Refusal::invalid_request("The metrics of clients are not collected here.")),
+            GROUP => Err(Refusal::invalid_request("Groups have no settings of their own here.")),
             kind => Err(Refusal::invalid_request(format!("Unknown resource type {kind}"))),
         }
     }
@@ -98,7 +98,8 @@ impl Controller<'_> {
         let name = resource.name.as_str();
         let target = match name.parse::<i32>() {
             _ if name.is_empty() => None,
-            Ok(number) if number == node.0 => Some(node),
+            // A number has one name: "00" would be another resource.
+            Ok(_) if name == node.to_string() => Some(node),
             Ok(_) => {
                 let words = format!("Unexpected broker id, expected {node}, but received {name}");
                 return Err(Refusal::invalid_request(words));
@@ -210,14 +211,30 @@ fn resolve_one(
     };
     let old = current.map_or(definition.default, String::as_str);
     let mut words: Vec<&str> = old.split(',').filter(|word| !word.is_empty()).collect();
-    for word in change.value.as_deref().unwrap_or_default().split(',') {
-        match words.iter().position(|kept| *kept == word) {
-            Some(place) if change.operation == SUBTRACT => drop(words.remove(place)),
-            None if change.operation == APPEND => words.push(word),
-            _ => {}
-        }
+    let asked = asked_words(change.value.as_deref().unwrap_or_default());
+    if change.operation == APPEND {
+        let mut known: BTreeSet<&str> = words.iter().copied().collect();
+        words.extend(asked.into_iter().filter(|word| known.insert(word)));
+    } else {
+        let mut times = BTreeMap::<&str, usize>::new();
+        asked.into_iter().for_each(|word| *times.entry(word).or_default() += 1);
+        words.retain(|word| match times.get_mut(word) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                false
+            }
+            _ => true,
+        });
     }
     Ok(Some(words.join(",")))
+}
+
+/// The words between commas as Java splits them: what is empty at the end does not count.
+fn asked_words(value: &str) -> Vec<&str> {
+    match value.trim_end_matches(',') {
+        "" if !value.is_empty() => Vec::new(),
+        words => words.split(',').collect(),
+    }
 }
 
 #[cfg(test)]
@@ -320,6 +337,13 @@ mod tests {
         assert_eq!(list(replicas, SUBTRACT, "0:0,2:0"), Some("1:0".into()));
         assert_eq!(list("cleanup.policy", APPEND, "delete"), Some("delete".into()));
         assert_eq!(list("cleanup.policy", SUBTRACT, "delete"), Some(String::new()));
+        assert_eq!(
+            list(replicas, APPEND, "3:0,,"),
+            Some("1:0,3:0".into()),
+            "what is empty at the end does not count"
+        );
+        assert_eq!(list(replicas, APPEND, ","), Some("1:0,3:0".into()));
+        assert_eq!(list(replicas, SUBTRACT, "3:0,3:0"), Some("1:0".into()));
         let refused = world.altered(some(&[("retention.ms", APPEND, Some("5"))])).unwrap_err();
         assert!(refused.to_string().starts_with("Can't APPEND to key retention.ms"));
         assert!(matches!(refused, Refusal::InvalidConfig { .. }));
@@ -367,6 +391,7 @@ mod tests {
         }
         let asked = [
             (of_nodes("1", one()), "Unexpected broker id, expected 0, but received 1"),
+            (of_nodes("00", one()), "Unexpected broker id, expected 0, but received 00"),
             (of_nodes("zero", one()), "Node id must be an integer"),
             (
                 of_nodes("0", some(&[("num.partitions", SET, Some("3"))])),

@@ -68,7 +68,7 @@ impl Controller<'_> {
             );
             return Err(Refusal::InvalidPartitions { message });
         }
-        *room = room.checked_sub(new.len()).ok_or_else(|| {
+        let left = room.checked_sub(new.len()).ok_or_else(|| {
             let message = "Excessively large number of partitions per request.".into();
             Refusal::PolicyViolation { message }
         })?;
@@ -83,6 +83,7 @@ impl Controller<'_> {
                 assignments.clone()
             }
         };
+        *room = left;
         Ok(Enlargement { id, replicas })
     }
 

@@ -102,7 +102,8 @@ fn a_deleted_topics_offsets_go_with_it() {
     let mut bench = Bench::new();
     bench.commit(&commit_alone(), 1).unwrap();
     let forget = |bench: &mut Bench, id| {
-        bench.turn(|coordinator, turn, _| coordinator.forget_topic(turn, &"t".into(), id)).1.unwrap();
+        let gone = [("t".into(), id), ("other".into(), id)].into();
+        bench.turn(|coordinator, turn, _| coordinator.forget_topics(turn, &gone)).1.unwrap();
     };
     forget(&mut bench, TopicId::new([8; 16]));
     assert_eq!(bench.offset(), Some(1), "it was another one of the name");

@@ -141,15 +141,116 @@ fn records_that_lack_a_sync_get_one_within_the_time_that_is_set_now() {
 }
 
 #[test]
-fn who_altered_something_hears_of_it_when_it_is_durable() {
+fn what_is_altered_is_in_force_when_it_is_durable_and_never_if_it_is_refused() {
+    for fails in [false, true] {
+        let disk = Arc::new(FaultDisk::in_memory());
+        let mut world = World::with_topic(&disk, durable());
+        let mut effects = world.alter(TOPIC, "t", &[("segment.bytes", Some("2000000"))]);
+        let turn = work(&mut effects);
+        assert_eq!((altered(&effects), opened(&effects)), (None, None));
+        assert_eq!(
+            (world.segment_bytes(), world.told("segment.bytes").0.as_str()),
+            ([1 << 30; 2], "1073741824")
+        );
+        if fails {
+            disk.fail_at(disk.calls(), FaultKind::Error(std::io::ErrorKind::Other));
+        }
+        let answers = world.work_off(turn);
+        assert_eq!(altered(&answers).unwrap().is_err(), fails, "{answers:?}");
+        assert_eq!(world.segment_bytes(), if fails { [1 << 30; 2] } else { [2_000_000; 2] });
+    }
+}
+
+#[test]
+fn of_alterations_at_once_the_later_builds_on_the_earlier() {
     let disk = Arc::new(FaultDisk::in_memory());
     let mut world = World::with_topic(&disk, durable());
-    let mut effects = world.alter(TOPIC, "t", &[("retention.ms", Some("5"))]);
+    let append = |world: &mut World, word: &str| {
+        let (name, value) = ("leader.replication.throttled.replicas".to_owned(), Some(word.to_owned()));
+        let changes = ConfigChanges::Some(vec![ConfigChange { name, operation: 2, value }]);
+        let resources = vec![ResourceToAlter { kind: TOPIC, name: "t".into(), changes }];
+        world.ask(Request::AlterConfigs(AlterConfigsRequest { resources, validate_only: false }))
+    };
+    let mut effects = append(&mut world, "0:0");
+    append(&mut world, "1:0");
     let turn = work(&mut effects);
-    assert_eq!(altered(&effects), None);
-    disk.fail_at(disk.calls(), FaultKind::Error(std::io::ErrorKind::Other));
-    let answers = world.work_off(turn);
-    assert!(matches!(altered(&answers), Some(Err(Refusal::Storage { .. }))), "{answers:?}");
+    world.work_off(turn);
+    assert_eq!(world.told("leader.replication.throttled.replicas").0, "0:0,1:0");
+}
+
+#[test]
+fn a_timer_of_a_sync_is_set_once_however_often_something_is_altered() {
+    let disk = Arc::new(FaultDisk::in_memory());
+    let mut world = World::with_topic(&disk, config(&[("log.flush.interval.ms", "3600000")]));
+    world.produce(vec![(0, batch(b"a"))]);
+    for n in 0..50 {
+        world.alter(TOPIC, "t", &[("retention.ms", Some(&n.to_string()))]);
+    }
+    assert_eq!(world.node.syncs.timers(), 1);
+    world.alter(TOPIC, "t", &[("flush.ms", Some("9223372036854775807"))]);
+    assert_eq!(world.node.syncs.timers(), 0);
+}
+
+#[test]
+fn how_long_a_silent_producer_is_remembered_changes_while_it_is() {
+    let mut world = World::new();
+    let id = world.create("t");
+    world.produce(vec![(0, of_producer(0))]);
+    let known = |world: &World| world.node.replica(id, PartitionIndex(0)).unwrap().log.producers().len();
+    world.alter(BROKER, "", &[("producer.id.expiration.ms", Some("1000"))]);
+    world.now.wall = world.now.wall.saturating_add(1_001);
+    world.wait_ms(600_000);
+    world.bring(Event::Tick);
+    assert_eq!(known(&world), 0);
+}
+
+#[test]
+fn what_groups_keep_to_changes_while_they_are_there() {
+    let mut world = World::new();
+    world.alter(BROKER, "0", &[("group.consumer.assignment.interval.ms", Some("12345"))]);
+    assert_eq!(world.node.coordinated.limits().assignment_interval_ms, 12_345);
+}
+
+#[test]
+fn more_resources_than_one_request_may_be_about_are_refused() {
+    let mut world = World::new();
+    let one = |n: usize| ResourceToAlter {
+        kind: TOPIC,
+        name: format!("t{n}"),
+        changes: ConfigChanges::Some(Vec::new()),
+    };
+    let resources = (0..10_001).map(one).collect();
+    let effects = world.ask(Request::AlterConfigs(AlterConfigsRequest { resources, validate_only: false }));
+    assert!(matches!(altered(&effects), Some(Err(Refusal::PolicyViolation { .. }))));
+}
+
+#[test]
+fn changes_that_take_too_much_of_the_clusters_log_are_refused_as_a_whole() {
+    let mut world = World::new();
+    let resources: Vec<_> = (0..1_000)
+        .map(|n| {
+            world.create_effects(&format!("t{n}"));
+            let value = Some("0:0,".repeat(8_000) + "0:0");
+            let changes = ["leader", "follower"].map(|who| ConfigChange {
+                name: format!("{who}.replication.throttled.replicas"),
+                operation: 0,
+                value: value.clone(),
+            });
+            ResourceToAlter {
+                kind: TOPIC,
+                name: format!("t{n}"),
+                changes: ConfigChanges::Some(changes.into()),
+            }
+        })
+        .collect();
+    let end = world.node.cluster_log.end_offset();
+    let effects = world.ask(Request::AlterConfigs(AlterConfigsRequest { resources, validate_only: false }));
+    assert!(
+        matches!(altered(&effects), Some(Err(Refusal::PolicyViolation { .. }))),
+        "{:?}",
+        altered(&effects)
+    );
+    assert_eq!(world.node.cluster_log.end_offset(), end);
 }
 
 #[test]

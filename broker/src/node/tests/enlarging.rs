@@ -70,14 +70,46 @@ fn nothing_is_told_of_or_taken_for_partitions_that_are_not_durable_and_the_other
         }
         let answers = world.work_off(turn);
         assert_eq!(enlarged(&answers).unwrap().is_err(), fails);
-        assert_eq!(told(&answers), Some(if fails { 2 } else { 3 }));
+        assert_eq!(told(&answers), Some(2), "what was asked before it was durable");
+        assert_eq!(world.partitions_told(), Some(if fails { 2 } else { 3 }));
         let mut effects = world.produce(vec![(0, batch(b"v")), (2, batch(b"v"))]);
         let turn = work(&mut effects);
         effects.extend(world.work_off(turn));
-        let outcomes = produced(&effects);
-        assert_eq!(outcomes[0], Ok(0));
-        assert_eq!(matches!(outcomes[1], Err(Refusal::Storage { .. })), fails, "{outcomes:?}");
+        let refused = Err(Refusal::UnknownTopicOrPartition);
+        assert_eq!(produced(&effects), [Ok(0), if fails { refused } else { Ok(0) }]);
     }
+}
+
+#[test]
+fn of_two_enlargements_each_is_in_force_when_it_is_durable() {
+    let disk = Arc::new(FaultDisk::in_memory());
+    let mut world = World::with_topic(&disk, durable());
+    let mut effects = world.enlarge("t", 3, false);
+    let first = work(&mut effects);
+    // The second is decided on what the first makes.
+    assert!(matches!(world.enlarge("t", 3, true)[..], []), "that it has them already is told later, too");
+    assert!(world.enlarge("t", 4, false).is_empty());
+    let mut answers = Effects::new();
+    for event in first.into_iter().filter_map(DiskWork::run) {
+        answers.extend(world.bring(event));
+    }
+    let second = work(&mut answers);
+    assert_eq!(enlarged(&answers), Some(Ok(())));
+    disk.fail_at(disk.calls(), FaultKind::Error(std::io::ErrorKind::Other));
+    let failed = world.work_off(second);
+    let outcomes: Vec<_> = failed
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Reply(_, Reply::CreatePartitions(topics)) => Some(topics[0].outcome.clone()),
+            _ => None,
+        })
+        .collect();
+    assert!(outcomes.iter().all(Result::is_err), "{outcomes:?}");
+    assert_eq!(world.partitions_told(), Some(3));
+    let mut effects = world.produce(vec![(2, batch(b"v")), (3, batch(b"v"))]);
+    let turn = work(&mut effects);
+    effects.extend(world.work_off(turn));
+    assert_eq!(produced(&effects), [Ok(0), Err(Refusal::UnknownTopicOrPartition)]);
 }
 
 #[test]

@@ -335,6 +335,31 @@ fn a_topics_offsets_go_with_it_and_all_groups_with_the_topic_that_keeps_them() {
 }
 
 #[test]
+fn offsets_of_a_topic_that_went_while_its_coordinator_was_away_do_not_come_back_with_it() {
+    for comes_again in [false, true] {
+        let mut world = World::new();
+        world.create("t");
+        world.find().unwrap();
+        committed(world.commit(7)).unwrap();
+        // The coordinator's log fails: nothing more is written to it in this life of the node.
+        let partition = world.node.coordinator_of(&"g".into()).unwrap();
+        world.node.replica_mut(partition.0, partition.1).unwrap().log.poison("a test");
+        world.delete_topic(&"t".into());
+        if comes_again {
+            world.create("t");
+        }
+        let mut world = world.restart();
+        if !comes_again {
+            world.create("t");
+        }
+        assert_eq!(offset(world.read_offset()), Ok(None));
+        assert_eq!(world.group_log_end(), 2, "the commit, and the record that takes it back");
+        committed(world.commit(1)).unwrap();
+        assert_eq!(offset(world.restart().read_offset()), Ok(Some(1)));
+    }
+}
+
+#[test]
 fn commits_name_topics_that_are_there() {
     let mut world = World::new();
     world.find().unwrap();
