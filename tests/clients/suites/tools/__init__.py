@@ -1,6 +1,6 @@
 """Apache's command line tools, each a process of its own as a user starts it, their output read strictly."""
 
-from . import console, deletion, files, groups, topics
+from . import administration, console, deletion, files, groups, resets, topics, verifying
 from .kafka_tools import Tools
 
 
@@ -13,6 +13,9 @@ def run(suite, target):
         console.tests(suite, tools)
         deletion.tests(suite, tools)
         groups.tests(suite, tools)
+        verifying.tests(suite, tools)
+        resets.tests(suite, tools)
+        administration.tests(suite, tools)
         files.tests(suite, tools)
     finally:
         broker.remove()
