@@ -1,6 +1,6 @@
 // Topics and the cluster through the administrator.
 import kafkajs from "kafkajs";
-import { START_MS, equal, refused } from "./cluster.js";
+import { START_MS, equal, eventually, refused } from "./cluster.js";
 
 const { ConfigResourceTypes } = kafkajs;
 
@@ -8,6 +8,8 @@ export const administrating = [
   ["admin-topics", topics],
   ["admin-refusals", refusals],
   ["admin-configs", configs],
+  ["admin-more-partitions", morePartitions],
+  ["admin-alter-configs", alterConfigs],
   ["admin-offsets-and-records", offsets],
   ["admin-cluster", describeCluster],
 ];
@@ -35,12 +37,41 @@ async function configs(cluster) {
   const topic = cluster.freshName("configs");
   const configEntries = [{ name: "segment.bytes", value: "2097152" }];
   await cluster.admin.createTopics({ topics: [{ topic, configEntries }] });
-  const { resources } = await cluster.admin.describeConfigs({
+  const found = await settings(cluster, topic, ["segment.bytes", "compression.type"]);
+  equal(found, [["compression.type", "producer", 5], ["segment.bytes", "2097152", 1]], "settings and their sources");
+}
+
+async function settings({ admin }, topic, configNames) {
+  const { resources } = await admin.describeConfigs({
     includeSynonyms: false,
-    resources: [{ type: ConfigResourceTypes.TOPIC, name: topic, configNames: ["segment.bytes", "compression.type"] }],
+    resources: [{ type: ConfigResourceTypes.TOPIC, name: topic, configNames }],
   });
-  const found = resources[0].configEntries.map(({ configName, configValue, configSource }) => [configName, configValue, configSource]);
-  equal(found.sort(), [["compression.type", "producer", 5], ["segment.bytes", "2097152", 1]], "settings and their sources");
+  return resources[0].configEntries.map(({ configName, configValue, configSource }) => [configName, configValue, configSource]).sort();
+}
+
+/** This client sends all settings of a topic: what is not named becomes the default. */
+async function alterConfigs(cluster) {
+  const topic = cluster.freshName("altered");
+  await cluster.admin.createTopics({ topics: [{ topic, configEntries: [{ name: "segment.bytes", value: "2097152" }] }] });
+  const alter = (name, value) =>
+    cluster.admin.alterConfigs({ validateOnly: false, resources: [{ type: ConfigResourceTypes.TOPIC, name: topic, configEntries: [{ name, value }] }] });
+  await alter("max.message.bytes", "2000000");
+  const expected = [["max.message.bytes", "2000000", 1], ["segment.bytes", "1073741824", 5]];
+  await eventually("the new settings", async () => {
+    const found = await settings(cluster, topic, ["max.message.bytes", "segment.bytes"]);
+    return JSON.stringify(found) === JSON.stringify(expected);
+  });
+  await refused("INVALID_CONFIG", alter("no.such.setting", "1"));
+}
+
+async function morePartitions(cluster) {
+  const topic = await cluster.topic("grows");
+  await cluster.admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] });
+  await eventually("three partitions", async () => {
+    const { topics } = await cluster.admin.fetchTopicMetadata({ topics: [topic] });
+    return topics[0].partitions.length === 3;
+  });
+  await refused("INVALID_PARTITIONS", cluster.admin.createPartitions({ topicPartitions: [{ topic, count: 2 }] }));
 }
 
 async function offsets(cluster) {

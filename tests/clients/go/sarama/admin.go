@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/IBM/sarama"
+
+	"highwater/suite/report"
 )
 
 func administrating() []test {
@@ -13,6 +15,9 @@ func administrating() []test {
 		{"admin-topics", topics},
 		{"admin-refusals", refusals},
 		{"admin-configs", configs},
+		{"admin-more-partitions", morePartitions},
+		{"admin-alter-configs", alterConfigs},
+		{"admin-log-dirs", logDirs},
 		{"admin-records", records},
 		{"admin-cluster", describeCluster},
 	}
@@ -69,33 +74,106 @@ func refusals(_ context.Context, c *cluster) error {
 	return nil
 }
 
-func configs(_ context.Context, c *cluster) error {
+func configs(ctx context.Context, c *cluster) error {
 	name, value := "sarama-configs", "2097152"
 	detail := &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1, ConfigEntries: map[string]*string{"segment.bytes": &value}}
 	if err := c.admin.CreateTopic(name, detail, false); err != nil {
 		return err
 	}
-	entries, err := c.admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: name})
+	// The settings of a topic may be known a little later than the topic.
+	var err error
+	failed := report.Eventually(ctx, "the settings", func() (bool, error) {
+		err = errors.Join(c.checkSetting(name, "segment.bytes", value, sarama.SourceTopic),
+			c.checkSetting(name, "compression.type", "producer", sarama.SourceDefault))
+		return err == nil, nil
+	})
+	return errors.Join(failed, err)
+}
+
+func (c *cluster) checkSetting(topic, name, value string, source sarama.ConfigSource) error {
+	entries, err := c.admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic})
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		switch entry.Name {
-		case "segment.bytes":
-			if entry.Value != value || entry.Source != sarama.SourceTopic {
-				return fmt.Errorf("%+v", entry)
+		if entry.Name == name {
+			if entry.Value != value || entry.Source != source {
+				return fmt.Errorf("%+v, expected %s of source %v", entry, value, source)
 			}
-			value = ""
-		case "compression.type":
-			if entry.Value != "producer" || entry.Source != sarama.SourceDefault {
-				return fmt.Errorf("%+v", entry)
-			}
+			return nil
 		}
 	}
-	if value != "" {
-		return fmt.Errorf("segment.bytes is not among %d settings", len(entries))
+	return fmt.Errorf("%s is not among %d settings", name, len(entries))
+}
+
+func alterConfigs(ctx context.Context, c *cluster) error {
+	name, err := c.topic("altered", 1)
+	if err != nil {
+		return err
+	}
+	value := "2000000"
+	for _, expected := range []struct {
+		entry  sarama.IncrementalAlterConfigsEntry
+		value  string
+		source sarama.ConfigSource
+	}{
+		{sarama.IncrementalAlterConfigsEntry{Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value}, value, sarama.SourceTopic},
+		{sarama.IncrementalAlterConfigsEntry{Operation: sarama.IncrementalAlterConfigsOperationDelete}, "1048588", sarama.SourceDefault},
+	} {
+		entries := map[string]sarama.IncrementalAlterConfigsEntry{"max.message.bytes": expected.entry}
+		if err := c.admin.IncrementalAlterConfig(sarama.TopicResource, name, entries, false); err != nil {
+			return err
+		}
+		err := report.Eventually(ctx, "max.message.bytes "+expected.value, func() (bool, error) {
+			return c.checkSetting(name, "max.message.bytes", expected.value, expected.source) == nil, nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func morePartitions(ctx context.Context, c *cluster) error {
+	name, err := c.topic("grows", 1)
+	if err != nil {
+		return err
+	}
+	if err := c.admin.CreatePartitions(name, 3, nil, false); err != nil {
+		return err
+	}
+	err = report.Eventually(ctx, "three partitions", func() (bool, error) {
+		described, err := c.admin.DescribeTopics([]string{name})
+		return err == nil && len(described[0].Partitions) == 3, err
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.admin.CreatePartitions(name, 2, nil, false); !errors.Is(err, sarama.ErrInvalidPartitions) {
+		return fmt.Errorf("fewer partitions: %v", err)
+	}
+	return nil
+}
+
+func logDirs(_ context.Context, c *cluster) error {
+	topic, _, err := filled(c, "on-disk", 200)
+	if err != nil {
+		return err
+	}
+	_, node, err := c.admin.DescribeCluster()
+	if err != nil {
+		return err
+	}
+	found, err := c.admin.DescribeLogDirs([]int32{node})
+	if err != nil {
+		return err
+	}
+	for _, each := range found[node][0].Topics {
+		if each.Topic == topic && each.Partitions[0].Size > 10_000 && each.Partitions[0].OffsetLag == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("not as it should be: %+v", found[node])
 }
 
 func records(ctx context.Context, c *cluster) error {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"highwater/suite/report"
 )
 
 func administrating() []test {
@@ -14,6 +16,8 @@ func administrating() []test {
 		{"admin-topics", topics},
 		{"admin-refusals", refusals},
 		{"admin-configs", configs},
+		{"admin-more-partitions", morePartitions},
+		{"admin-alter-configs", alterConfigs},
 		{"admin-offsets", offsets},
 		{"admin-cluster", describeCluster},
 	}
@@ -70,14 +74,75 @@ func configs(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
+	return c.checkSetting(ctx, name, "compression.type", "producer")
+}
+
+func (c *cluster) checkSetting(ctx context.Context, topic, name, value string) error {
 	found, err := c.client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
-		{ResourceType: kafka.ResourceTypeTopic, ResourceName: name, ConfigNames: []string{"compression.type"}}}})
+		{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{name}}}})
 	if err != nil {
 		return err
 	}
 	entries := found.Resources[0].ConfigEntries
-	if len(entries) != 1 || entries[0].ConfigName != "compression.type" || entries[0].ConfigValue != "producer" {
-		return fmt.Errorf("settings %+v", entries)
+	if len(entries) != 1 || entries[0].ConfigName != name || entries[0].ConfigValue != value {
+		return fmt.Errorf("settings %+v, expected %s", entries, value)
+	}
+	return nil
+}
+
+func alterConfigs(ctx context.Context, c *cluster) error {
+	name, err := c.topic(ctx, "altered", 1)
+	if err != nil {
+		return err
+	}
+	alter := func(setting, value string) error {
+		told, err := c.client.IncrementalAlterConfigs(ctx, &kafka.IncrementalAlterConfigsRequest{
+			Resources: []kafka.IncrementalAlterConfigsRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: name,
+				Configs: []kafka.IncrementalAlterConfigsRequestConfig{{Name: setting, Value: value, ConfigOperation: kafka.ConfigOperationSet}}}}})
+		if err != nil {
+			return err
+		}
+		return told.Resources[0].Error
+	}
+	if err := alter("max.message.bytes", "2000000"); err != nil {
+		return err
+	}
+	err = report.Eventually(ctx, "the new setting", func() (bool, error) {
+		return c.checkSetting(ctx, name, "max.message.bytes", "2000000") == nil, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := alter("no.such.setting", "1"); !errors.Is(err, kafka.InvalidConfiguration) {
+		return fmt.Errorf("a setting nobody knows: %v", err)
+	}
+	return nil
+}
+
+func morePartitions(ctx context.Context, c *cluster) error {
+	name, err := c.topic(ctx, "grows", 1)
+	if err != nil {
+		return err
+	}
+	grow := func(count int32) error {
+		told, err := c.client.CreatePartitions(ctx, &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: name, Count: count}}})
+		if err != nil {
+			return err
+		}
+		return told.Errors[name]
+	}
+	if err := grow(3); err != nil {
+		return err
+	}
+	err = report.Eventually(ctx, "three partitions", func() (bool, error) {
+		found, err := c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{name}})
+		return err == nil && len(found.Topics[0].Partitions) == 3, err
+	})
+	if err != nil {
+		return err
+	}
+	if err := grow(2); !errors.Is(err, kafka.InvalidPartitionNumber) {
+		return fmt.Errorf("fewer partitions: %v", err)
 	}
 	return nil
 }

@@ -1,11 +1,14 @@
 """Topics, settings and the cluster through aiokafka's administrator."""
 
 from aiokafka import TopicPartition
-from aiokafka.admin import NewTopic, RecordsToDelete
+from aiokafka.admin import NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import InvalidPartitionsError
 
 from harness.report import equal
 from suites.samples import mixed
+
+from .cluster import eventually
 
 TOPIC_EXISTS, INVALID_TOPIC, INVALID_REPLICATION, UNKNOWN_TOPIC = 36, 17, 38, 3
 
@@ -14,6 +17,8 @@ def tests(suite, cluster):
     suite.test("admin-topics", cluster.run(topics))
     suite.test("admin-refusals", cluster.run(refusals))
     suite.test("admin-configs", cluster.run(configs))
+    suite.test("admin-more-partitions", cluster.run(more_partitions))
+    suite.test("admin-alter-configs", cluster.run(alter_configs))
     suite.test("admin-records", cluster.run(records))
     suite.test("admin-cluster", cluster.run(describe_cluster))
 
@@ -28,7 +33,11 @@ async def topics(cluster):
             equal((part["replicas"], part["isr"]), ([part["leader"]], [part["leader"]]), "replicas, and those in sync")
         equal([error for _, error, *_ in (await admin.delete_topics([name])).topic_error_codes], [0], "told of the deletion")
         equal([error for _, error, *_ in (await admin.delete_topics([name])).topic_error_codes], [UNKNOWN_TOPIC], "told of the second deletion")
-        assert name not in await admin.list_topics(), "the deleted topic is listed"
+
+        async def gone():
+            return name not in await admin.list_topics()
+
+        await eventually("the deleted topic is gone", gone)
 
 
 async def refusals(cluster):
@@ -42,10 +51,44 @@ async def refusals(cluster):
 async def configs(cluster):
     name = await cluster.topic("configs", segment_bytes="2097152")
     async with cluster.admin() as admin:
-        asked = ConfigResource(ConfigResourceType.TOPIC, name, {"segment.bytes": None, "compression.type": None})
-        answers = await admin.describe_configs([asked])
-        error, _, _, _, entries = answers[0].resources[0]
-        equal((error, {entry[0]: entry[1] for entry in entries}), (0, {"segment.bytes": "2097152", "compression.type": "producer"}), "settings")
+        equal(await settings(admin, name, "segment.bytes", "compression.type"), {"segment.bytes": "2097152", "compression.type": "producer"}, "settings")
+
+
+async def settings(admin, topic, *names):
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict.fromkeys(names))])
+    error, _, _, _, entries = answers[0].resources[0]
+    equal(error, 0, "error of describeConfigs")
+    return {entry[0]: entry[1] for entry in entries}
+
+
+async def alter_configs(cluster):
+    """This client sends all settings of a topic: what is not named becomes the default."""
+    name = await cluster.topic("altered", segment_bytes="2097152")
+    async with cluster.admin() as admin:
+        answers = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": "2000000"})])
+        equal([each[0] for answer in answers for each in answer.resources], [0], "told")
+
+        async def as_altered():
+            return await settings(admin, name, "segment.bytes", "max.message.bytes") == {"segment.bytes": "1073741824", "max.message.bytes": "2000000"}
+
+        await eventually("the new settings", as_altered)
+
+
+async def more_partitions(cluster):
+    name = await cluster.topic("grows")
+    async with cluster.admin() as admin:
+        told = await admin.create_partitions({name: NewPartitions(3)})
+        equal([each[:2] for each in told.topic_errors], [(name, 0)], "told")
+
+        async def three():
+            return len((await admin.describe_topics([name]))[0]["partitions"]) == 3
+
+        await eventually("three partitions", three)
+        try:
+            await admin.create_partitions({name: NewPartitions(2)})
+            raise AssertionError("fewer partitions were taken")
+        except InvalidPartitionsError:
+            pass
 
 
 async def records(cluster):

@@ -10,11 +10,16 @@ from suites.samples import mixed
 
 from .cluster import eventually
 
+ELECTION_NOT_NEEDED = 84
+
 
 def tests(suite, cluster):
     suite.test("admin-topics", lambda: topics(cluster))
     suite.test("admin-refusals", lambda: refusals(cluster))
     suite.test("admin-configs", lambda: configs(cluster))
+    suite.test("admin-more-partitions", lambda: more_partitions(cluster))
+    suite.test("admin-alter-configs", lambda: alter_configs(cluster))
+    suite.test("admin-log-dirs-features-and-elections", lambda: node(cluster))
     suite.test("admin-records", lambda: records(cluster))
     suite.test("admin-cluster", lambda: describe_cluster(cluster))
 
@@ -62,6 +67,40 @@ def configs(cluster):
     found = cluster.admin.describe_configs(asked, config_filter="all")["topic"][name]
     equal({key: (entry["value"], entry["config_source"]) for key, entry in found.items()},
           {"segment.bytes": ("2097152", "DYNAMIC_TOPIC_CONFIG"), "compression.type": ("producer", "DEFAULT_CONFIG")}, "settings")
+
+
+def more_partitions(cluster):
+    name = cluster.topic("grows")
+    cluster.admin.create_partitions({name: 3})
+    eventually("three partitions", lambda: len(cluster.admin.describe_topics([name])[0]["partitions"]) == 3)
+    refused(errors.InvalidPartitionsError, lambda: cluster.admin.create_partitions({name: 2}))
+
+
+def alter_configs(cluster):
+    name = cluster.topic("altered", segment_bytes="2097152")
+
+    def own():
+        return {key: entry["value"] for key, entry in cluster.admin.describe_configs([ConfigResource("TOPIC", name)])["topic"][name].items()}
+
+    cluster.admin.alter_configs([ConfigResource("TOPIC", name, {"max.message.bytes": "2000000"})])
+    eventually("a setting more", lambda: own() == {"segment.bytes": "2097152", "max.message.bytes": "2000000"})
+    cluster.admin.reset_configs([ConfigResource("TOPIC", name, ["segment.bytes"])])
+    eventually("a setting less", lambda: own() == {"max.message.bytes": "2000000"})
+    refused(ValueError, lambda: cluster.admin.alter_configs([ConfigResource("TOPIC", name, {"no.such.setting": "1"})]))
+    assert name in cluster.admin.list_config_resources(["TOPIC"])["topic"], "the topic is not among those with settings"
+
+
+def node(cluster):
+    topic = cluster.topic("on-disk")
+    cluster.send(topic, mixed(200))
+    [one] = cluster.admin.describe_log_dirs({topic: [0]})
+    [folder] = one["log_dirs"]
+    equal((folder["error_code"], [each["name"] for each in folder["topics"]]), (0, [topic]), "error, topics")
+    assert folder["topics"][0]["partitions"][0]["partition_size"] > 10_000, f"{folder}"
+    found = cluster.admin.describe_features()
+    assert "group.version" in str(found), f"features {found}"
+    told = cluster.admin.elect_leaders(0, {topic: [0]})
+    equal([each.error_code for one in told.replica_election_results for each in one.partition_result], [ELECTION_NOT_NEEDED], "told of an election")
 
 
 def records(cluster):

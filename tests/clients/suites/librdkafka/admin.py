@@ -1,9 +1,10 @@
 """Topics and the cluster through librdkafka's administrator."""
 
+import time
 import uuid
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec
+from confluent_kafka import ElectionType, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec
 
 from harness.report import equal
 
@@ -15,6 +16,9 @@ def tests(suite, cluster):
     suite.test("admin-refusals", lambda: refusals(cluster))
     suite.test("admin-validate-only", lambda: validate_only(cluster))
     suite.test("admin-describe-configs", lambda: configs(cluster))
+    suite.test("admin-more-partitions", lambda: more_partitions(cluster))
+    suite.test("admin-alter-configs", lambda: alter_configs(cluster))
+    suite.test("admin-elect-leaders", lambda: elect_leaders(cluster))
     suite.test("admin-describe-cluster", lambda: describe_cluster(cluster))
     suite.test("admin-list-offsets", lambda: list_offsets(cluster))
     suite.test("admin-metadata", lambda: metadata(cluster))
@@ -67,6 +71,45 @@ def configs(cluster):
     equal(found["segment.bytes"].value, "2097152", "segment.bytes")
     equal(found["compression.type"].value, "producer", "compression.type")
     equal((found["segment.bytes"].is_default, found["compression.type"].is_default), (False, True), "counted as default")
+
+
+def more_partitions(cluster):
+    name = cluster.topic("grows")
+    cluster.admin.create_partitions([NewPartitions(name, 3)])[name].result(LIMIT_S)
+    cluster.await_topic(name, 3)
+    refused(KafkaError.INVALID_PARTITIONS, cluster.admin.create_partitions([NewPartitions(name, 2)])[name])
+
+
+def alter_configs(cluster):
+    name = cluster.topic("altered", segment_bytes="2097152")
+
+    def await_settings(*expected):
+        deadline = time.monotonic() + LIMIT_S
+        while True:
+            resource = ConfigResource(ConfigResource.Type.TOPIC, name)
+            entries = cluster.admin.describe_configs([resource])[resource].result(LIMIT_S)
+            found = tuple(entries[key].value for key in ("segment.bytes", "max.message.bytes"))
+            if found == expected:
+                return
+            assert time.monotonic() < deadline, f"{found}, not {expected}"
+            time.sleep(0.02)
+
+    def alter(key, value, kind):
+        entry = ConfigEntry(key, value, incremental_operation=kind)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
+        return cluster.admin.incremental_alter_configs([resource])[resource]
+
+    alter("max.message.bytes", "2000000", AlterConfigOpType.SET).result(LIMIT_S)
+    await_settings("2097152", "2000000")
+    alter("segment.bytes", None, AlterConfigOpType.DELETE).result(LIMIT_S)
+    await_settings("1073741824", "2000000")
+    refused(KafkaError.INVALID_CONFIG, alter("no.such.setting", "1", AlterConfigOpType.SET))
+
+
+def elect_leaders(cluster):
+    at = TopicPartition(cluster.topic("led"), 0)
+    told = cluster.admin.elect_leaders(ElectionType.PREFERRED, [at]).result(LIMIT_S)
+    equal([error.code() for error in told.values()], [KafkaError.ELECTION_NOT_NEEDED], "told of a partition that is led")
 
 
 def describe_cluster(cluster):

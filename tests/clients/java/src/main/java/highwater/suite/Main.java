@@ -16,6 +16,7 @@ public final class Main {
             new OffsetTests(cluster).addTo(tests);
             new GroupTests(cluster, "classic").addTo(tests);
             new GroupTests(cluster, "consumer").addTo(tests);
+            new AdminTests(cluster).addTo(tests);
             new VolumeTests(cluster).addTo(tests);
             tests.run();
         }
