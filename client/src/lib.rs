@@ -53,9 +53,9 @@ pub mod time;
 pub mod transport;
 
 pub use admin::{
-    ClusterDescription, ConfigChange, ConfigEntry, ConfigResource, CreatedTopic, DeleteBefore,
-    GroupDescription, GroupListing, ListedOffset, MemberDescription, NewTopic, OffsetSpec,
-    PartitionDescription, TopicDescription,
+    ClusterDescription, ConfigChange, ConfigEntry, ConfigResource, CreatedTopic, DeleteBefore, Election,
+    FeatureLevels, Features, GroupDescription, GroupEpochs, GroupListing, ListedOffset, LogDir, LogSize,
+    MemberDescription, NewTopic, OffsetSpec, PartitionDescription, TopicDescription,
 };
 pub use client::{Client, ClientBuilder, ClientConfig};
 pub use consumer::{

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_client::{
-    Client, ConfigChange, ConfigResource, Error, GroupConsumer, GroupConsumerBuilder, GroupHandle, NodeId,
-    Offset, OffsetReset, RebalanceListener, StartAt, TopicPartition,
+    Client, ConfigChange, ConfigResource, Error, GroupConsumer, GroupConsumerBuilder, GroupHandle,
+    GroupProtocol, NodeId, Offset, OffsetReset, RebalanceListener, StartAt, TopicPartition,
 };
 use highwater_protocol::ErrorCode;
 use parking_lot::Mutex;
@@ -377,6 +377,19 @@ fn topics_grow_and_settings_are_changed_one_by_one() {
 
 fn codes(outcomes: &BTreeMap<TopicPartition, highwater_client::Result<()>>) -> Vec<Option<ErrorCode>> {
     outcomes.values().map(|outcome| outcome.as_ref().err().and_then(Error::code)).collect()
+}
+
+#[test]
+fn a_broker_that_does_not_divide_is_told_of() {
+    run(async {
+        let (_broker, client) = broker(1);
+        let consumer = client.consumer().group("g").subscribe(["t"]).protocol(GroupProtocol::Consumer);
+        let mut consumer = consumer.build().await.unwrap();
+        let refused = consumer.poll(Duration::from_secs(30)).await.unwrap_err();
+        assert!(matches!(refused, Error::UnsupportedApi { .. }), "{refused}");
+        let pattern = client.consumer().group("g").subscribe_matching("t.*").build().await.err();
+        assert!(matches!(pattern, Some(Error::Config { option: "subscribe", .. })), "{pattern:?}");
+    });
 }
 
 /// What the broker is told is its own; see that it is told the right thing.

@@ -37,13 +37,17 @@ struct Whose {
     /// Those of a broker.
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(i32).range(0..))]
     broker: Option<i32>,
+    /// Those that hold for every broker without one of its own.
+    #[arg(long)]
+    all_brokers: bool,
 }
 
 impl Whose {
     fn resource(&self) -> ConfigResource {
         match (&self.topic, self.broker) {
             (Some(topic), _) => ConfigResource::Topic(topic.as_str().into()),
-            (None, broker) => ConfigResource::Broker(NodeId(broker.unwrap_or_default())),
+            (None, Some(broker)) => ConfigResource::Broker(NodeId(broker)),
+            (None, None) => ConfigResource::AllBrokers,
         }
     }
 
@@ -57,7 +61,8 @@ impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.topic, self.broker) {
             (Some(topic), _) => write!(f, "topic {topic}"),
-            (None, broker) => write!(f, "broker {}", broker.unwrap_or_default()),
+            (None, Some(broker)) => write!(f, "broker {broker}"),
+            (None, None) => f.write_str("all brokers"),
         }
     }
 }

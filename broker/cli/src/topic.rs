@@ -1,4 +1,4 @@
-//! `highwater topic`: makes, lists, describes and deletes topics.
+//! `highwater topic`: makes, lists, describes, alters and deletes topics.
 
 mod alter;
 mod create;
@@ -6,6 +6,7 @@ mod delete;
 mod describe;
 mod list;
 pub(crate) mod new;
+mod sizes;
 
 use clap::Subcommand;
 
@@ -17,6 +18,7 @@ pub(crate) enum Topic {
     List(list::List),
     Describe(describe::Describe),
     Alter(alter::Alter),
+    Sizes(sizes::Sizes),
     Delete(delete::Delete),
 }
 
@@ -27,6 +29,7 @@ impl Topic {
             Self::List(list) => block_on(list.run()),
             Self::Describe(describe) => block_on(describe.run()),
             Self::Alter(alter) => block_on(alter.run()),
+            Self::Sizes(sizes) => block_on(sizes.run()),
             Self::Delete(delete) => block_on(delete.run()),
         }
     }

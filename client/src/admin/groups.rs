@@ -1,24 +1,17 @@
-//! Groups: which there are, who is in them, and deleting them. Their coordinators are asked, each for its own.
+//! Groups: which there are, and deleting them. Their coordinators are asked, each for its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 
-use highwater_protocol::consumer_protocol::ConsumerProtocolAssignment;
-use highwater_protocol::messages::describe_groups::{DescribedGroup, DescribedGroupMember};
-use highwater_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, ListGroupsRequest,
-};
+use highwater_protocol::messages::{DeleteGroupsRequest, FindCoordinatorRequest, ListGroupsRequest};
 use highwater_protocol::{ErrorCode, Text};
 
 use super::accepted;
 use super::leaders::Unanswered;
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::metadata::{BrokerAddress, ClusterImage, TopicPartition};
-
-/// What a broker says of a group that no one has heard of.
-const DEAD: &str = "Dead";
+use crate::metadata::{BrokerAddress, ClusterImage};
 
 /// A group, as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,38 +24,6 @@ pub struct GroupListing {
     pub state: Option<Text>,
     /// Its kind, by Kafka's name (`classic`, `consumer`, …); `None` from a broker that does not tell.
     pub kind: Option<Text>,
-}
-
-/// A group of the classic protocol, with its members.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupDescription {
-    /// Its id.
-    pub group_id: Text,
-    /// Its state, by Kafka's name (`Stable`, `Empty`, …).
-    pub state: Text,
-    /// What its members are: `consumer` for consumers.
-    pub protocol_type: Text,
-    /// The assignor its members agreed on, while it is stable; otherwise empty.
-    pub assignor: Text,
-    /// The broker that coordinates it.
-    pub coordinator: BrokerAddress,
-    /// Its members.
-    pub members: Vec<MemberDescription>,
-}
-
-/// One member of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemberDescription {
-    /// Its member id.
-    pub member_id: Text,
-    /// Its name, if it is a static member.
-    pub group_instance_id: Option<Text>,
-    /// The client id it joined with.
-    pub client_id: Text,
-    /// Where it joined from.
-    pub host: Text,
-    /// The partitions it was assigned, while the group is stable; none of a member that is no consumer.
-    pub assignment: BTreeSet<TopicPartition>,
 }
 
 /// What came of asking a coordinator. A box, or the compiler cannot tell of those who wait for it that they may move between
@@ -91,44 +52,6 @@ impl Client {
             }));
         }
         Ok(groups.into_iter().collect())
-    }
-
-    /// Describes groups of the classic protocol; one result for each. A group that does not exist is an error
-    /// ([`ErrorCode::GroupIdNotFound`]), also from a broker that calls it dead.
-    ///
-    /// # Errors
-    /// When the call as a whole fails.
-    pub async fn describe_groups<T: Into<Text>>(
-        &self,
-        groups: impl IntoIterator<Item = T>,
-    ) -> Result<BTreeMap<Text, Result<GroupDescription>>> {
-        let mut described = BTreeMap::new();
-        for group_id in groups.into_iter().map(Into::into) {
-            let description = self.describe_group(&group_id).await;
-            described.insert(group_id, of_its_own(description)?);
-        }
-        Ok(described)
-    }
-
-    async fn describe_group(&self, group_id: &Text) -> Result<GroupDescription> {
-        let what = format!("describing group {}", &**group_id);
-        let request =
-            &DescribeGroupsRequest { groups: vec![group_id.clone()], ..DescribeGroupsRequest::default() };
-        self.at_coordinator(&what, group_id, |coordinator| {
-            Box::pin(async move {
-                let response = self.call(Some(coordinator.clone()), |_| request.clone()).await?;
-                let Some(group) = response.groups.into_iter().find(|group| group.group_id == *group_id)
-                else {
-                    return Ok(Err(ErrorCode::UnknownServerError));
-                };
-                Ok(match group.error_code {
-                    ErrorCode::None if group.group_state == DEAD => Err(ErrorCode::GroupIdNotFound),
-                    ErrorCode::None => Ok(described(group, coordinator)),
-                    code => Err(code),
-                })
-            })
-        })
-        .await
     }
 
     /// Deletes groups that have no members, with their offsets; one result for each.
@@ -204,36 +127,9 @@ impl Client {
 }
 
 /// A refusal of one group is that group's; what is wrong with the call itself is the caller's.
-fn of_its_own<T>(outcome: Result<T>) -> Result<Result<T>> {
+pub(super) fn of_its_own<T>(outcome: Result<T>) -> Result<Result<T>> {
     match outcome {
         Err(error @ (Error::Connection { .. } | Error::UnsupportedApi { .. })) => Err(error),
         outcome => Ok(outcome),
-    }
-}
-
-fn described(group: DescribedGroup, coordinator: BrokerAddress) -> GroupDescription {
-    GroupDescription {
-        group_id: group.group_id,
-        state: group.group_state,
-        protocol_type: group.protocol_type,
-        assignor: group.protocol_data,
-        coordinator,
-        members: group.members.into_iter().map(described_member).collect(),
-    }
-}
-
-fn described_member(member: DescribedGroupMember) -> MemberDescription {
-    // What is no consumer's assignment is none that could be shown.
-    let assignment = ConsumerProtocolAssignment::from_bytes(member.member_assignment).unwrap_or_default();
-    let partitions = assignment.assigned_partitions.into_iter().flat_map(|topic| {
-        let name = topic.topic;
-        topic.partitions.into_iter().map(move |partition| TopicPartition { topic: name.clone(), partition })
-    });
-    MemberDescription {
-        assignment: partitions.collect(),
-        member_id: member.member_id,
-        group_instance_id: member.group_instance_id,
-        client_id: member.client_id,
-        host: member.client_host,
     }
 }

@@ -5,7 +5,9 @@
 //! and coordinators are asked also waits for those that are just being found. Other refusals are the caller's to see, item by item.
 
 mod alter;
+mod brokers;
 mod contacts;
+mod describe_groups;
 mod group_offsets;
 mod groups;
 mod leaders;
@@ -29,8 +31,10 @@ use highwater_protocol::{ErrorCode, Text};
 use highwater_storage::TopicId;
 
 pub use self::alter::ConfigChange;
+pub use self::brokers::{Election, FeatureLevels, Features, LogDir, LogSize};
 pub(crate) use self::contacts::Contacts;
-pub use self::groups::{GroupDescription, GroupListing, MemberDescription};
+pub use self::describe_groups::{GroupDescription, GroupEpochs, MemberDescription};
+pub use self::groups::GroupListing;
 pub use self::offsets::{ListedOffset, OffsetSpec};
 pub use self::records::DeleteBefore;
 use self::topics::described;
@@ -207,11 +211,11 @@ impl Client {
         self.call(None, |_| request.clone()).await
     }
 
-    /// A broker's settings are known to that broker, a topic's to all.
+    /// A broker's settings are known to that broker, all others to each.
     async fn who_knows(&self, resource: &ConfigResource) -> Result<Option<BrokerAddress>> {
         match resource {
             ConfigResource::Broker(node) => self.address_of(*node).await.map(Some),
-            ConfigResource::Topic(_) => Ok(None),
+            ConfigResource::Topic(_) | ConfigResource::AllBrokers | ConfigResource::Other { .. } => Ok(None),
         }
     }
 

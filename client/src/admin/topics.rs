@@ -107,6 +107,15 @@ pub enum ConfigResource {
     Topic(Text),
     /// A broker's.
     Broker(NodeId),
+    /// What holds for all brokers that have no setting of their own.
+    AllBrokers,
+    /// Of another kind, by Kafka's number for it: 8 the loggers of a broker, 16 what clients are to measure, 32 a group.
+    Other {
+        /// The number.
+        kind: i8,
+        /// The name.
+        name: Text,
+    },
 }
 
 impl ConfigResource {
@@ -115,6 +124,18 @@ impl ConfigResource {
         match self {
             Self::Topic(name) => (2, name.clone()),
             Self::Broker(node) => (4, node.to_string().as_str().into()),
+            Self::AllBrokers => (4, Text::default()),
+            Self::Other { kind, name } => (*kind, name.clone()),
+        }
+    }
+
+    /// What Kafka's number for a kind and a name mean.
+    pub(super) fn of(kind: i8, name: Text) -> Self {
+        match (kind, name.parse()) {
+            (2, _) => Self::Topic(name),
+            (4, Ok(node)) => Self::Broker(NodeId(node)),
+            (4, Err(_)) if name.is_empty() => Self::AllBrokers,
+            _ => Self::Other { kind, name },
         }
     }
 }

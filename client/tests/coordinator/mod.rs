@@ -434,7 +434,11 @@ fn api_versions() -> ApiVersionsResponse {
         min_version: api.versions.first,
         max_version: api.versions.last,
     };
-    ApiVersionsResponse { api_keys: APIS.iter().map(api).collect(), ..ApiVersionsResponse::default() }
+    // It is as old as the classic protocol.
+    let known = APIS
+        .iter()
+        .filter(|api| !matches!(api.key, ApiKey::ConsumerGroupHeartbeat | ApiKey::ConsumerGroupDescribe));
+    ApiVersionsResponse { api_keys: known.map(api).collect(), ..ApiVersionsResponse::default() }
 }
 
 fn metadata() -> MetadataResponse {

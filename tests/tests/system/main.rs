@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod administration;
 mod core;
 mod disk_faults;
 mod embedded;

@@ -20,16 +20,16 @@ const PARTITIONS: i32 = 15;
 const BOTH: [GroupProtocol; 2] = [GroupProtocol::Classic, GroupProtocol::Consumer];
 
 /// A broker with names that nobody has used before.
-struct World {
+pub(super) struct World {
     /// Ours, if it is ours.
     server: Option<Server>,
-    client: Client,
-    topic: String,
-    group: String,
+    pub(super) client: Client,
+    pub(super) topic: String,
+    pub(super) group: String,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (server, bootstrap) = match std::env::var("HIGHWATER_BROKER") {
             Ok(bootstrap) => (None, bootstrap),
@@ -53,7 +53,7 @@ impl World {
         assert!(made.iter().all(|(_, outcome)| outcome.is_ok()), "{made:?}");
     }
 
-    async fn produce(&self, topic: &str, records: usize) {
+    pub(super) async fn produce(&self, topic: &str, records: usize) {
         let producer = self.client.producer().build().await.unwrap();
         for number in 0..records {
             producer.send(Record::of(topic, &number.to_string())).await.unwrap();
@@ -66,11 +66,11 @@ impl World {
         consumer.group(self.group.as_str()).protocol(protocol).auto_commit(false)
     }
 
-    async fn reader(&self, protocol: GroupProtocol) -> GroupConsumer {
+    pub(super) async fn reader(&self, protocol: GroupProtocol) -> GroupConsumer {
         self.member(protocol).subscribe([self.topic.as_str()]).build().await.unwrap()
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         if let Some(server) = self.server {
             server.stop().await;
         }

@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, Write, stdout};
 
 use clap::Args;
 use highwater::client::{
-    Client, CommittedOffset, ErrorCode, GroupDescription, GroupListing, MemberDescription, Text,
-    TopicPartition,
+    Client, CommittedOffset, ErrorCode, GroupDescription, GroupListing, GroupProtocol, MemberDescription,
+    Text, TopicPartition,
 };
 use serde::Serialize;
 
@@ -24,6 +24,15 @@ pub(crate) struct Describe {
     /// Their names; all groups there are, unless told otherwise.
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
+    /// Only the state of each.
+    #[arg(long, conflicts_with = "json")]
+    state: bool,
+    /// Only the offsets of each.
+    #[arg(long, conflicts_with = "json")]
+    offsets: bool,
+    /// Only the members of each, with what they want and have.
+    #[arg(long, conflicts_with = "json")]
+    members: bool,
     /// Print one JSON array of objects instead.
     #[arg(long)]
     json: bool,
@@ -37,6 +46,9 @@ struct Group {
     group: String,
     state: Option<String>,
     kind: Option<String>,
+    /// Of a group of the consumer protocol.
+    epoch: Option<i32>,
+    assignment_epoch: Option<i32>,
     protocol_type: String,
     /// This and what follows is not told of groups of a protocol that the client does not speak; offsets are.
     assignor: Option<String>,
@@ -52,7 +64,15 @@ struct Member {
     group_instance_id: Option<String>,
     client_id: String,
     host: String,
+    rack: Option<String>,
+    /// In a group of the consumer protocol.
+    epoch: Option<i32>,
+    protocol: &'static str,
+    topics: Vec<String>,
+    pattern: Option<String>,
     partitions: Vec<String>,
+    /// What it is to have in the end, in a group of the consumer protocol.
+    target: Option<Vec<String>>,
 }
 
 /// A partition that the group has an offset of, or a member that reads it.
@@ -86,7 +106,7 @@ impl Describe {
                 if place > 0 {
                     writeln!(out)?;
                 }
-                print(&mut out, group)?;
+                self.print(&mut out, group)?;
             }
         }
         Ok(out.flush()?)
@@ -170,6 +190,8 @@ fn whole(found: &Found, extents: &BTreeMap<TopicPartition, Extent>) -> Group {
         // The listing may be older.
         state: description.map(|group| text(&group.state)).or(listing.state.as_ref().map(text)),
         kind: listing.kind.as_ref().map(text),
+        epoch: description.and_then(|group| group.epochs).map(|epochs| epochs.group),
+        assignment_epoch: description.and_then(|group| group.epochs).map(|epochs| epochs.assignment),
         protocol_type: text(&listing.protocol_type),
         assignor: description.map(|group| text(&group.assignor)),
         coordinator: description.map(|group| group.coordinator.to_string()),
@@ -178,21 +200,57 @@ fn whole(found: &Found, extents: &BTreeMap<TopicPartition, Extent>) -> Group {
     }
 }
 
+fn names(partitions: &BTreeSet<TopicPartition>) -> Vec<String> {
+    partitions.iter().map(ToString::to_string).collect()
+}
+
 fn member(member: &MemberDescription) -> Member {
     Member {
         member_id: member.member_id.to_string(),
         group_instance_id: member.group_instance_id.as_ref().map(ToString::to_string),
         client_id: member.client_id.to_string(),
         host: member.host.to_string(),
-        partitions: member.assignment.iter().map(ToString::to_string).collect(),
+        rack: member.rack.as_ref().map(ToString::to_string),
+        epoch: member.epoch,
+        protocol: match member.protocol {
+            GroupProtocol::Classic => "classic",
+            GroupProtocol::Consumer => "consumer",
+        },
+        topics: member.topics.iter().map(ToString::to_string).collect(),
+        pattern: member.pattern.as_ref().map(ToString::to_string),
+        partitions: names(&member.assignment),
+        target: member.target.as_ref().map(names),
     }
 }
 
-fn print(out: &mut impl Write, group: &Group) -> io::Result<()> {
+impl Describe {
+    /// What was asked for; all but the details of members unless told otherwise.
+    fn print(&self, out: &mut impl Write, group: &Group) -> io::Result<()> {
+        let asks = self.state || self.offsets || self.members;
+        print_state(out, group)?;
+        if self.offsets || !asks {
+            print_offsets(out, group)?;
+        }
+        if self.members {
+            print_members(out, group, &DETAILS, detailed_row)?;
+        } else if !asks {
+            print_members(out, group, &["MEMBER", "INSTANCE", "CLIENT", "HOST", "PARTITIONS"], member_row)?;
+        }
+        Ok(())
+    }
+}
+
+fn print_state(out: &mut impl Write, group: &Group) -> io::Result<()> {
     write!(out, "{}: {}", group.group, group.state.as_deref().unwrap_or("of unknown state"))?;
     match &group.members {
         Some(members) => write!(out, ", {}", counted(members.len(), "member"))?,
         None => write!(out, ", its members are not told")?,
+    }
+    if let (Some(epoch), Some(assigned)) = (group.epoch, group.assignment_epoch) {
+        write!(out, ", epoch {epoch}")?;
+        if epoch != assigned {
+            write!(out, " (assigned for {assigned})")?;
+        }
     }
     if let Some(assignor) = group.assignor.as_ref().filter(|assignor| !assignor.is_empty()) {
         write!(out, ", assignor {assignor}")?;
@@ -200,24 +258,35 @@ fn print(out: &mut impl Write, group: &Group) -> io::Result<()> {
     if let Some(coordinator) = &group.coordinator {
         write!(out, ", coordinator {coordinator}")?;
     }
-    writeln!(out)?;
-    if !group.partitions.is_empty() {
-        let header = ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER"].map(str::to_owned);
-        let rows: Vec<_> = [header].into_iter().chain(group.partitions.iter().map(row)).collect();
-        table::print(out, &rows, "<>>>><")?;
+    writeln!(out)
+}
+
+fn print_offsets(out: &mut impl Write, group: &Group) -> io::Result<()> {
+    if group.partitions.is_empty() {
+        return Ok(());
     }
-    if let Some(members) = group.members.as_ref().filter(|members| !members.is_empty()) {
-        let header = ["MEMBER", "INSTANCE", "CLIENT", "HOST", "PARTITIONS"].map(str::to_owned);
-        let rows: Vec<_> = [header].into_iter().chain(members.iter().map(member_row)).collect();
-        table::print(out, &rows, "<<<<>")?;
-    }
-    Ok(())
+    let header = ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER"].map(str::to_owned);
+    let rows: Vec<_> = [header].into_iter().chain(group.partitions.iter().map(row)).collect();
+    table::print(out, &rows, "<>>>><")
+}
+
+fn print_members<const COLUMNS: usize>(
+    out: &mut impl Write,
+    group: &Group,
+    header: &[&str; COLUMNS],
+    row: impl Fn(&Member) -> [String; COLUMNS],
+) -> io::Result<()> {
+    let Some(members) = group.members.as_ref().filter(|members| !members.is_empty()) else { return Ok(()) };
+    let header = header.map(str::to_owned);
+    let rows: Vec<_> = [header].into_iter().chain(members.iter().map(row)).collect();
+    table::print(out, &rows, "<<<<>")
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 fn row(partition: &Partition) -> [String; 6] {
-    fn or_dash(value: Option<impl ToString>) -> String {
-        value.map_or_else(|| "-".to_owned(), |value| value.to_string())
-    }
     [
         partition.topic.clone(),
         partition.partition.to_string(),
@@ -231,9 +300,28 @@ fn row(partition: &Partition) -> [String; 6] {
 fn member_row(member: &Member) -> [String; 5] {
     [
         member.member_id.clone(),
-        member.group_instance_id.clone().unwrap_or_else(|| "-".to_owned()),
+        or_dash(member.group_instance_id.as_ref()),
         member.client_id.clone(),
         member.host.clone(),
         member.partitions.len().to_string(),
+    ]
+}
+
+const DETAILS: [&str; 8] = ["MEMBER", "INSTANCE", "CLIENT", "HOST", "EPOCH", "WANTS", "HAS", "TO-HAVE"];
+
+fn detailed_row(member: &Member) -> [String; 8] {
+    let [id, instance, client, host, _] = member_row(member);
+    let list = |names: &[String]| if names.is_empty() { "-".to_owned() } else { names.join(",") };
+    let wants =
+        member.topics.iter().cloned().chain(member.pattern.as_ref().map(|pattern| format!("/{pattern}/")));
+    [
+        id,
+        instance,
+        client,
+        host,
+        or_dash(member.epoch),
+        list(&wants.collect::<Vec<_>>()),
+        list(&member.partitions),
+        member.target.as_ref().map_or_else(|| "-".to_owned(), |target| list(target)),
     ]
 }

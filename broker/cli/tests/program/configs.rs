@@ -27,6 +27,44 @@ fn settings_that_were_made_are_shown_and_others_on_demand() {
     assert_eq!(partitions.split_whitespace().collect::<Vec<_>>()[..2], ["num.partitions", "2"]);
 }
 
+/// Name, value and source of the settings that were made.
+fn made(broker: &Broker, of: &[&str]) -> Vec<(String, String, String)> {
+    let shown = broker.run(&[&["config", "describe", "--json"], of].concat()).text();
+    let text = |setting: &Value, name: &str| setting[name].as_str().unwrap_or_default().to_owned();
+    let settings: Vec<Value> = serde_json::from_str(&shown).unwrap();
+    settings
+        .iter()
+        .map(|setting| (text(setting, "name"), text(setting, "value"), text(setting, "source")))
+        .collect()
+}
+
+#[test]
+fn lists_are_added_to_and_taken_out_of() {
+    let broker = Broker::in_memory();
+    broker.topic("t", &[]);
+    let policy = || made(&broker, &["-t", "t", "cleanup.policy"]).remove(0).1;
+    let alter = |args: &[&str]| broker.run(&[&["config", "alter", "-t", "t"], args].concat()).text();
+    alter(&["--subtract", "cleanup.policy=delete"]);
+    assert_eq!(policy(), "");
+    alter(&["--append", "cleanup.policy=delete"]);
+    assert_eq!(policy(), "delete");
+}
+
+#[test]
+fn what_all_brokers_say_holds_where_one_says_nothing() {
+    let broker = Broker::in_memory();
+    let alter = |args: &[&str]| broker.run(&[&["config", "alter"], args].concat()).text();
+    let retention = || made(&broker, &["--broker", "0", "log.retention.ms"]).remove(0).1;
+    alter(&["--broker", "0", "-c", "log.retention.ms=7000"]);
+    let said = alter(&["--all-brokers", "-c", "log.retention.ms=8000"]);
+    assert_eq!(said, "the settings of all brokers are changed\n");
+    assert_eq!(retention(), "7000", "its own comes first");
+    alter(&["--broker", "0", "-u", "log.retention.ms"]);
+    assert_eq!(retention(), "8000");
+    let all = ("log.retention.ms".to_owned(), "8000".to_owned(), "all brokers".to_owned());
+    assert_eq!(made(&broker, &["--all-brokers"]), [all]);
+}
+
 #[test]
 fn what_is_not_there_is_told() {
     let broker = Broker::in_memory();

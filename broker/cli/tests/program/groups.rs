@@ -103,6 +103,39 @@ fn a_member_leaves_when_it_is_told_to_or_nobody_reads_it() {
 }
 
 #[test]
+fn what_members_of_the_consumer_protocol_want_and_have_is_shown() {
+    let broker = twenty_records();
+    let member =
+        broker.spawn(&["consume", "-t", "t", "-g", "g", "-o", "end", "--group-protocol", "consumer"]);
+    let has = || {
+        // It is not there before the member joins.
+        let ran = broker.run(&["group", "describe", "g", "--json"]);
+        let all: Value = serde_json::from_str(&ran.out()).unwrap_or_default();
+        all[0]["members"][0]["partitions"].as_array().map_or(0, Vec::len)
+    };
+    while has() != 2 {}
+    let group = described(&broker, "g");
+    let member_told = &group["members"][0];
+    assert_eq!((&group["kind"], &group["assignor"]), (&"consumer".into(), &"uniform".into()));
+    assert!(group["epoch"].as_i64() >= Some(1) && group["epoch"] == group["assignmentEpoch"], "{group}");
+    assert_eq!(member_told["epoch"], group["epoch"]);
+    assert_eq!(member_told["topics"], json!(["t"]));
+    assert_eq!(member_told["target"], json!(["t-0", "t-1"]));
+    let shown = broker.run(&["group", "describe", "g", "--members"]).text();
+    let [state, heading, row] = shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
+    assert!(state.starts_with("g: Stable, 1 member, epoch "), "{state}");
+    let columns: Vec<_> = heading.split_whitespace().collect();
+    assert_eq!(columns, ["MEMBER", "INSTANCE", "CLIENT", "HOST", "EPOCH", "WANTS", "HAS", "TO-HAVE"]);
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>()[5..], ["t", "t-0,t-1", "t-0,t-1"]);
+    let only_state = broker.run(&["group", "describe", "g", "--state"]).text();
+    assert_eq!(only_state.lines().count(), 1, "{only_state}");
+    let offsets = broker.run(&["group", "describe", "g", "--offsets"]).text();
+    assert_eq!(offsets.lines().count(), 4, "{offsets}");
+    signal(&member, Signal::TERM);
+    assert_eq!(finish(member, b"").code(), Some(0));
+}
+
+#[test]
 fn members_divide_the_partitions() {
     let broker = twenty_records();
     let mut members: Vec<_> =

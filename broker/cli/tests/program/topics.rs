@@ -1,6 +1,6 @@
 //! `highwater topic`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::Broker;
 
@@ -50,12 +50,12 @@ fn descriptions_are_json_on_demand() {
     let id = &listed[0]["id"];
     assert_eq!(
         listed,
-        serde_json::json!([{"name": "t", "id": id, "internal": false, "partitions": 1, "replicationFactor": 1}])
+        json!([{"name": "t", "id": id, "internal": false, "partitions": 1, "replicationFactor": 1}])
     );
     let described = json(&broker.run(&["topic", "describe", "--json"]).text());
     assert_eq!(
         described,
-        serde_json::json!([{
+        json!([{
             "name": "t", "id": id, "internal": false,
             "settings": {"message.timestamp.type": "LogAppendTime"},
             "partitions": [{
@@ -64,6 +64,28 @@ fn descriptions_are_json_on_demand() {
             }],
         }])
     );
+}
+
+#[test]
+fn what_topics_take_on_disk_is_shown() {
+    let broker = Broker::in_memory();
+    broker.topic("t", &["-p", "2"]);
+    broker.topic("u", &[]);
+    broker.produce(&["-t", "t", "-p", "1"], "0123456789");
+    let sizes = |args: &[&str]| -> Vec<Value> {
+        serde_json::from_str(&broker.run(&[&["topic", "sizes", "--json"], args].concat()).text()).unwrap()
+    };
+    let all = sizes(&[]);
+    let named: Vec<_> =
+        all.iter().map(|log| (log["topic"].as_str().unwrap(), log["partition"].as_i64().unwrap())).collect();
+    assert_eq!(named, [("t", 0), ("t", 1), ("u", 0)]);
+    assert_eq!((all[0]["sizeBytes"].as_u64(), all[2]["sizeBytes"].as_u64()), (Some(0), Some(0)));
+    assert!(all[1]["sizeBytes"].as_u64().unwrap() > 10, "{all:?}");
+    assert_eq!(sizes(&["u"]).len(), 1);
+    let shown = broker.run(&["topic", "sizes", "t"]).text();
+    let heading: Vec<_> = shown.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heading, ["TOPIC", "PARTITION", "BROKER", "BYTES", "FOLDER"]);
+    assert!(broker.run(&["topic", "sizes", "v"]).failure().starts_with("highwater: topic v does not exist"));
 }
 
 #[test]
