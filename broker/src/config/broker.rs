@@ -6,7 +6,7 @@ use super::definition::{Definition, Kind};
 use super::topic::TopicConfig;
 use super::{Effective, Source, micros, without_effect};
 use crate::group::consumer::Assignor;
-use crate::group::turn::Limits;
+use crate::group::turn::{Limits, Migration};
 
 const DURABILITIES: &[&str] = &["none", "leader", "isr"];
 
@@ -37,6 +37,8 @@ static DEFINITIONS: &[Definition] = settings! {
         "How often members of a consumer group are to say that they are there, and hear what changed.";
     "group.consumer.max.size", Kind::Int { min: 1 }, "2147483647",
         "How many members a consumer group may have.";
+    "group.consumer.migration.policy", Kind::Choice(Migration::NAMES), "bidirectional",
+        "Whether a group that consumers of one protocol are in takes those of the other, and changes its protocol with them.";
     "group.consumer.session.timeout.ms", Kind::Int { min: 1 }, "45000",
         "After how long without a heartbeat a member of a consumer group counts as gone.";
     "group.initial.rebalance.delay.ms", Kind::Int { min: 0 }, "0",
@@ -299,6 +301,8 @@ impl BrokerConfig {
             heartbeat_interval_ms: self.int("group.consumer.heartbeat.interval.ms"),
             consumer_max_size: usize::try_from(self.int("group.consumer.max.size")).unwrap_or(usize::MAX),
             consumer_session_timeout_ms: self.int("group.consumer.session.timeout.ms"),
+            migration: Migration::named(self.text("group.consumer.migration.policy"))
+                .unwrap_or(Migration::Bidirectional),
             offsets_retention_ms: i64::from(self.int("offsets.retention.minutes")) * 60 * 1000,
         }
     }

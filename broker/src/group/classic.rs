@@ -1,7 +1,8 @@
 //! A group of the classic protocol: who is in it, who leads, which protocol they share (`ClassicGroup`).
 //!
-//! Always: a group without members is empty or waits for the first to join; a leader is a member; every member was
-//! admitted with a protocol that all others know.
+//! Always: a group without members is empty or waits for the first to join; a leader is a member, and only a group that was
+//! one of the consumer protocol when it was written down last has none; every member was admitted with a protocol that all
+//! others know.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +14,9 @@ use highwater_storage::TimestampMs;
 use super::ids::{Generation, InstanceId, MemberId, ProtocolName};
 use super::member::Member;
 use super::record::{GroupMetadata, MemberMetadata};
-use super::words::{JoinedGeneration, JoinedMember, Protocol};
+use super::words::{GroupReply, Joined, JoinedGeneration, JoinedMember, Protocol};
 use crate::ids::TopicName;
+use crate::node::Ticket;
 use crate::refusal::Refusal;
 
 /// Where a group is between two assignments (`ClassicGroupState`). One that is dead is not there.
@@ -180,6 +182,18 @@ impl Classic {
         Some(was)
     }
 
+    /// What everyone is told who waits, where there is nothing to wait for any more.
+    pub(super) fn waiting(&self, refusal: &Refusal) -> Vec<(Ticket, GroupReply)> {
+        let answers = self.members.iter().flat_map(|(id, member)| {
+            let joined =
+                || GroupReply::Joined(Box::new(Joined { member: id.clone(), outcome: Err(refusal.clone()) }));
+            let synced = || GroupReply::Synced(Err(refusal.clone()));
+            let joining = member.joining.map(|ticket| (ticket, joined()));
+            joining.into_iter().chain(member.syncing.map(|ticket| (ticket, synced())))
+        });
+        answers.collect()
+    }
+
     /// How many wait for the others to join.
     pub(super) fn joining(&self) -> usize {
         self.members.values().filter(|member| member.joining.is_some()).count()
@@ -326,7 +340,6 @@ impl Classic {
             members,
             ..Self::empty(TimestampMs::NONE)
         };
-        group.leader = group.leader.take().or_else(|| group.members.keys().next().cloned());
         group.subscribed = group.subscription();
         group
     }

@@ -93,6 +93,8 @@ pub struct DescribedConsumer {
     pub assignment: Vec<NamedPartitions>,
     /// What it is to have.
     pub target: Vec<NamedPartitions>,
+    /// Whether it speaks the classic protocol.
+    pub is_classic: bool,
 }
 
 /// Partitions of one topic.

@@ -12,7 +12,7 @@ use super::rebalance::Acting;
 use super::record::Record;
 use super::timers::{Timer, Timers};
 use super::turn::Turn;
-use super::words::{GroupReply, Joined};
+use super::words::GroupReply;
 use crate::ids::{Monotonic, PartitionIndex, TopicName};
 use crate::node::Ticket;
 use crate::refusal::Refusal;
@@ -81,16 +81,9 @@ impl Coordinator {
 
     /// Ends: who waits is told to find another coordinator.
     pub(crate) fn abandon(self) -> Vec<(Ticket, GroupReply)> {
-        let members = self.groups.into_values().flat_map(|group| match group.kind {
-            Kind::Classic(group) => group.members,
-            Kind::Consumer(_) => BTreeMap::new(),
-        });
-        let answers = members.flat_map(|(member, waiting)| {
-            let outcome = Err(Refusal::NotCoordinator);
-            let joined = GroupReply::Joined(Box::new(Joined { member, outcome }));
-            let synced = GroupReply::Synced(Err(Refusal::NotCoordinator));
-            let joining = waiting.joining.map(|ticket| (ticket, joined));
-            joining.into_iter().chain(waiting.syncing.map(|ticket| (ticket, synced)))
+        let answers = self.groups.values().flat_map(|group| match &group.kind {
+            Kind::Classic(group) => group.waiting(&Refusal::NotCoordinator),
+            Kind::Consumer(_) => Vec::new(),
         });
         answers.collect()
     }
@@ -101,6 +94,13 @@ impl Coordinator {
 
     pub(super) fn set(&mut self, timer: Timer, at: Monotonic) {
         self.timers.set(timer, at);
+    }
+
+    /// The same for one that is not set.
+    pub(super) fn set_if_absent(&mut self, timer: Timer, at: Monotonic) {
+        if !self.timers.is_set(&timer) {
+            self.timers.set(timer, at);
+        }
     }
 
     pub(super) fn cancel(&mut self, timer: &Timer) {

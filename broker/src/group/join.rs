@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 const FIRST_JOIN_TIMEOUT_MS: i32 = 5 * 60 * 1000;
 
 /// How many protocols a member may know.
-const MAX_PROTOCOLS: usize = 100;
+pub(super) const MAX_PROTOCOLS: usize = 100;
 /// How many members of a group may have been given a name and not come back with it yet.
 const MAX_PENDING: usize = 10_000;
 
@@ -45,6 +45,9 @@ impl Coordinator {
         let sessions = turn.limits.min_session_timeout_ms..=turn.limits.max_session_timeout_ms;
         if !sessions.contains(&request.session_timeout_ms) {
             return Err(as_asked(Refusal::InvalidSessionTimeout));
+        }
+        if self.has_consumers(&request.group) {
+            return self.join_consumers(turn, ticket, request, random);
         }
         self.make_classic(turn, request)?;
         let Some(mut acting) = self.act(&request.group, turn) else {
@@ -75,9 +78,6 @@ impl Coordinator {
     fn make_classic(&mut self, turn: &mut Turn<'_>, request: &JoinGroup) -> Result<(), (MemberId, Refusal)> {
         let mut records = match self.group(&request.group).map(|group| &group.kind) {
             Some(Kind::Classic(_)) => return Ok(()),
-            Some(Kind::Consumer(group)) if !group.members.is_empty() => {
-                return Err(("".into(), Refusal::InconsistentGroupProtocol));
-            }
             _ if !request.member.is_empty() => return Err((request.member.clone(), Refusal::UnknownMember)),
             Some(empty @ Kind::Consumer(_)) => empty.tombstones(&request.group),
             None => Vec::new(),

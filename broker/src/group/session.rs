@@ -1,5 +1,7 @@
 //! Who is there: heartbeats, those who leave, and those who are not heard of any more.
 
+use std::collections::BTreeMap;
+
 use super::classic::State;
 use super::coordinator::{Coordinator, Kind};
 use super::ids::{GroupId, MemberId};
@@ -14,7 +16,7 @@ impl Coordinator {
     pub(crate) fn heartbeat(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: &Heartbeat) {
         let outcome = match self.act(&request.group, turn) {
             _ if request.group.is_empty() => Err(Refusal::InvalidGroup),
-            None => Err(Refusal::UnknownMember),
+            None => self.heartbeat_of_classic(turn, request),
             Some(mut acting) => acting.heartbeat(request),
         };
         turn.answer(ticket, GroupReply::Alive(outcome));
@@ -36,21 +38,21 @@ impl Coordinator {
 
     /// Does what is due.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+        let mut of_consumers = BTreeMap::<GroupId, Vec<Timer>>::new();
         while let Some(timer) = self.take_due(turn.now.monotonic) {
-            let (Timer::Session(group, _)
-            | Timer::Revocation(group, _)
-            | Timer::Join(group)
-            | Timer::Sync(group)) = &timer;
-            let Some(mut acting) = self.act(group, turn) else {
-                self.consumer_expired(turn, &timer);
+            let Some(mut acting) = self.act(timer.group(), turn) else {
+                of_consumers.entry(timer.group().clone()).or_default().push(timer);
                 continue;
             };
             match &timer {
                 Timer::Session(_, member) => acting.session_ended(member),
-                Timer::Revocation(..) => {}
+                Timer::Revocation(..) | Timer::Rejoin(..) | Timer::Resync(..) => {}
                 Timer::Join(_) => acting.join_wait_ended(),
                 Timer::Sync(_) => acting.sync_wait_ended(),
             }
+        }
+        for (group, timers) in of_consumers {
+            self.consumers_expired(turn, &group, &timers);
         }
     }
 
@@ -157,6 +159,8 @@ impl Acting<'_, '_> {
         members.iter().for_each(|member| self.renew_session(member));
         if members.len() > self.turn.limits.max_size {
             self.prepare("the group is larger than it may be");
+        } else if self.group.leader.is_none() && !members.is_empty() {
+            self.prepare("the group has not come together since it speaks the classic protocol again");
         }
     }
 }

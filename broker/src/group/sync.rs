@@ -19,7 +19,10 @@ impl Coordinator {
     pub(crate) fn sync(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: &SyncGroup) {
         let outcome = match self.act(&request.group, turn) {
             _ if request.group.is_empty() => Err(Refusal::InvalidGroup),
-            None => Err(Refusal::UnknownMember),
+            None => match self.sync_consumers(turn, request) {
+                Ok(assigned) => return turn.answer(ticket, GroupReply::Synced(Ok(assigned))),
+                Err(refusal) => Err(refusal),
+            },
             Some(mut acting) => acting.sync(ticket, request),
         };
         if let Err(refusal) = outcome {

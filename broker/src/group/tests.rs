@@ -5,6 +5,7 @@ mod consumers;
 mod expiring;
 mod histories;
 mod joining;
+mod migrations;
 mod offsets;
 mod static_members;
 mod table;
@@ -73,6 +74,7 @@ fn limits() -> Limits {
         heartbeat_interval_ms: 500,
         consumer_max_size: usize::MAX,
         consumer_session_timeout_ms: SESSION_MS,
+        migration: turn::Migration::Bidirectional,
     }
 }
 

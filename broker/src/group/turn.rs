@@ -35,6 +35,45 @@ pub(crate) struct Limits {
     pub(crate) consumer_max_size: usize,
     /// `group.consumer.session.timeout.ms`.
     pub(crate) consumer_session_timeout_ms: i32,
+    /// `group.consumer.migration.policy`.
+    pub(crate) migration: Migration,
+}
+
+/// Whether groups change their protocol while members are in them (`ConsumerGroupMigrationPolicy`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Migration {
+    Disabled,
+    /// From the classic protocol to that of KIP-848.
+    Upgrade,
+    /// Back.
+    Downgrade,
+    Bidirectional,
+}
+
+impl Migration {
+    /// Every one, as `group.consumer.migration.policy` names them.
+    pub(crate) const NAMES: &'static [&'static str] = &["disabled", "upgrade", "downgrade", "bidirectional"];
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [Self::Disabled, Self::Upgrade, Self::Downgrade, Self::Bidirectional];
+        Self::NAMES
+            .iter()
+            .zip(all)
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, policy)| policy)
+    }
+
+    pub(crate) fn is_disabled(self) -> bool {
+        self == Self::Disabled
+    }
+
+    pub(crate) fn may_upgrade(self) -> bool {
+        matches!(self, Self::Upgrade | Self::Bidirectional)
+    }
+
+    pub(crate) fn may_downgrade(self) -> bool {
+        matches!(self, Self::Downgrade | Self::Bidirectional)
+    }
 }
 
 /// Where a coordinator writes what must survive it. What it writes takes effect when it is in the log, never before.

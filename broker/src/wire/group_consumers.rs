@@ -27,7 +27,9 @@ use crate::refusal::Refusal;
 const FIRST_THAT_NAMES_ITSELF: i16 = 1;
 /// A timeout that is left out.
 const NO_TIMEOUT: i32 = -1;
-/// Kafka's number for a member that speaks the consumer protocol.
+/// Kafka's number for a member that speaks the classic protocol.
+const CLASSIC_MEMBER: i8 = 0;
+/// The same for the consumer protocol.
 const CONSUMER_MEMBER: i8 = 1;
 
 pub(super) fn heartbeat_request(
@@ -134,7 +136,7 @@ fn member(member: DescribedConsumer) -> Member {
         subscribed_topic_regex: Some(Text::from(member.regex)),
         assignment: describe_partitions(member.assignment),
         target_assignment: describe_partitions(member.target),
-        member_type: CONSUMER_MEMBER,
+        member_type: if member.is_classic { CLASSIC_MEMBER } else { CONSUMER_MEMBER },
     }
 }
 

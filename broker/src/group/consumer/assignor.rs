@@ -1,6 +1,7 @@
 //! Who is to read what: the two ways that the coordinator knows (`UniformAssignor`, `RangeAssignor`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use highwater_storage::TopicId;
 
@@ -25,7 +26,7 @@ pub(crate) struct Candidate {
     /// The topics it wants to read.
     pub(crate) topics: BTreeSet<TopicId>,
     /// What it was to read until now.
-    pub(crate) target: Partitions,
+    pub(crate) target: Arc<Partitions>,
 }
 
 impl Assignor {
@@ -53,15 +54,9 @@ impl Assignor {
         members: &[Candidate],
         partitions: impl Fn(TopicId) -> usize,
     ) -> Vec<Partitions> {
-        let mut readers = BTreeMap::<TopicId, Vec<usize>>::new();
-        for (place, member) in members.iter().enumerate() {
-            for topic in &member.topics {
-                readers.entry(*topic).or_default().push(place);
-            }
-        }
         match self {
-            Self::Uniform => uniform(members, &readers, partitions),
-            Self::Range => range(members, readers, partitions),
+            Self::Uniform => uniform(members, partitions),
+            Self::Range => range(members, partitions),
         }
     }
 }
@@ -70,18 +65,26 @@ fn indexes(count: usize) -> impl Iterator<Item = PartitionIndex> {
     (0..).take(count).map(PartitionIndex)
 }
 
-fn range(
-    members: &[Candidate],
-    readers: BTreeMap<TopicId, Vec<usize>>,
-    partitions: impl Fn(TopicId) -> usize,
-) -> Vec<Partitions> {
+/// The members that read each topic, by their place among `members`, in this order.
+fn readers(members: &[Candidate], order: impl Iterator<Item = usize>) -> BTreeMap<TopicId, Vec<usize>> {
+    let mut readers = BTreeMap::<_, Vec<_>>::new();
+    for place in order {
+        for topic in &members[place].topics {
+            readers.entry(*topic).or_default().push(place);
+        }
+    }
+    readers
+}
+
+fn range(members: &[Candidate], partitions: impl Fn(TopicId) -> usize) -> Vec<Partitions> {
     let mut assigned = vec![Partitions::new(); members.len()];
-    for (topic, mut readers) in readers {
-        // By instance first, so that a static member has the same range when it comes back under another id.
-        readers.sort_by_key(|place| {
-            let member = &members[*place];
-            (member.instance.is_none(), member.instance.clone(), member.id.clone())
-        });
+    // By instance first, so that a static member has the same range when it comes back under another id.
+    let mut order: Vec<_> = (0..members.len()).collect();
+    order.sort_by_key(|place| {
+        let member = &members[*place];
+        (member.instance.is_none(), &member.instance, &member.id)
+    });
+    for (topic, readers) in readers(members, order.into_iter()) {
         let count = partitions(topic);
         let (each, extra) = (count / readers.len(), count % readers.len());
         let mut indexes = indexes(count);
@@ -95,28 +98,87 @@ fn range(
     assigned
 }
 
-/// Balance first, then as few moves as can be: everyone keeps what it had; what is free goes to who has least; then
-/// partitions go from who has more to who has at least two fewer, until nobody has.
-fn uniform(
-    members: &[Candidate],
-    readers: &BTreeMap<TopicId, Vec<usize>>,
-    partitions: impl Fn(TopicId) -> usize,
-) -> Vec<Partitions> {
-    let mut owners = BTreeMap::<(TopicId, PartitionIndex), usize>::new();
-    let mut loads = vec![0_usize; members.len()];
+/// Who reads each partition, by its place among the members.
+type Owners = BTreeMap<(TopicId, PartitionIndex), usize>;
+
+/// Balance first, then as few moves as can be.
+fn uniform(members: &[Candidate], partitions: impl Fn(TopicId) -> usize) -> Vec<Partitions> {
+    let mut owners = kept(members, &partitions);
+    match members {
+        [first, others @ ..] if others.iter().all(|other| other.topics == first.topics) => {
+            share(&mut owners, members.len(), &first.topics, partitions);
+        }
+        _ => share_by_topic(&mut owners, members, partitions),
+    }
+    let mut assigned = vec![Partitions::new(); members.len()];
+    for ((topic, partition), place) in owners {
+        assigned[place].entry(topic).or_default().insert(partition);
+    }
+    assigned
+}
+
+/// What everyone had and still wants.
+fn kept(members: &[Candidate], partitions: impl Fn(TopicId) -> usize) -> Owners {
+    let mut owners = Owners::new();
     for (place, member) in members.iter().enumerate() {
         for (topic, kept) in member.target.iter().filter(|(topic, _)| member.topics.contains(topic)) {
             let count = partitions(*topic);
-            for partition in kept.iter().filter(|partition| partition.slot().is_some_and(|slot| slot < count))
-            {
-                if owners.insert((*topic, *partition), place).is_none() {
-                    loads[place] += 1;
-                }
+            let is_there = |partition: &&PartitionIndex| partition.slot().is_some_and(|slot| slot < count);
+            for partition in kept.iter().filter(is_there) {
+                owners.entry((*topic, *partition)).or_insert(place);
             }
         }
     }
-    let least =
-        |loads: &[usize], readers: &[usize]| readers.iter().copied().min_by_key(|place| loads[*place]);
+    owners
+}
+
+/// Where all read the same: who has more than its share gives the rest up, and what is free goes to who has least.
+fn share(
+    owners: &mut Owners,
+    members: usize,
+    topics: &BTreeSet<TopicId>,
+    partitions: impl Fn(TopicId) -> usize,
+) {
+    let all = || topics.iter().flat_map(|topic| indexes(partitions(*topic)).map(|index| (*topic, index)));
+    let total = all().count();
+    let (each, mut extra) = (total / members, total % members);
+    let mut loads = vec![0; members];
+    owners.values().for_each(|place| loads[*place] += 1);
+    let mut too_many: Vec<_> = loads
+        .iter()
+        .map(|load| {
+            // As many as may have one more keep it.
+            let share = each + usize::from(*load > each && extra > 0);
+            extra -= share - each;
+            load.saturating_sub(share)
+        })
+        .collect();
+    owners.retain(|_, place| {
+        let keeps = too_many[*place] == 0;
+        if !keeps {
+            too_many[*place] -= 1;
+            loads[*place] -= 1;
+        }
+        keeps
+    });
+    let mut by_load: BTreeSet<_> = loads.into_iter().enumerate().map(|(place, load)| (load, place)).collect();
+    for partition in all() {
+        if owners.contains_key(&partition) {
+            continue;
+        }
+        if let Some((load, place)) = by_load.pop_first() {
+            owners.insert(partition, place);
+            by_load.insert((load + 1, place));
+        }
+    }
+}
+
+/// Where members read different topics: everyone keeps what it had; what is free goes to who has least; then partitions go
+/// from who has more to who has at least two fewer.
+fn share_by_topic(owners: &mut Owners, members: &[Candidate], partitions: impl Fn(TopicId) -> usize) {
+    let readers = readers(members, 0..members.len());
+    let mut loads = vec![0; members.len()];
+    owners.values().for_each(|place| loads[*place] += 1);
     // Topics that few can read first: others can make up for it.
     let mut topics: Vec<_> = readers.iter().collect();
     topics.sort_by_key(|(_, readers)| readers.len());
@@ -125,28 +187,21 @@ fn uniform(
             if owners.contains_key(&(*topic, partition)) {
                 continue;
             }
-            let Some(place) = least(&loads, readers) else { continue };
+            let Some(place) = readers.iter().copied().min_by_key(|place| loads[*place]) else { continue };
             owners.insert((*topic, partition), place);
             loads[place] += 1;
         }
     }
-    balance(&mut owners, &mut loads, readers);
-    let mut assigned = vec![Partitions::new(); members.len()];
-    for ((topic, partition), place) in owners {
-        assigned[place].entry(topic).or_default().insert(partition);
-    }
-    assigned
+    balance(owners, &mut loads, &readers);
 }
 
-/// Ends, because every move brings two loads closer together.
-fn balance(
-    owners: &mut BTreeMap<(TopicId, PartitionIndex), usize>,
-    loads: &mut [usize],
-    readers: &BTreeMap<TopicId, Vec<usize>>,
-) {
-    let mut has_moved = true;
-    while has_moved {
-        has_moved = false;
+/// How many times all partitions are looked at for one that can go to somebody who has less. Each time loads come closer
+/// together; after so many what is left to gain is not worth the time all other groups would wait.
+const MAX_ROUNDS: usize = 16;
+
+fn balance(owners: &mut Owners, loads: &mut [usize], readers: &BTreeMap<TopicId, Vec<usize>>) {
+    for _ in 0..MAX_ROUNDS {
+        let mut has_moved = false;
         for ((topic, _), owner) in owners.iter_mut() {
             let readers = readers.get(topic).into_iter().flatten().copied();
             let Some(least) = readers.min_by_key(|place| loads[*place]) else { continue };
@@ -156,6 +211,9 @@ fn balance(
                 *owner = least;
                 has_moved = true;
             }
+        }
+        if !has_moved {
+            return;
         }
     }
 }
@@ -172,6 +230,7 @@ mod tests {
 
     fn candidate(id: usize, topics: &[u8], target: Partitions) -> Candidate {
         let topics = topics.iter().map(|number| topic(*number)).collect();
+        let target = Arc::new(target);
         Candidate { id: format!("m{id}").as_str().into(), instance: None, topics, target }
     }
 
@@ -234,7 +293,7 @@ mod tests {
             }
             // Nothing changed: nothing moves.
             for (member, assigned) in members.iter_mut().zip(&first) {
-                member.target = assigned.clone();
+                member.target = Arc::new(assigned.clone());
             }
             prop_assert_eq!(assignor.assign(&members, partitions), first);
         }

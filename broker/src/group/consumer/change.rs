@@ -6,7 +6,7 @@ use std::sync::Arc;
 use highwater_storage::TimestampMs;
 
 use super::epochs::MemberEpoch;
-use super::member::{Current, Facts};
+use super::member::{Current, Facts, Member};
 use super::{Consumer, Resolved};
 use crate::group::consumer_words::Partitions;
 use crate::group::ids::{GroupId, MemberId};
@@ -44,22 +44,20 @@ impl ConsumerRecord {
 }
 
 impl Consumer {
-    /// The records that make `next` of this group, in Kafka's order.
+    /// The records that make `next`, a copy of this group that was changed, of this group; in Kafka's order.
     pub(super) fn changes_to(&self, next: &Self) -> Vec<ConsumerRecord> {
         let mut records = Vec::new();
-        for id in self.members.keys().filter(|id| !next.members.contains_key(*id)) {
+        for (id, _, _) in
+            next.members.changed().filter(|(_, before, after)| before.is_some() && after.is_none())
+        {
             records.push(ConsumerRecord::Current(id.clone(), None));
             records.push(ConsumerRecord::Target(id.clone(), None));
             records.push(ConsumerRecord::Member(id.clone(), None));
         }
-        // Most members are the same, not only alike.
-        let is_same =
-            |id: &MemberId, member| self.members.get(id).is_some_and(|before| Arc::ptr_eq(before, member));
-        let touched: Vec<_> = next.members.iter().filter(|(id, member)| !is_same(id, member)).collect();
-        for (id, member) in &touched {
-            let before = self.members.get(*id);
+        let touched = || next.members.changed().filter_map(|(id, before, after)| Some((id, before, after?)));
+        for (id, before, member) in touched() {
             if before.is_none_or(|before| before.facts != member.facts) {
-                records.push(ConsumerRecord::Member((*id).clone(), Some(member.facts.clone())));
+                records.push(ConsumerRecord::Member(id.clone(), Some(member.facts.clone())));
             }
         }
         for regex in self.regexes.keys().filter(|regex| !next.regexes.contains_key(*regex)) {
@@ -73,28 +71,35 @@ impl Consumer {
         if (self.epoch, self.topics_hash) != (next.epoch, next.topics_hash) {
             records.push(ConsumerRecord::Epoch(Some((next.epoch, next.topics_hash))));
         }
-        for (id, target) in next.target.iter().filter(|(id, _)| next.members.contains_key(*id)) {
-            if self.target.get(id) != Some(target) {
+        for (id, before, target) in next.target.changed() {
+            if let Some(target) = target.filter(|target| before != Some(target) && next.members.contains(id))
+            {
                 records.push(ConsumerRecord::Target(id.clone(), Some(target.as_ref().clone())));
             }
         }
         if (self.target_epoch, self.target_since) != (next.target_epoch, next.target_since) {
             records.push(ConsumerRecord::TargetEpoch(Some((next.target_epoch, next.target_since))));
         }
-        for (id, member) in touched {
-            let before = self.members.get(id).map(|before| &before.current);
-            if before.unwrap_or(&Current::default()) != &member.current {
+        for (id, before, member) in touched() {
+            if before.map_or(&Current::default(), |before| &before.current) != &member.current {
                 records.push(ConsumerRecord::Current(id.clone(), Some(member.current.clone())));
             }
         }
         records
     }
 
-    /// The records after which nothing is left of a group without members.
+    /// The records after which nothing is left of the group, as Kafka has them.
     pub(in crate::group) fn tombstones(&self, id: &GroupId) -> Vec<Record> {
-        let regexes = self.regexes.keys().map(|regex| ConsumerRecord::Regex(regex.clone(), None));
-        let ends = [ConsumerRecord::TargetEpoch(None), ConsumerRecord::Epoch(None)];
-        regexes.chain(ends).map(|record| Record::Consumer(id.clone(), record)).collect()
+        let each = |tombstone: fn(MemberId) -> ConsumerRecord| {
+            self.members.iter().map(move |(member, _)| tombstone(member.clone()))
+        };
+        let mut records: Vec<_> = each(|member| ConsumerRecord::Current(member, None)).collect();
+        records.extend(each(|member| ConsumerRecord::Target(member, None)));
+        records.push(ConsumerRecord::TargetEpoch(None));
+        records.extend(each(|member| ConsumerRecord::Member(member, None)));
+        records.extend(self.regexes.keys().map(|regex| ConsumerRecord::Regex(regex.clone(), None)));
+        records.push(ConsumerRecord::Epoch(None));
+        records.into_iter().map(|record| Record::Consumer(id.clone(), record)).collect()
     }
 
     /// Makes what a record says so. That a group is gone is for who keeps it.
@@ -106,17 +111,19 @@ impl Consumer {
                 (self.target_epoch, self.target_since) = at.unwrap_or_default();
             }
             ConsumerRecord::Member(id, Some(facts)) => {
-                Arc::make_mut(self.members.entry(id).or_default()).facts = facts;
+                let current = self.known(&id).current;
+                self.keep(id, Some(Member { facts, current }));
             }
-            ConsumerRecord::Member(id, None) => drop(self.members.remove(&id)),
-            ConsumerRecord::Target(id, Some(target)) => drop(self.target.insert(id, Arc::new(target))),
-            ConsumerRecord::Target(id, None) => drop(self.target.remove(&id)),
+            ConsumerRecord::Member(id, None) => self.keep(id, None),
+            ConsumerRecord::Target(id, target) => self.target.keep(id, target),
             ConsumerRecord::Current(id, Some(current)) => {
-                Arc::make_mut(self.members.entry(id).or_default()).current = current;
+                let facts = self.known(&id).facts;
+                self.keep(id, Some(Member { facts, current }));
             }
             ConsumerRecord::Current(id, None) => {
-                if let Some(member) = self.members.get_mut(&id) {
-                    Arc::make_mut(member).current = Current::default();
+                if self.members.contains(&id) {
+                    let facts = self.known(&id).facts;
+                    self.keep(id, Some(Member { facts, current: Current::default() }));
                 }
             }
             ConsumerRecord::Regex(regex, Some(resolved)) => {
@@ -124,5 +131,21 @@ impl Consumer {
             }
             ConsumerRecord::Regex(regex, None) => drop(self.regexes.remove(&regex)),
         }
+    }
+
+    /// A member as it is; one that is not there as it begins.
+    fn known(&self, id: &MemberId) -> Member {
+        self.members.get(id).map(|member| member.as_ref().clone()).unwrap_or_default()
+    }
+
+    fn keep(&mut self, id: MemberId, member: Option<Member>) {
+        let index = Arc::make_mut(&mut self.index);
+        if let Some(before) = self.members.get(&id) {
+            index.remove(&id, before);
+        }
+        if let Some(member) = &member {
+            index.add(&id, member);
+        }
+        self.members.keep(id, member);
     }
 }

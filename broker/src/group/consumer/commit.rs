@@ -2,6 +2,7 @@
 
 use super::Consumer;
 use super::epochs::MemberEpoch;
+use super::member::Member;
 use crate::group::ids::MemberId;
 use crate::group::offsets::NewCommit;
 use crate::group::words::CommitOffsets;
@@ -18,8 +19,9 @@ impl Consumer {
         if !request.generation.is_given() && self.members.is_empty() {
             return Ok(());
         }
-        let current = &self.members.get(&request.member).ok_or(Refusal::UnknownMember)?.current;
-        if !request.knows_epochs {
+        let member = self.members.get(&request.member).ok_or(Refusal::UnknownMember)?;
+        let current = &member.current;
+        if !request.knows_epochs && member.facts.classic.is_none() {
             let words =
                 "OffsetCommit version 9 or above must be used by members using the consumer group protocol";
             return Err(Refusal::unsupported(words));
@@ -33,7 +35,7 @@ impl Consumer {
         if epoch < current.epoch && commits.iter().all(was_its_own) {
             return Ok(());
         }
-        Err(Refusal::StaleMemberEpoch)
+        Err(member.wrong_epoch())
     }
 
     pub(in crate::group) fn check_fetch(
@@ -45,6 +47,16 @@ impl Consumer {
             return Ok(());
         }
         let known = member.and_then(|member| self.members.get(member)).ok_or(Refusal::UnknownMember)?;
-        if known.current.epoch == epoch { Ok(()) } else { Err(Refusal::StaleMemberEpoch) }
+        if known.current.epoch == epoch { Ok(()) } else { Err(known.wrong_epoch()) }
+    }
+}
+
+impl Member {
+    /// What it is told that says another epoch than its own; to a classic member, a generation.
+    fn wrong_epoch(&self) -> Refusal {
+        match self.facts.classic {
+            Some(_) => Refusal::IllegalGeneration,
+            None => Refusal::StaleMemberEpoch,
+        }
     }
 }

@@ -19,8 +19,8 @@ pub(super) struct Step<'a> {
     pub(super) subscribed: &'a BTreeSet<TopicId>,
     /// Whether it wants something else than before.
     pub(super) has_changed: bool,
-    /// What anybody holds.
-    pub(super) held: &'a BTreeSet<(TopicId, PartitionIndex)>,
+    /// Whether anybody holds a partition.
+    pub(super) is_held: &'a dyn Fn(TopicId, PartitionIndex) -> bool,
     /// What it says it has; none where it does not say.
     pub(super) owned: Option<&'a Partitions>,
 }
@@ -95,7 +95,7 @@ impl Step<'_> {
                 }
                 let was_its_own =
                     current.revoking.get(&topic).is_some_and(|revoked| revoked.contains_key(partition));
-                if self.held.contains(&(topic, *partition)) && !was_its_own {
+                if (self.is_held)(topic, *partition) && !was_its_own {
                     is_waiting = true;
                 } else {
                     taken.push((topic, *partition));

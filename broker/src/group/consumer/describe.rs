@@ -29,6 +29,7 @@ impl Consumer {
                 regex: facts.regex.clone().unwrap_or_default(),
                 assignment: named(&has, topics),
                 target: target.unwrap_or_default(),
+                is_classic: facts.classic.is_some(),
             }
         };
         DescribedConsumers {

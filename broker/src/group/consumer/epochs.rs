@@ -8,6 +8,8 @@ pub struct MemberEpoch(pub i32);
 impl MemberEpoch {
     /// Of a member that joins.
     pub(crate) const JOINS: Self = Self(0);
+    /// Of a group that nobody has been in.
+    pub(super) const BEFORE_ANYBODY: Self = Self(1);
 
     pub(super) fn next(self) -> Self {
         Self(self.0.saturating_add(1))

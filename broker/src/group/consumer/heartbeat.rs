@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use super::assignor::{Assignor, Candidate};
-use super::current::Step;
+use super::assignor::Assignor;
 use super::epochs::MemberEpoch;
 use super::member::{Member, Standing, partitions};
+use super::said::Said;
+use super::upgrade::Origin;
 use super::{Consumer, LEAVES, LEAVES_FOR_A_WHILE};
-use crate::cluster::metadata::ClusterMetadata;
 use crate::group::consumer_words::{ConsumerHeartbeat, ConsumerPart, Partitions};
 use crate::group::coordinator::{Coordinator, Kind};
-use crate::group::ids::{GroupId, InstanceId, MemberId};
-use crate::group::record::Record;
+use crate::group::ids::{InstanceId, MemberId};
 use crate::group::turn::{Limits, Turn};
-use crate::ids::Now;
 use crate::refusal::Refusal;
 
 /// How soon a member is to come again that waits for what another has to give up, or for others to come to the target.
@@ -69,7 +67,7 @@ impl ConsumerHeartbeat {
         }
     }
 
-    fn joins(&self) -> bool {
+    pub(super) fn joins(&self) -> bool {
         self.epoch == MemberEpoch::JOINS
     }
 
@@ -94,25 +92,22 @@ impl Coordinator {
         if let Some(part) = self.quiet_heartbeat(turn, request) {
             return Ok(part);
         }
-        let (before, mut records) = self.consumer_to_change(request)?;
+        let Origin { group: before, records, waiting } = self.consumer_to_change(turn, request)?;
         let id = if request.member.is_empty() { fresh } else { request.member.clone() };
-        if before.members.len() >= turn.limits.consumer_max_size && !before.members.contains_key(&id) {
+        if before.members.len() >= turn.limits.consumer_max_size && !before.members.contains(&id) {
             return Err(Refusal::GroupMaxSizeReached);
         }
         let mut next = before.clone();
         let known = next.seat(&id, request)?;
-        let mut member = known.clone();
-        member.facts.update(request);
-        let wants_other = member.facts.names != known.facts.names || member.facts.regex != known.facts.regex;
-        next.members.insert(id.clone(), Arc::new(member));
-        let topics = turn.journal.topics();
-        next.advance(wants_other || before.members.is_empty(), topics, turn.now, turn.limits)?;
-        let member = next.step(&id, wants_other, request.owned.as_ref(), topics)?;
-
-        let changes = before.changes_to(&next).into_iter();
-        records.extend(changes.map(|change| Record::Consumer(request.group.clone(), change)));
-        self.write(turn, &records)?;
-        self.note_seen_topics(&request.group, next.seen_topics);
+        let mut facts = known.facts.clone();
+        facts.update(request);
+        let said = Said { id: &id, known: known.clone(), facts, owned: request.owned.as_ref() };
+        let member = next.hear(said, turn)?;
+        let interval_ms = next.interval_ms(&member, turn.limits);
+        self.write_change(turn, &request.group, (before, next), records)?;
+        if let Some(waiting) = waiting {
+            self.upgraded(turn, &request.group, waiting);
+        }
         self.keep_consumer(turn, &request.group, &id, &known, &member);
         let is_news = request.joins()
             || request.is_full()
@@ -120,7 +115,7 @@ impl Coordinator {
         Ok(ConsumerPart {
             member: id,
             epoch: member.current.epoch,
-            interval_ms: next.interval_ms(&member, turn.limits),
+            interval_ms,
             assignment: is_news.then(|| partitions(&member.current.assigned)),
         })
     }
@@ -146,42 +141,9 @@ impl Coordinator {
         if !is_quiet {
             return None;
         }
-        self.keep_consumer_session(turn, &request.group, &request.member);
+        let member = Arc::clone(member);
+        self.keep_consumer_session(turn, &request.group, &request.member, &member);
         Some(part)
-    }
-
-    /// The group as it is, or a new one for who joins; with what is to be written down before it is one of this protocol.
-    fn consumer_to_change(&self, request: &ConsumerHeartbeat) -> Result<(Consumer, Vec<Record>), Refusal> {
-        match self.group(&request.group).map(|group| &group.kind) {
-            Some(Kind::Consumer(group)) => Ok((group.clone(), Vec::new())),
-            None if request.joins() => Ok((Consumer::default(), Vec::new())),
-            Some(Kind::Classic(group)) if request.joins() && group.is_empty() => {
-                Ok((Consumer::default(), vec![Record::Group(request.group.clone(), None)]))
-            }
-            None | Some(Kind::Classic(_)) => Err(Refusal::GroupNotFound),
-        }
-    }
-
-    /// Sets the timers of a member that was just heard of.
-    fn keep_consumer(
-        &mut self,
-        turn: &Turn<'_>,
-        group: &GroupId,
-        id: &MemberId,
-        before: &Member,
-        member: &Member,
-    ) {
-        self.keep_consumer_session(turn, group, id);
-        if before.current == member.current {
-            return;
-        }
-        match member.current.standing {
-            Standing::Unrevoked => {
-                let ms = member.facts.rebalance_timeout_ms;
-                self.keep_revocation(turn, group, id, ms);
-            }
-            _ => self.cancel_revocation(group, id),
-        }
     }
 }
 
@@ -199,106 +161,21 @@ impl Consumer {
         match owner {
             None if request.joins() => Ok(Member::default()),
             None => Err(Refusal::UnknownMember),
-            Some(owner) if request.joins() => self.take_over(&owner, id),
+            Some(owner) if request.joins() => match self.members.get(&owner) {
+                // A classic member that comes back as one of this protocol does not leave before.
+                Some(member)
+                    if member.facts.classic.is_none() && member.current.epoch != LEAVES_FOR_A_WHILE =>
+                {
+                    Err(Refusal::UnreleasedInstance)
+                }
+                _ => Ok(self.take_over(&owner, id)),
+            },
             Some(owner) if owner != *id => Err(Refusal::FencedInstance),
             Some(owner) => {
-                let member = &self.members[&owner];
+                let member = self.members.get(&owner).ok_or(Refusal::UnknownMember)?;
                 member.check_epoch(request).map(|()| member.as_ref().clone())
             }
         }
-    }
-
-    /// A static member that left for a while comes back, under another id perhaps.
-    fn take_over(&mut self, owner: &MemberId, id: &MemberId) -> Result<Member, Refusal> {
-        if self.members.get(owner).is_some_and(|member| member.current.epoch != LEAVES_FOR_A_WHILE) {
-            return Err(Refusal::UnreleasedInstance);
-        }
-        let mut member = self.members.remove(owner).map(|member| member.as_ref().clone()).unwrap_or_default();
-        (member.current.epoch, member.current.previous_epoch) = (MemberEpoch::JOINS, MemberEpoch::JOINS);
-        if let Some(target) = self.target.remove(owner) {
-            self.target.insert(id.clone(), target);
-        }
-        Ok(member)
-    }
-
-    /// Begins a new epoch if what is read changed, and decides who reads what if that is due.
-    pub(super) fn advance(
-        &mut self,
-        mut has_changed: bool,
-        topics: &ClusterMetadata,
-        now: Now,
-        limits: &Limits,
-    ) -> Result<(), Refusal> {
-        has_changed |= self.resolve_regexes(topics, now.wall)?;
-        if has_changed || self.seen_topics != Some(topics.topics_version()) {
-            self.seen_topics = Some(topics.topics_version());
-            let hash = self.hash_of_topics(topics);
-            if has_changed || hash != self.topics_hash {
-                self.epoch = self.epoch.next();
-                self.topics_hash = hash;
-            }
-        }
-        let since_ms = now.wall.get().saturating_sub(self.target_since.get());
-        // A clock that was set back is no reason to wait.
-        let is_due = self.target_since.get() == 0
-            || since_ms < 0
-            || since_ms >= i64::from(limits.assignment_interval_ms);
-        if self.target_epoch < self.epoch && is_due {
-            self.decide_target(topics, limits);
-            self.target_epoch = self.epoch;
-            self.target_since = now.wall;
-        }
-        Ok(())
-    }
-
-    fn decide_target(&mut self, topics: &ClusterMetadata, limits: &Limits) {
-        let candidate = |(id, member): (&MemberId, &Arc<Member>)| Candidate {
-            id: id.clone(),
-            instance: member.facts.instance.clone(),
-            topics: self.wanted_by(&member.facts, topics),
-            target: self.target.get(id).map(|target| target.as_ref().clone()).unwrap_or_default(),
-        };
-        let candidates: Vec<_> = self.members.iter().map(candidate).collect();
-        let count = |topic| topics.topic(topic).map_or(0, |topic| topic.partitions.len());
-        let decided = self.preferred_assignor(limits).assign(&candidates, count);
-        let ids = candidates.into_iter().map(|candidate| candidate.id);
-        self.target = ids.zip(decided.into_iter().map(Arc::new)).collect();
-    }
-
-    /// What most members ask for, else the first there is.
-    pub(super) fn preferred_assignor(&self, limits: &Limits) -> Assignor {
-        let votes = |assignor: &Assignor| {
-            let is_for = |member: &&Arc<Member>| member.facts.assignor.as_deref() == Some(assignor.name());
-            self.members.values().filter(is_for).count()
-        };
-        // Of as many votes the first.
-        let best = limits.assignors.iter().rev().max_by_key(|assignor| votes(assignor));
-        best.copied().unwrap_or(Assignor::Uniform)
-    }
-
-    /// Takes a member a step on.
-    fn step(
-        &mut self,
-        id: &MemberId,
-        has_changed: bool,
-        owned: Option<&Partitions>,
-        topics: &ClusterMetadata,
-    ) -> Result<Member, Refusal> {
-        let mut member = self.members.get(id).map(|member| member.as_ref().clone()).unwrap_or_default();
-        if has_changed || !member.current.is_at(self.target_epoch) {
-            let nothing = Arc::default();
-            let step = Step {
-                target_epoch: self.target_epoch,
-                target: self.target.get(id).unwrap_or(&nothing),
-                subscribed: &self.wanted_by(&member.facts, topics),
-                has_changed,
-                held: &self.held(),
-                owned,
-            };
-            member.current = step.take(&member.current)?;
-            self.members.insert(id.clone(), Arc::new(member.clone()));
-        }
-        Ok(member)
     }
 
     /// When the member is to come again.

@@ -6,7 +6,8 @@ use highwater_storage::TopicId;
 
 use super::epochs::MemberEpoch;
 use crate::group::consumer_words::{ConsumerHeartbeat, Partitions};
-use crate::group::ids::InstanceId;
+use crate::group::ids::{InstanceId, ProtocolName};
+use crate::group::words::Protocol;
 use crate::ids::{PartitionIndex, TopicName};
 
 /// Partitions that are a member's, each with the epoch in which it became so.
@@ -38,6 +39,16 @@ pub(crate) struct Facts {
     pub(crate) regex: Option<String>,
     pub(crate) rebalance_timeout_ms: i32,
     pub(crate) assignor: Option<String>,
+    /// What there is more of a member that speaks the classic protocol; none for one that speaks this one.
+    pub(crate) classic: Option<ClassicFacts>,
+}
+
+/// What only a member of the classic protocol says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClassicFacts {
+    pub(crate) session_timeout_ms: i32,
+    /// The protocols that it knows, the one it likes best first; never none.
+    pub(crate) protocols: Vec<Protocol>,
 }
 
 /// What a member has.
@@ -94,6 +105,12 @@ impl Facts {
         }
         self.client_id.clone_from(&request.client_id);
         self.client_host.clone_from(&request.client_host);
+        self.classic = None;
+    }
+
+    /// The classic protocols that it knows.
+    pub(super) fn protocol_names(&self) -> impl Iterator<Item = &ProtocolName> {
+        self.classic.iter().flat_map(|classic| classic.protocols.iter().map(|protocol| &protocol.name))
     }
 }
 
@@ -103,11 +120,26 @@ impl Current {
         self.standing == Standing::Stable && self.epoch == target_epoch
     }
 
+    /// Every partition that is nobody else's because of this member.
+    pub(super) fn each(&self, mut tell: impl FnMut((TopicId, PartitionIndex))) {
+        for (topic, partitions) in self.assigned.iter().chain(&self.revoking) {
+            partitions.keys().for_each(|partition| tell((*topic, *partition)));
+        }
+    }
+
     /// Since which epoch it has a partition, or had it before it gave it up.
     pub(super) fn since(&self, topic: TopicId, partition: PartitionIndex) -> Option<MemberEpoch> {
         let mut places = [&self.assigned, &self.revoking].into_iter();
         places.find_map(|held| held.get(&topic)?.get(&partition)).copied()
     }
+}
+
+/// Partitions that are a member's since an epoch.
+pub(super) fn held_since(partitions: &Partitions, epoch: MemberEpoch) -> Held {
+    let one = |(topic, partitions): (&TopicId, &BTreeSet<PartitionIndex>)| {
+        (*topic, partitions.iter().map(|partition| (*partition, epoch)).collect())
+    };
+    partitions.iter().map(one).collect()
 }
 
 /// The partitions without their epochs.

@@ -4,26 +4,38 @@
 //! Three epochs grow together: the group's with every change of what its members want; the target's when the coordinator
 //! has decided who is to read what; each member's when it has given up what it is not to read any more.
 //!
+//! Members that speak the classic protocol may be among them while a group changes from one protocol to the other: a group
+//! of theirs that one of this protocol joins becomes one of these ([`upgrade`]), and is one of theirs again when the last
+//! such member is gone ([`downgrade`]).
+//!
 //! Always: a partition is held by one member at most, also while it is being given up; a member's epoch never passes the
-//! target's, nor the target's the group's. A change is made on a copy and takes effect when the records that tell the
-//! difference ([`change`]) are in the log.
+//! target's, nor the target's the group's. A change is made on a copy, which costs what it changes ([`layered`], [`index`]),
+//! and takes effect when the records that tell the difference ([`change`]) are in the log.
 
 mod assignor;
 mod change;
+mod classic_members;
 mod commit;
 mod current;
 mod describe;
+mod downgrade;
 mod epochs;
 mod heartbeat;
+mod index;
+mod layered;
 mod leave;
 mod member;
 mod records;
+mod said;
+mod sessions;
 mod subscription;
+mod target;
+mod upgrade;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use highwater_storage::{TimestampMs, TopicId};
+use highwater_storage::TimestampMs;
 
 pub(crate) use assignor::Assignor;
 pub(super) use change::ConsumerRecord;
@@ -31,10 +43,10 @@ pub use epochs::MemberEpoch;
 pub(super) use records::{read, write};
 pub(super) use subscription::Resolved;
 
+use self::index::Index;
+use self::layered::Layered;
 use self::member::Member;
 use super::consumer_words::Partitions;
-use super::ids::{InstanceId, MemberId};
-use crate::ids::PartitionIndex;
 
 /// Who leaves for good sends this epoch.
 const LEAVES: MemberEpoch = MemberEpoch(-1);
@@ -42,22 +54,40 @@ const LEAVES: MemberEpoch = MemberEpoch(-1);
 const LEAVES_FOR_A_WHILE: MemberEpoch = MemberEpoch(-2);
 
 /// A group of the consumer protocol. See the [module](self).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Consumer {
     pub(super) epoch: MemberEpoch,
     /// What the topics that are read looked like when the epoch began.
-    pub(super) topics_hash: i64,
+    topics_hash: i64,
     /// The epoch of the target.
     pub(super) target_epoch: MemberEpoch,
     /// When the target was decided; 0 for never.
-    pub(super) target_since: TimestampMs,
-    pub(super) members: BTreeMap<MemberId, Arc<Member>>,
+    target_since: TimestampMs,
+    pub(super) members: Layered<Member>,
     /// Who is to read what.
-    pub(super) target: BTreeMap<MemberId, Arc<Partitions>>,
+    target: Layered<Partitions>,
     /// The topics that members' regular expressions stand for.
-    pub(super) regexes: BTreeMap<String, Arc<Resolved>>,
+    regexes: BTreeMap<String, Arc<Resolved>>,
+    /// Of the members as they were written down.
+    index: Arc<Index>,
     /// The state of the cluster's topics that was looked at last; not written down.
     pub(super) seen_topics: Option<u64>,
+}
+
+impl Default for Consumer {
+    fn default() -> Self {
+        Self {
+            epoch: MemberEpoch::BEFORE_ANYBODY,
+            topics_hash: 0,
+            target_epoch: MemberEpoch::default(),
+            target_since: TimestampMs::default(),
+            members: Layered::default(),
+            target: Layered::default(),
+            regexes: BTreeMap::new(),
+            index: Arc::default(),
+            seen_topics: None,
+        }
+    }
 }
 
 impl Consumer {
@@ -67,25 +97,8 @@ impl Consumer {
         match () {
             () if self.members.is_empty() => "Empty",
             () if self.epoch > self.target_epoch => "Assigning",
-            () if self.members.values().all(is_done) => "Stable",
+            () if self.members.iter().all(|(_, member)| is_done(member)) => "Stable",
             () => "Reconciling",
         }
-    }
-
-    /// Who goes by the name of this static member.
-    fn static_member(&self, instance: &InstanceId) -> Option<&MemberId> {
-        let is_it = |member: &Member| member.facts.instance.as_ref() == Some(instance);
-        self.members.iter().find(|(_, member)| is_it(member)).map(|(id, _)| id)
-    }
-
-    /// What somebody holds, or is about to give up.
-    fn held(&self) -> BTreeSet<(TopicId, PartitionIndex)> {
-        let held = self.members.values().flat_map(|member| {
-            [&member.current.assigned, &member.current.revoking]
-                .into_iter()
-                .flatten()
-                .flat_map(|(topic, partitions)| partitions.keys().map(|partition| (*topic, *partition)))
-        });
-        held.collect()
     }
 }

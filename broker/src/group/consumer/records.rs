@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use highwater_protocol::coordinator::{
-    ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupCurrentMemberAssignmentValue,
-    ConsumerGroupMemberMetadataKey, ConsumerGroupMemberMetadataValue, ConsumerGroupMetadataKey,
-    ConsumerGroupMetadataValue, ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue,
+    ClassicMemberMetadata, ClassicProtocol, ConsumerGroupCurrentMemberAssignmentKey,
+    ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberMetadataKey,
+    ConsumerGroupMemberMetadataValue, ConsumerGroupMetadataKey, ConsumerGroupMetadataValue,
+    ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue,
     ConsumerGroupTargetAssignmentMemberKey, ConsumerGroupTargetAssignmentMemberValue,
     ConsumerGroupTargetAssignmentMetadataKey, ConsumerGroupTargetAssignmentMetadataValue, GroupRecord,
     TopicPartition, TopicPartitions,
@@ -16,9 +18,10 @@ use highwater_storage::{TimestampMs, TopicId};
 use super::Resolved;
 use super::change::ConsumerRecord;
 use super::epochs::MemberEpoch;
-use super::member::{Current, Facts, Held, Standing};
+use super::member::{ClassicFacts, Current, Facts, Held, Standing};
 use crate::group::consumer_words::Partitions;
 use crate::group::ids::GroupId;
+use crate::group::words::Protocol;
 use crate::ids::{PartitionIndex, TopicName};
 
 /// The record as Kafka has it.
@@ -126,7 +129,30 @@ fn write_facts(facts: &Facts) -> ConsumerGroupMemberMetadataValue {
         subscribed_topic_regex: Some(text(facts.regex.as_deref().unwrap_or_default())),
         rebalance_timeout_ms: facts.rebalance_timeout_ms,
         server_assignor: optional(&facts.assignor),
-        classic_member_metadata: None,
+        classic_member_metadata: facts.classic.as_ref().map(write_classic),
+    }
+}
+
+fn write_classic(facts: &ClassicFacts) -> ClassicMemberMetadata {
+    let one = |known: &Protocol| ClassicProtocol {
+        name: text(known.name.as_str()),
+        metadata: known.metadata.clone(),
+    };
+    ClassicMemberMetadata {
+        session_timeout_ms: facts.session_timeout_ms,
+        supported_protocols: facts.protocols.iter().map(one).collect(),
+    }
+}
+
+fn read_classic(value: ClassicMemberMetadata) -> ClassicFacts {
+    let one = |known: ClassicProtocol| Protocol {
+        name: known.name.as_str().into(),
+        // A slice of a batch of the log, which would be kept in memory whole.
+        metadata: Bytes::copy_from_slice(&known.metadata),
+    };
+    ClassicFacts {
+        session_timeout_ms: value.session_timeout_ms,
+        protocols: value.supported_protocols.into_iter().map(one).collect(),
     }
 }
 
@@ -141,6 +167,7 @@ fn read_facts(value: ConsumerGroupMemberMetadataValue) -> Facts {
         regex: optional(value.subscribed_topic_regex).filter(|regex| !regex.is_empty()),
         rebalance_timeout_ms: value.rebalance_timeout_ms,
         assignor: optional(value.server_assignor),
+        classic: value.classic_member_metadata.map(read_classic),
     }
 }
 

@@ -32,8 +32,7 @@ impl Consumer {
         topics: &ClusterMetadata,
         now: TimestampMs,
     ) -> Result<bool, Refusal> {
-        let wanted: BTreeSet<_> =
-            self.members.values().filter_map(|member| member.facts.regex.clone()).collect();
+        let wanted: BTreeSet<_> = self.wanted_regexes().into_keys().cloned().collect();
         let before = self.regexes.len();
         self.regexes.retain(|regex, _| wanted.contains(regex));
         let mut has_changed = self.regexes.len() != before;
@@ -67,15 +66,17 @@ impl Consumer {
 
     /// Whether any member wants to read a topic.
     pub(in crate::group) fn is_subscribed(&self, topic: &TopicName) -> bool {
-        self.members.values().any(|member| member.facts.names.contains(topic))
+        self.index.names.contains_key(topic)
             || self.regexes.values().any(|resolved| resolved.topics.contains(topic))
     }
 
     /// A number that changes when a topic that is read comes, goes, or has another number of partitions.
     pub(super) fn hash_of_topics(&self, topics: &ClusterMetadata) -> i64 {
-        let by_name = self.members.values().flat_map(|member| &member.facts.names);
-        let names: BTreeSet<_> =
-            by_name.chain(self.regexes.values().flat_map(|resolved| &resolved.topics)).collect();
+        let names: BTreeSet<_> = self
+            .names()
+            .into_keys()
+            .chain(self.regexes.values().flat_map(|resolved| &resolved.topics))
+            .collect();
         let mut hash = Fnv::default();
         for name in names {
             let Some(id) = topics.id_of(name) else { continue };

