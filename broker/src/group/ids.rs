@@ -70,6 +70,9 @@ impl GroupId {
     }
 }
 
+/// How long a name may be that clients choose for a member or what it is at: it stands in every record of it.
+pub(super) const MAX_NAME_BYTES: usize = 1_000;
+
 /// How much of a client's or an instance's name is part of a member's: that must fit a string of Kafka's wherever it stands.
 const MAX_STEM_BYTES: usize = 1_000;
 

@@ -4,7 +4,7 @@ use highwater_storage::TopicId;
 
 use super::classic::{Classic, State};
 use super::coordinator::{Coordinator, Kind};
-use super::ids::MemberId;
+use super::ids::{MAX_NAME_BYTES, MemberId};
 use super::member::Member;
 use super::rebalance::Acting;
 use super::record::Record;
@@ -41,6 +41,9 @@ impl Coordinator {
         let nameless = |refusal| (MemberId::from(""), refusal);
         if request.group.is_empty() {
             return Err(as_asked(Refusal::InvalidGroup));
+        }
+        if request.instance.as_ref().is_some_and(|instance| instance.as_str().len() > MAX_NAME_BYTES) {
+            return Err(as_asked(Refusal::invalid_request("GroupInstanceId is too long.")));
         }
         let sessions = turn.limits.min_session_timeout_ms..=turn.limits.max_session_timeout_ms;
         if !sessions.contains(&request.session_timeout_ms) {

@@ -5,6 +5,7 @@ mod consumers;
 mod expiring;
 mod histories;
 mod joining;
+mod migration_histories;
 mod migrations;
 mod offsets;
 mod static_members;

@@ -104,9 +104,12 @@ impl Node {
         let describe = |coordinator: &Coordinator, group: &GroupId| {
             coordinator.describe_consumers(group, &self.metadata, self.coordinated.limits())
         };
-        GroupReply::ConsumersDescribed(
-            self.describe_each(groups, awaited, describe, |group| group.members.len()),
-        )
+        let mut found = self.describe_each(groups, awaited, describe, |group| group.members.len());
+        // No group has no name.
+        for (_, outcome) in found.iter_mut().filter(|(group, _)| group.is_empty()) {
+            *outcome = Err(Refusal::InvalidGroup);
+        }
+        GroupReply::ConsumersDescribed(found)
     }
 
     fn commit_offsets(

@@ -12,7 +12,7 @@ use highwater_protocol::messages::{
 use highwater_protocol::{ErrorCode, Text};
 
 use super::Options;
-use super::refusals::code_of;
+use super::refusals::{brief, code_of};
 use crate::group::{
     DescribedGroup, DescribedMember, GroupId, GroupRequest, ListGroups, ListedGroup, ProtocolName,
 };
@@ -77,7 +77,7 @@ fn describe(
     }
     let mut answer = Described {
         error_code,
-        error_message: (is_dead && tells).then(|| Text::from(format!("Group {group} not found."))),
+        error_message: (is_dead && tells).then(|| brief(&format!("Group {group} not found."))),
         group_id: Text::from(group.as_str()),
         group_state: if is_dead { Text::from_static(DEAD) } else { Text::default() },
         ..Default::default()

@@ -13,7 +13,7 @@ use highwater_storage::TopicId;
 
 use super::Options;
 use super::group_admin::ALL_GROUP_OPERATIONS;
-use super::refusals::{code_of, words_of};
+use super::refusals::{brief, code_of, words_of};
 use super::topic_ref::{text, uuid};
 use crate::group::{
     ConsumerHeartbeat, ConsumerPart, DescribedConsumer, DescribedConsumers, GroupId, GroupRequest,
@@ -105,7 +105,7 @@ pub(super) fn describe_response(
         let mut answer = DescribedGroup {
             error_code,
             error_message: (error_code == ErrorCode::GroupIdNotFound)
-                .then(|| Text::from(format!("Group {group} not found."))),
+                .then(|| brief(&format!("Group {group} not found."))),
             group_id: Text::from(group.as_str()),
             ..Default::default()
         };

@@ -80,10 +80,18 @@ impl Refusal {
             | Self::InvalidRequest { message }
             | Self::UnsupportedAssignor { message }
             | Self::InvalidRegularExpression { message }
-            | Self::Unsupported { message } => Text::from(message.as_str()),
+            | Self::Unsupported { message } => brief(message),
             other => Text::from_static(other.code().message()),
         }
     }
+}
+
+/// How long the words of an answer may be: a request's own may be in them, and no string is longer than 32767 bytes.
+const MAX_WORDS_BYTES: usize = 1_000;
+
+/// Words of an answer, cut where they are too long.
+pub(super) fn brief(words: &str) -> Text {
+    Text::from(&words[..words.floor_char_boundary(MAX_WORDS_BYTES)])
 }
 
 /// The code of an outcome.

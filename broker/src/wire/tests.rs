@@ -136,3 +136,22 @@ fn a_produce_without_records_is_refused_by_the_node_and_not_by_the_wire() {
     };
     assert_eq!((call.api(), request.acks, request.partitions.len()), (ApiKey::Produce, 1, 0));
 }
+
+#[test]
+fn words_of_a_request_in_an_answer_are_cut_to_fit_it() {
+    let long: crate::group::GroupId = "\u{e9}".repeat(16_000).as_str().into();
+    let found = || vec![(long.clone(), Err(crate::refusal::Refusal::GroupNotFound))];
+    let classic = group_admin::describe_response(
+        vec![(long.clone(), Err(crate::refusal::Refusal::GroupNotFound))],
+        6,
+        Options::default(),
+    );
+    let consumers = group_consumers::describe_response(found(), Options::default());
+    let words = [&classic.groups[0].error_message, &consumers.groups[0].error_message];
+    for words in words {
+        let length = words.as_ref().map_or(0, |words| words.as_str().len());
+        assert!((900..=1_000).contains(&length), "{length}");
+    }
+    let refusal = crate::refusal::Refusal::InvalidRegularExpression { message: "x".repeat(40_000) };
+    assert_eq!(refusal.words().as_str().len(), 1_000);
+}

@@ -110,7 +110,7 @@ impl Coordinator {
         next: &Consumer,
         is_settled: bool,
     ) -> Result<JoinedGeneration, Refusal> {
-        let classic = next.downgraded(&[], turn.journal.topics(), turn.now.wall);
+        let classic = next.downgraded(&[], is_settled, turn.journal.topics(), turn.now.wall);
         let classic = classic.ok_or(Refusal::InconsistentGroupProtocol)?;
         let protocol = classic.protocol.clone().ok_or(Refusal::InconsistentGroupProtocol)?;
         let told = told(classic.generation, protocol);

@@ -3,7 +3,7 @@
 use highwater_storage::TopicId;
 
 use super::Consumer;
-use super::member::{Member, partitions};
+use super::member::Member;
 use crate::cluster::metadata::ClusterMetadata;
 use crate::group::consumer_words::{DescribedConsumer, DescribedConsumers, NamedPartitions, Partitions};
 use crate::group::ids::MemberId;
@@ -13,10 +13,7 @@ impl Consumer {
     pub(in crate::group) fn describe(&self, topics: &ClusterMetadata, limits: &Limits) -> DescribedConsumers {
         let one = |(id, member): (&MemberId, &std::sync::Arc<Member>)| {
             let facts = &member.facts;
-            let mut has = partitions(&member.current.assigned);
-            for (topic, revoking) in partitions(&member.current.revoking) {
-                has.entry(topic).or_default().extend(revoking);
-            }
+            let has = member.current.holds();
             let target = self.target.get(id).map(|target| named(target, topics));
             DescribedConsumer {
                 member: id.clone(),

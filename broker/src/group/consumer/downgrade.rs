@@ -1,8 +1,11 @@
 //! How a group of this protocol becomes one of the classic protocol, when the last member that does not speak that is gone, or
 //! comes back as one that does (`convertToClassicGroup`, KIP-848).
 //!
-//! The epoch becomes the generation, and the target what members are assigned. What the one who is gone had is nobody's then:
-//! the group comes together anew. It is written down without a leader until it has, so that it does so also after a crash.
+//! The epoch becomes the generation. What the one who is gone had is nobody's then: the group comes together anew. It is
+//! written down without a leader until it has, so that it does so also after a crash, and with what its members still have,
+//! so that nobody gets that before. (Kafka writes the target, and a leader.)
+
+use std::sync::Arc;
 
 use highwater_protocol::consumer_protocol::PROTOCOL_TYPE;
 use highwater_storage::TimestampMs;
@@ -35,11 +38,12 @@ impl Consumer {
         is_allowed && self.index.classic_members + 1 == self.members.len()
     }
 
-    /// The classic group that this becomes without these members; none where they share no protocol, or cannot be told what
+    /// The classic group that this becomes without these members, settled if everyone has what it is to have; none where they share no protocol, or cannot be told what
     /// they are assigned.
     pub(super) fn downgraded(
         &self,
         gone: &[MemberId],
+        is_settled: bool,
         topics: &ClusterMetadata,
         now: TimestampMs,
     ) -> Option<Classic> {
@@ -56,8 +60,12 @@ impl Consumer {
         group.protocol = Some(group.select_protocol()?);
         for (id, member) in &mut group.members {
             let said = member.metadata(group.protocol.as_ref());
-            let target = self.target.get(id).cloned().unwrap_or_default();
-            member.assignment = encode_assignment(&target, &said, topics).ok()?;
+            let assigned = match (is_settled, self.members.get(id)) {
+                (true, _) | (false, None) => self.target.get(id).cloned().unwrap_or_default(),
+                // Nobody fetches this; it is what others must not have before the group has come together.
+                (false, Some(known)) => Arc::new(known.current.holds()),
+            };
+            member.assignment = encode_assignment(&assigned, &said, topics).ok()?;
         }
         group.subscribed = group.subscription();
         Some(group)

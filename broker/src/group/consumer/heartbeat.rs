@@ -10,12 +10,15 @@ use super::upgrade::Origin;
 use super::{Consumer, LEAVES, LEAVES_FOR_A_WHILE};
 use crate::group::consumer_words::{ConsumerHeartbeat, ConsumerPart, Partitions};
 use crate::group::coordinator::{Coordinator, Kind};
-use crate::group::ids::{InstanceId, MemberId};
+use crate::group::ids::{InstanceId, MAX_NAME_BYTES, MemberId};
 use crate::group::turn::{Limits, Turn};
 use crate::refusal::Refusal;
 
 /// How soon a member is to come again that waits for what another has to give up, or for others to come to the target.
 const WAITING_INTERVAL_MS: i32 = 100;
+
+/// How long a regular expression may be.
+const MAX_REGEX_BYTES: usize = 10_000;
 
 impl ConsumerHeartbeat {
     /// Whether the request makes sense by itself (`throwIfConsumerGroupHeartbeatRequestIsInvalid`).
@@ -33,6 +36,17 @@ impl ConsumerHeartbeat {
         }
         if is_empty(self.rack.as_deref()) {
             return refuse("RackId can't be empty.");
+        }
+        let names = [
+            Some(self.member.as_str()),
+            self.instance.as_ref().map(InstanceId::as_str),
+            self.rack.as_deref(),
+        ];
+        if names.into_iter().flatten().any(|name| name.len() > MAX_NAME_BYTES) {
+            return refuse("MemberId, InstanceId or RackId is too long.");
+        }
+        if self.regex.as_ref().is_some_and(|regex| regex.len() > MAX_REGEX_BYTES) {
+            return refuse("SubscribedTopicRegex is too long.");
         }
         if self.epoch == MemberEpoch::JOINS {
             if self.rebalance_timeout_ms.is_none() {

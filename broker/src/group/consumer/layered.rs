@@ -63,7 +63,6 @@ impl<V> Layered<V> {
     }
 
     /// What was changed: what it was, and what it is.
-    #[expect(clippy::type_complexity, reason = "a name for it would say less")]
     pub(super) fn changed(&self) -> impl Iterator<Item = (&MemberId, Option<&Arc<V>>, Option<&Arc<V>>)> {
         self.changed.iter().map(|(id, after)| (id, self.kept.get(id), after.as_ref()))
     }

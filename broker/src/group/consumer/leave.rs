@@ -62,7 +62,7 @@ impl Coordinator {
     ) -> Result<(), Refusal> {
         while let (Some(before), false) = (self.consumer(id), members.is_empty()) {
             if before.is_classic_without(members, turn.limits)
-                && let Some(classic) = before.downgraded(members, turn.journal.topics(), turn.now.wall)
+                && let Some(classic) = before.downgraded(members, false, turn.journal.topics(), turn.now.wall)
             {
                 return self.become_classic(turn, id, classic, true);
             }

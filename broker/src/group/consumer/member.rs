@@ -127,6 +127,13 @@ impl Current {
         }
     }
 
+    /// The same as partitions by topic.
+    pub(super) fn holds(&self) -> Partitions {
+        let mut holds = Partitions::new();
+        self.each(|(topic, partition)| drop(holds.entry(topic).or_default().insert(partition)));
+        holds
+    }
+
     /// Since which epoch it has a partition, or had it before it gave it up.
     pub(super) fn since(&self, topic: TopicId, partition: PartitionIndex) -> Option<MemberEpoch> {
         let mut places = [&self.assigned, &self.revoking].into_iter();

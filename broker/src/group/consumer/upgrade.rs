@@ -4,15 +4,16 @@
 //! What members were assigned last is what they have; the generation becomes the epoch. The one who joins changes what is read,
 //! so that a new epoch begins with it, and the others hear in their next requests that they are to join again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_protocol::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
+use highwater_storage::TopicId;
 
 use super::Consumer;
 use super::change::ConsumerRecord;
 use super::classic_members::known_partitions;
 use super::epochs::MemberEpoch;
-use super::member::{ClassicFacts, Current, Facts, Member, Standing, held_since};
+use super::member::{ClassicFacts, Current, Facts, Held, Member, Standing, held_since};
 use crate::cluster::metadata::ClusterMetadata;
 use crate::group::classic::Classic;
 use crate::group::consumer_words::{ConsumerHeartbeat, Partitions};
@@ -23,6 +24,7 @@ use crate::group::record::Record;
 use crate::group::timers::Timer;
 use crate::group::turn::Turn;
 use crate::group::words::GroupReply;
+use crate::ids::PartitionIndex;
 use crate::node::Ticket;
 use crate::refusal::Refusal;
 
@@ -97,22 +99,32 @@ fn upgrade(group: &Classic, turn: &Turn<'_>) -> Result<(Consumer, Vec<ConsumerRe
     let topics = turn.journal.topics();
     let epoch = MemberEpoch(group.generation.0);
     let mut next = Consumer { epoch, target_epoch: epoch, ..Consumer::default() };
+    let mut has = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    for (id, classic) in &group.members {
-        let assigned = assigned_to(classic, topics)?;
-        let all =
-            assigned.iter().flat_map(|(topic, partitions)| partitions.iter().map(|each| (*topic, *each)));
-        if !all.fold(true, |is_alone, each| seen.insert(each) && is_alone) {
+    for (id, member) in &group.members {
+        let assigned = assigned_to(member, topics)?;
+        if !each(&assigned).all(|one| seen.insert(one)) {
             return Err("a partition is assigned to two members");
+        }
+        has.insert(id, assigned);
+    }
+    for (id, member) in &group.members {
+        let subscription = subscription_of(member, group.protocol.as_ref())?;
+        let mut assigned = has.remove(id).unwrap_or_default();
+        // Who gives up nothing while it joins may have more than it was assigned in a generation that was not to be.
+        for (topic, partition) in each(&known_partitions(&subscription.owned_partitions, topics)) {
+            if seen.insert((topic, partition)) {
+                assigned.entry(topic).or_default().insert(partition);
+            }
         }
         let current = Current {
             epoch,
             previous_epoch: epoch,
             standing: Standing::Stable,
             assigned: held_since(&assigned, epoch),
-            revoking: Default::default(),
+            revoking: Held::new(),
         };
-        let member = Member { facts: facts_of(classic, group.protocol.as_ref())?, current };
+        let member = Member { facts: facts_of(member, &subscription), current };
         next.members.put(id.clone(), member.into());
         next.target.put(id.clone(), assigned.into());
     }
@@ -136,23 +148,35 @@ fn assigned_to(member: &ClassicMember, topics: &ClusterMetadata) -> Result<Parti
     Ok(known_partitions(&words.assigned_partitions, topics))
 }
 
-/// What a classic member said of itself, in the words of this protocol.
-fn facts_of(member: &ClassicMember, protocol: Option<&ProtocolName>) -> Result<Facts, &'static str> {
+/// Each of some partitions.
+fn each(partitions: &Partitions) -> impl Iterator<Item = (TopicId, PartitionIndex)> {
+    partitions.iter().flat_map(|(topic, partitions)| partitions.iter().map(|partition| (*topic, *partition)))
+}
+
+/// What a classic member said of itself.
+fn subscription_of(
+    member: &ClassicMember,
+    protocol: Option<&ProtocolName>,
+) -> Result<ConsumerProtocolSubscription, &'static str> {
     let chosen = member.protocols.iter().find(|known| Some(&known.name) == protocol);
     let said = chosen.or(member.protocols.first()).ok_or("a member knows no protocol")?;
-    let subscription = ConsumerProtocolSubscription::from_bytes(said.metadata.clone())
-        .map_err(|_| "a subscription cannot be read")?;
+    ConsumerProtocolSubscription::from_bytes(said.metadata.clone())
+        .map_err(|_| "a subscription cannot be read")
+}
+
+/// The same in the words of this protocol.
+fn facts_of(member: &ClassicMember, subscription: &ConsumerProtocolSubscription) -> Facts {
     let mut facts = Facts {
         instance: member.instance.clone(),
         client_id: member.client_id.clone(),
         client_host: member.client_host.clone(),
         rebalance_timeout_ms: member.rebalance_timeout_ms,
+        classic: Some(ClassicFacts {
+            session_timeout_ms: member.session_timeout_ms,
+            protocols: member.protocols.clone(),
+        }),
         ..Facts::default()
     };
-    facts.subscribe(&subscription);
-    facts.classic = Some(ClassicFacts {
-        session_timeout_ms: member.session_timeout_ms,
-        protocols: member.protocols.clone(),
-    });
-    Ok(facts)
+    facts.subscribe(subscription);
+    facts
 }

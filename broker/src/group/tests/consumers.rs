@@ -303,6 +303,10 @@ fn requests_that_make_no_sense_are_refused_by_themselves() {
         ConsumerHeartbeat { names: None, ..joins() },
         ConsumerHeartbeat { epoch: MemberEpoch(-2), ..joins() },
         ConsumerHeartbeat { epoch: MemberEpoch(-3), ..joins() },
+        ConsumerHeartbeat { member: "m".repeat(1_001).as_str().into(), ..joins() },
+        ConsumerHeartbeat { instance: Some("i".repeat(1_001).as_str().into()), ..joins() },
+        ConsumerHeartbeat { rack: Some("r".repeat(1_001)), ..joins() },
+        ConsumerHeartbeat { regex: Some("x".repeat(10_001)), ..joins() },
     ];
     for request in senseless {
         let outcome = bench.beat(&request);

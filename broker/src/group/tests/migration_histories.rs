@@ -1,0 +1,336 @@
+//! Any history of a group that members of both protocols are in: they come, change their protocol, go, fall silent, are killed;
+//! the log is full; the node is killed in between.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::consumers::{alive, as_static, joins, leaves, topic_id};
+use super::coordinator::Kind;
+use super::migrations::{told, words};
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A client begins anew, as a member of this protocol or of none. The one it was leaves before, or is killed.
+    Become {
+        client: usize,
+        speaks: Speaks,
+        killed: bool,
+    },
+    /// A client does what is next for it.
+    Act {
+        client: usize,
+    },
+    Wait {
+        ms: i32,
+    },
+    Fill {
+        full: bool,
+    },
+    Crash,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    #[default]
+    Nothing,
+    Classic,
+    Consumer,
+}
+
+/// A client, and what it believes.
+#[derive(Debug, Default, Clone)]
+struct Client {
+    speaks: Speaks,
+    /// The partitions of `t` that it reads.
+    reads: BTreeSet<i32>,
+    /// When it was heard of last.
+    heard_ms: i64,
+    /// As a classic member: its name, and the generation it is in, with those whose leader it is.
+    member: Option<MemberId>,
+    generation: Option<(Generation, Vec<MemberId>)>,
+    has_synced: bool,
+    joining: Option<Ticket>,
+    syncing: Option<Ticket>,
+    /// As a member of the consumer protocol.
+    part: Option<ConsumerPart>,
+    has_missed: bool,
+}
+
+const CLIENTS: usize = 5;
+/// The last client is a static member.
+const STATIC: usize = CLIENTS - 1;
+const PARTITIONS: [i32; 4] = [0, 1, 2, 3];
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let client = 0..CLIENTS;
+    let speaks =
+        prop_oneof![1 => Just(Speaks::Nothing), 3 => Just(Speaks::Classic), 3 => Just(Speaks::Consumer)];
+    let step = prop_oneof![
+        4 => (client.clone(), speaks, any::<bool>())
+            .prop_map(|(client, speaks, killed)| Step::Become { client, speaks, killed }),
+        20 => client.prop_map(|client| Step::Act { client }),
+        2 => (1..20_000).prop_map(|ms| Step::Wait { ms }),
+        1 => prop::bool::weighted(0.3).prop_map(|full| Step::Fill { full }),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..150)
+}
+
+struct History {
+    bench: Bench,
+    clients: Vec<Client>,
+    /// The group's generation or epoch, while somebody is in it.
+    number: Option<i32>,
+}
+
+fn instance(client: usize) -> Option<InstanceId> {
+    (client == STATIC).then(|| "i".into())
+}
+
+fn as_client(client: usize, request: ConsumerHeartbeat) -> ConsumerHeartbeat {
+    let request = ConsumerHeartbeat { member: format!("m{client}").as_str().into(), ..request };
+    if client == STATIC { as_static("i", request) } else { request }
+}
+
+impl History {
+    fn new() -> Self {
+        Self { bench: Bench::with_topics(), clients: vec![Client::default(); CLIENTS], number: None }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.bench.now.wall.get()
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Become { client, speaks, killed } => {
+                if !killed {
+                    self.leave(*client);
+                }
+                self.clients[*client] = Client { speaks: *speaks, ..Client::default() };
+            }
+            Step::Act { client } => self.act(*client),
+            Step::Wait { ms } => self.wait(*ms),
+            Step::Fill { full } => self.bench.log.is_full = *full,
+            Step::Crash => {
+                self.bench.crash();
+                for client in &mut self.clients {
+                    (client.joining, client.syncing) = (None, None);
+                }
+            }
+        }
+        self.check();
+    }
+
+    fn wait(&mut self, ms: i32) {
+        self.bench.wait_ms(ms);
+        let now = self.now_ms();
+        // Who does not get through for its session stops reading by itself.
+        for client in self.clients.iter_mut().filter(|client| now - client.heard_ms >= i64::from(SESSION_MS))
+        {
+            client.reads.clear();
+            client.generation = None;
+            client.has_missed = true;
+        }
+    }
+
+    fn leave(&mut self, client: usize) {
+        let left = std::mem::take(&mut self.clients[client]);
+        if let Some(part) = left.part {
+            let epoch = if client == STATIC { -2 } else { -1 };
+            let _ = self.bench.beat(&as_client(client, leaves(&part, epoch)));
+        }
+        if let Some(member) = left.member.filter(|_| client != STATIC) {
+            let asked = LeaveGroup { group: "g".into(), members: vec![leaver(member.as_str(), None)] };
+            self.bench.turn(|coordinator, turn, ticket| coordinator.leave(turn, ticket, asked));
+        }
+    }
+
+    fn act(&mut self, client: usize) {
+        match self.clients[client].speaks {
+            Speaks::Nothing => {}
+            Speaks::Classic => self.act_as_classic(client),
+            Speaks::Consumer => self.act_as_consumer(client),
+        }
+    }
+
+    fn act_as_consumer(&mut self, client: usize) {
+        let Client { part, reads, has_missed, .. } = self.clients[client].clone();
+        let owned = match reads.is_empty() {
+            true => Partitions::new(),
+            false => Partitions::from([(topic_id(1), reads.iter().copied().map(PartitionIndex).collect())]),
+        };
+        let request = match part {
+            None => joins("", &["t"]),
+            Some(part) if has_missed => {
+                ConsumerHeartbeat { epoch: part.epoch, owned: Some(owned), ..joins("", &["t"]) }
+            }
+            Some(part) => ConsumerHeartbeat { owned: Some(owned), ..alive(&part) },
+        };
+        let outcome = self.bench.beat(&as_client(client, request));
+        let now = self.now_ms();
+        let client = &mut self.clients[client];
+        client.has_missed = matches!(outcome, Err(Refusal::NotCoordinator));
+        match outcome {
+            Ok(part) => {
+                client.heard_ms = now;
+                if let Some(assignment) = &part.assignment {
+                    client.reads = assignment.values().flatten().map(|partition| partition.0).collect();
+                }
+                client.part = Some(part);
+            }
+            Err(Refusal::NotCoordinator) => {}
+            Err(_) => *client = Client { speaks: Speaks::Consumer, ..Client::default() },
+        }
+    }
+
+    fn act_as_classic(&mut self, client: usize) {
+        let believes = self.clients[client].clone();
+        if let Some(ticket) = believes.joining {
+            self.hear_of_join(client, ticket);
+        } else if let Some(ticket) = believes.syncing {
+            self.hear_of_sync(client, ticket);
+        } else if let Some((generation, members)) = &believes.generation {
+            let member = believes.member.expect("it was told one with the generation");
+            match believes.has_synced {
+                true => self.heartbeat(client, &member, *generation),
+                false => self.sync(client, &member, *generation, members),
+            }
+        } else {
+            // It reads nothing while it joins.
+            self.clients[client].reads.clear();
+            let member = believes.member.unwrap_or_else(|| "".into());
+            let ticket = self.bench.ask_to_join(&JoinGroup { instance: instance(client), ..rejoin(&member) });
+            self.clients[client].joining = Some(ticket);
+            self.hear_of_join(client, ticket);
+        }
+    }
+
+    fn hear_of_join(&mut self, client: usize, ticket: Ticket) {
+        let Some(joined) = self.bench.joined(ticket) else { return };
+        let now = self.now_ms();
+        let client = &mut self.clients[client];
+        client.joining = None;
+        match joined.outcome {
+            Ok(told) => {
+                let members = told.members.into_iter().map(|member| member.member).collect();
+                client.member = Some(joined.member);
+                client.generation = Some((told.generation, members));
+                (client.has_synced, client.heard_ms) = (false, now);
+            }
+            Err(Refusal::UnknownMember | Refusal::FencedInstance) => client.member = None,
+            Err(Refusal::RebalanceInProgress | Refusal::NotCoordinator) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn sync(&mut self, client: usize, member: &MemberId, generation: Generation, members: &[MemberId]) {
+        let part =
+            |nth: usize| PARTITIONS.into_iter().filter(move |each| *each as usize % members.len() == nth);
+        let given: Vec<_> = (0..members.len()).map(|nth| words(&part(nth).collect::<Vec<_>>())).collect();
+        let given: Vec<(&MemberId, &[u8])> =
+            members.iter().zip(&given).map(|(member, words)| (member, &words[..])).collect();
+        let ticket = self.bench.ask_to_sync(&sync(member, generation, &given));
+        self.clients[client].syncing = Some(ticket);
+        self.hear_of_sync(client, ticket);
+    }
+
+    fn hear_of_sync(&mut self, client: usize, ticket: Ticket) {
+        let Some(synced) = self.bench.synced(ticket) else { return };
+        let now = self.now_ms();
+        let client = &mut self.clients[client];
+        client.syncing = None;
+        // Told late: the session may have ended meanwhile.
+        let is_in_time = client.generation.is_some();
+        match synced {
+            Ok(words) if is_in_time => {
+                client.reads = if words.is_empty() { BTreeSet::new() } else { told(&words) };
+                (client.has_synced, client.heard_ms) = (true, now);
+            }
+            Ok(_) => {}
+            Err(refusal) => Self::begin_again(client, &refusal),
+        }
+    }
+
+    fn heartbeat(&mut self, client: usize, member: &MemberId, generation: Generation) {
+        let outcome = self.bench.heartbeat(member, generation);
+        let now = self.now_ms();
+        let client = &mut self.clients[client];
+        match outcome {
+            Ok(()) => client.heard_ms = now,
+            Err(refusal) => Self::begin_again(client, &refusal),
+        }
+    }
+
+    fn begin_again(client: &mut Client, refusal: &Refusal) {
+        client.reads.clear();
+        client.generation = None;
+        match refusal {
+            Refusal::UnknownMember | Refusal::FencedInstance => client.member = None,
+            Refusal::RebalanceInProgress | Refusal::IllegalGeneration | Refusal::NotCoordinator => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn kind(coordinator: &Coordinator) -> Option<Kind> {
+        coordinator.group(&"g".into()).map(|group| group.kind.clone())
+    }
+
+    fn check(&mut self) {
+        let mut read = BTreeSet::new();
+        for client in &self.clients {
+            for partition in &client.reads {
+                assert!(read.insert(*partition), "{partition} has two readers");
+            }
+        }
+        let kind = Self::kind(&self.bench.coordinator).filter(|kind| !kind.is_empty());
+        let number = kind.as_ref().map(|kind| match kind {
+            Kind::Classic(group) => group.generation.0,
+            Kind::Consumer(group) => group.epoch.0,
+        });
+        assert!(self.number.zip(number).is_none_or(|(before, now)| before <= now), "a number is used again");
+        self.number = number;
+        let Some(Kind::Consumer(mut live)) = kind else { return };
+        let found = self.bench.consumers();
+        assert!(found.target_epoch <= found.epoch);
+        assert!(found.members.iter().all(|member| member.epoch <= found.target_epoch), "{found:?}");
+        live.seen_topics = None;
+        assert_eq!(Self::kind(&self.bench.replayed()), Some(Kind::Consumer(live)));
+    }
+
+    /// When nothing happens any more, those who are there share everything, in a group of their protocol.
+    fn settle(&mut self) {
+        self.bench.log.is_full = false;
+        for _ in 0..120 {
+            (0..CLIENTS).for_each(|client| self.act(client));
+            self.check();
+            self.wait(1_000);
+        }
+        let speak = |speaks| self.clients.iter().any(|client| client.speaks == speaks);
+        if !speak(Speaks::Classic) && !speak(Speaks::Consumer) {
+            return;
+        }
+        let read: BTreeSet<_> = self.clients.iter().flat_map(|client| &client.reads).copied().collect();
+        assert_eq!(read, BTreeSet::from(PARTITIONS), "{:?}", self.clients);
+        match Self::kind(&self.bench.coordinator) {
+            Some(Kind::Classic(group)) => assert!(!speak(Speaks::Consumer), "{group:?}"),
+            Some(Kind::Consumer(group)) => assert!(speak(Speaks::Consumer), "{group:?}"),
+            None => panic!("no group"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_partition_has_two_readers_whatever_protocol_they_speak(steps in steps()) {
+        let mut history = History::new();
+        for step in &steps {
+            history.take(step);
+        }
+        history.settle();
+    }
+}
