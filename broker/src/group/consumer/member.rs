@@ -130,7 +130,9 @@ impl Current {
     /// The same as partitions by topic.
     pub(super) fn holds(&self) -> Partitions {
         let mut holds = Partitions::new();
-        self.each(|(topic, partition)| drop(holds.entry(topic).or_default().insert(partition)));
+        self.each(|(topic, partition)| {
+            holds.entry(topic).or_default().insert(partition);
+        });
         holds
     }
 

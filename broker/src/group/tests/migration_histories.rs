@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::consumers::{alive, as_static, joins, leaves, topic_id};
 use super::coordinator::Kind;
-use super::migrations::{told, words};
+use super::migrations::{cooperative, told, words};
 use super::*;
 
 #[derive(Debug, Clone)]
@@ -47,9 +47,9 @@ struct Client {
     reads: BTreeSet<i32>,
     /// When it was heard of last.
     heard_ms: i64,
-    /// As a classic member: its name, and the generation it is in, with those whose leader it is.
+    /// As a classic member: its name, and the generation it is in, with those whose leader it is and what they have.
     member: Option<MemberId>,
-    generation: Option<(Generation, Vec<MemberId>)>,
+    generation: Option<(Generation, Vec<(MemberId, BTreeSet<i32>)>)>,
     has_synced: bool,
     joining: Option<Ticket>,
     syncing: Option<Ticket>,
@@ -87,6 +87,22 @@ struct History {
 
 fn instance(client: usize) -> Option<InstanceId> {
     (client == STATIC).then(|| "i".into())
+}
+
+/// Whether a client, as a classic member, goes on reading while it joins again.
+fn is_cooperative(client: usize) -> bool {
+    client % 2 == 1
+}
+
+/// What a classic member says of itself.
+fn says(reads: &BTreeSet<i32>) -> Vec<Protocol> {
+    vec![Protocol { name: "shared".into(), ..cooperative(reads).remove(0) }]
+}
+
+/// What another one has, as the leader is told.
+fn owned(member: &JoinedMember) -> BTreeSet<i32> {
+    let said = ConsumerProtocolSubscription::from_bytes(member.metadata.clone()).unwrap();
+    said.owned_partitions.into_iter().flat_map(|topic| topic.partitions).collect()
 }
 
 fn as_client(client: usize, request: ConsumerHeartbeat) -> ConsumerHeartbeat {
@@ -199,10 +215,13 @@ impl History {
                 false => self.sync(client, &member, *generation, members),
             }
         } else {
-            // It reads nothing while it joins.
-            self.clients[client].reads.clear();
+            if !is_cooperative(client) {
+                self.clients[client].reads.clear();
+            }
             let member = believes.member.unwrap_or_else(|| "".into());
-            let ticket = self.bench.ask_to_join(&JoinGroup { instance: instance(client), ..rejoin(&member) });
+            let protocols = says(&self.clients[client].reads);
+            let asked = JoinGroup { instance: instance(client), protocols, ..rejoin(&member) };
+            let ticket = self.bench.ask_to_join(&asked);
             self.clients[client].joining = Some(ticket);
             self.hear_of_join(client, ticket);
         }
@@ -215,57 +234,80 @@ impl History {
         client.joining = None;
         match joined.outcome {
             Ok(told) => {
-                let members = told.members.into_iter().map(|member| member.member).collect();
+                let members =
+                    told.members.iter().map(|member| (member.member.clone(), owned(member))).collect();
                 client.member = Some(joined.member);
                 client.generation = Some((told.generation, members));
                 (client.has_synced, client.heard_ms) = (false, now);
             }
-            Err(Refusal::UnknownMember | Refusal::FencedInstance) => client.member = None,
+            Err(Refusal::UnknownMember | Refusal::FencedInstance) => {
+                client.reads.clear();
+                client.member = None;
+            }
             Err(Refusal::RebalanceInProgress | Refusal::NotCoordinator) => {}
             Err(other) => panic!("{other:?}"),
         }
     }
 
-    fn sync(&mut self, client: usize, member: &MemberId, generation: Generation, members: &[MemberId]) {
-        let part =
-            |nth: usize| PARTITIONS.into_iter().filter(move |each| *each as usize % members.len() == nth);
-        let given: Vec<_> = (0..members.len()).map(|nth| words(&part(nth).collect::<Vec<_>>())).collect();
+    fn sync(
+        &mut self,
+        client: usize,
+        member: &MemberId,
+        generation: Generation,
+        members: &[(MemberId, BTreeSet<i32>)],
+    ) {
+        // What somebody has is nobody else's before it was given up.
+        let is_free = |partition: &i32, nth: usize| {
+            members.iter().enumerate().all(|(other, (_, has))| other == nth || !has.contains(partition))
+        };
+        let part = |nth: usize| -> Vec<_> {
+            let its = PARTITIONS.into_iter().enumerate().filter(|(place, _)| place % members.len() == nth);
+            its.map(|(_, partition)| partition).filter(|partition| is_free(partition, nth)).collect()
+        };
+        let given: Vec<_> = (0..members.len()).map(|nth| words(&part(nth))).collect();
         let given: Vec<(&MemberId, &[u8])> =
-            members.iter().zip(&given).map(|(member, words)| (member, &words[..])).collect();
+            members.iter().zip(&given).map(|((member, _), words)| (member, &words[..])).collect();
         let ticket = self.bench.ask_to_sync(&sync(member, generation, &given));
         self.clients[client].syncing = Some(ticket);
         self.hear_of_sync(client, ticket);
     }
 
-    fn hear_of_sync(&mut self, client: usize, ticket: Ticket) {
+    fn hear_of_sync(&mut self, number: usize, ticket: Ticket) {
         let Some(synced) = self.bench.synced(ticket) else { return };
         let now = self.now_ms();
-        let client = &mut self.clients[client];
+        let client = &mut self.clients[number];
         client.syncing = None;
         // Told late: the session may have ended meanwhile.
         let is_in_time = client.generation.is_some();
         match synced {
             Ok(words) if is_in_time => {
+                let had = std::mem::take(&mut client.reads);
                 client.reads = if words.is_empty() { BTreeSet::new() } else { told(&words) };
                 (client.has_synced, client.heard_ms) = (true, now);
+                if !had.is_subset(&client.reads) {
+                    // What it gave up is for others: all come together again.
+                    client.generation = None;
+                }
             }
             Ok(_) => {}
-            Err(refusal) => Self::begin_again(client, &refusal),
+            Err(refusal) => Self::begin_again(client, &refusal, is_cooperative(number)),
         }
     }
 
-    fn heartbeat(&mut self, client: usize, member: &MemberId, generation: Generation) {
+    fn heartbeat(&mut self, number: usize, member: &MemberId, generation: Generation) {
         let outcome = self.bench.heartbeat(member, generation);
         let now = self.now_ms();
-        let client = &mut self.clients[client];
+        let client = &mut self.clients[number];
         match outcome {
             Ok(()) => client.heard_ms = now,
-            Err(refusal) => Self::begin_again(client, &refusal),
+            Err(refusal) => Self::begin_again(client, &refusal, is_cooperative(number)),
         }
     }
 
-    fn begin_again(client: &mut Client, refusal: &Refusal) {
-        client.reads.clear();
+    fn begin_again(client: &mut Client, refusal: &Refusal, keeps: bool) {
+        if !keeps || !matches!(refusal, Refusal::RebalanceInProgress | Refusal::NotCoordinator) {
+            client.reads.clear();
+        }
         client.generation = None;
         match refusal {
             Refusal::UnknownMember | Refusal::FencedInstance => client.member = None,
