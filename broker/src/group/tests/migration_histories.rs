@@ -1,7 +1,7 @@
 //! Any history of a group that members of both protocols are in: they come, change their protocol, go, fall silent, are killed;
 //! the log is full; the node is killed in between.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -39,6 +39,9 @@ enum Speaks {
     Consumer,
 }
 
+/// Those whose leader somebody is, and what they have.
+type Led = BTreeMap<MemberId, BTreeSet<i32>>;
+
 /// A client, and what it believes.
 #[derive(Debug, Default, Clone)]
 struct Client {
@@ -49,7 +52,7 @@ struct Client {
     heard_ms: i64,
     /// As a classic member: its name, and the generation it is in, with those whose leader it is and what they have.
     member: Option<MemberId>,
-    generation: Option<(Generation, Vec<(MemberId, BTreeSet<i32>)>)>,
+    generation: Option<(Generation, Led)>,
     has_synced: bool,
     joining: Option<Ticket>,
     syncing: Option<Ticket>,
@@ -249,16 +252,10 @@ impl History {
         }
     }
 
-    fn sync(
-        &mut self,
-        client: usize,
-        member: &MemberId,
-        generation: Generation,
-        members: &[(MemberId, BTreeSet<i32>)],
-    ) {
+    fn sync(&mut self, client: usize, member: &MemberId, generation: Generation, members: &Led) {
         // What somebody has is nobody else's before it was given up.
         let is_free = |partition: &i32, nth: usize| {
-            members.iter().enumerate().all(|(other, (_, has))| other == nth || !has.contains(partition))
+            members.values().enumerate().all(|(other, has)| other == nth || !has.contains(partition))
         };
         let part = |nth: usize| -> Vec<_> {
             let its = PARTITIONS.into_iter().enumerate().filter(|(place, _)| place % members.len() == nth);
@@ -266,7 +263,7 @@ impl History {
         };
         let given: Vec<_> = (0..members.len()).map(|nth| words(&part(nth))).collect();
         let given: Vec<(&MemberId, &[u8])> =
-            members.iter().zip(&given).map(|((member, _), words)| (member, &words[..])).collect();
+            members.keys().zip(&given).map(|(member, words)| (member, &words[..])).collect();
         let ticket = self.bench.ask_to_sync(&sync(member, generation, &given));
         self.clients[client].syncing = Some(ticket);
         self.hear_of_sync(client, ticket);

@@ -17,6 +17,7 @@ public final class Main {
             new GroupTests(cluster, "classic").addTo(tests);
             new GroupTests(cluster, "consumer").addTo(tests);
             new AdminTests(cluster).addTo(tests);
+            new MigrationTests(cluster).addTo(tests);
             new VolumeTests(cluster).addTo(tests);
             tests.run();
         }
