@@ -18,11 +18,9 @@ def run(suite, target):
     broker = target(QUICK | (QUICK_KAFKA if target is Kafka else {}))
     try:
         broker.start()
-        for strategy in ("range", "cooperative"):
-            suite.test(f"classic-{strategy}", lambda strategy=strategy: Story(broker, strategy).tell(), limit_s=LIMIT_S)
-        # Our program speaks the classic protocol.
-        others = ("java", "librdkafka", "franz-go")
-        suite.test("consumer", lambda: Story(broker, "consumer", others).tell(), limit_s=LIMIT_S)
+        # The first two are of the classic protocol.
+        for strategy in ("range", "cooperative", "consumer"):
+            suite.test(f"group-{strategy}", lambda strategy=strategy: Story(broker, strategy).tell(), limit_s=LIMIT_S)
         if not broker.alive():
             suite.report.fail(f"{suite.name}/broker survives", broker.tail())
     finally:

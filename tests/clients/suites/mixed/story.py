@@ -29,8 +29,8 @@ RECORDS_A_SECOND = 400
 
 
 class Story:
-    def __init__(self, broker, strategy, kinds=KINDS):
-        self.broker, self.strategy, self.kinds = broker, strategy, kinds
+    def __init__(self, broker, strategy):
+        self.broker, self.strategy = broker, strategy
         seed = int(os.environ.get("HIGHWATER_SEED", time.time_ns() >> 10))
         prepare.say(f"mixed, {strategy}: HIGHWATER_SEED={seed}")
         self.draw = random.Random(f"{seed} {strategy}")
@@ -43,7 +43,7 @@ class Story:
     def tell(self):
         source = Source(self.broker, self.topic)
         try:
-            for kind in self.kinds:
+            for kind in KINDS:
                 self.join(kind)
             self.wait_for_work()
             until = time.monotonic() + float(os.environ.get("HIGHWATER_MIXED_S", LASTS_S))
@@ -86,7 +86,7 @@ class Story:
     def join_any(self):
         living = [member.kind for member in self.living()]
         # Of ours there is one at a time, where the dead have to be told apart.
-        self.join(self.draw.choice([kind for kind in self.kinds if self.strategy == "consumer" or kind != "highwater" or kind not in living]))
+        self.join(self.draw.choice([kind for kind in KINDS if self.strategy == "consumer" or kind != "highwater" or kind not in living]))
 
     def join(self, kind):
         self.members.append(Member(kind, len(self.members), self.broker, self.group, self.topic, self.strategy))
