@@ -18,6 +18,7 @@ public final class Main {
             new GroupTests(cluster, "consumer").addTo(tests);
             new AdminTests(cluster).addTo(tests);
             new MigrationTests(cluster).addTo(tests);
+            new InterfaceTests(cluster).addTo(tests);
             new VolumeTests(cluster).addTo(tests);
             tests.run();
         }
