@@ -110,8 +110,13 @@ impl Memory {
         window.map(|window| window.to_text().into()).unwrap_or_default()
     }
 
-    async fn commit(&self, group: &GroupHandle, of: Option<&BTreeSet<TopicPartition>>) -> Result<()> {
-        group.commit_described(of, Persistence::UntilDone, |at| self.metadata(at))?.await
+    async fn commit(
+        &self,
+        group: &GroupHandle,
+        of: Option<&BTreeSet<TopicPartition>>,
+        persistence: Persistence,
+    ) -> Result<()> {
+        group.commit_described(of, persistence, |at| self.metadata(at))?.await
     }
 }
 
@@ -125,7 +130,7 @@ impl RebalanceListener for Recalling {
     async fn revoked(&mut self, group: &GroupHandle, partitions: &BTreeSet<TopicPartition>) {
         if self.memory.commits_on_revoke {
             // If it fails, these records are read again from the last commit, which is what was promised of them.
-            let _ = self.memory.commit(group, Some(partitions)).await;
+            let _ = self.memory.commit(group, Some(partitions), Persistence::UnlessDeleted).await;
         }
         self.inner.revoked(group, partitions).await;
         self.memory.forget(partitions);
@@ -245,7 +250,7 @@ impl DedupConsumer {
     /// # Errors
     /// As [`GroupHandle::commit`].
     pub async fn commit(&self) -> Result<()> {
-        self.memory.commit(&self.consumer, None).await
+        self.memory.commit(&self.consumer, None, Persistence::UntilDone).await
     }
 
     /// How far each partition was taken, and what is remembered of it: to be written to a [store](super::DedupStore) in the same
@@ -280,7 +285,9 @@ impl DedupConsumer {
     /// As there.
     pub async fn close(self) -> Result<()> {
         let committed = match self.auto_commit {
-            Some(_) if self.consumer.may_commit() => self.commit().await,
+            Some(_) if self.consumer.may_commit() => {
+                self.memory.commit(&self.consumer, None, Persistence::UnlessDeleted).await
+            }
             _ => Ok(()),
         };
         committed.and(self.consumer.close().await)

@@ -90,6 +90,12 @@ impl GroupConsumerBuilder {
         self
     }
 
+    /// See [`GroupConfig::rack`].
+    pub fn rack(mut self, rack: impl Into<Text>) -> Self {
+        self.group.rack = Some(rack.into());
+        self
+    }
+
     /// See [`GroupConfig::remote_assignor`].
     pub fn remote_assignor(mut self, name: impl Into<Text>) -> Self {
         self.group.remote_assignor = Some(name.into());

@@ -69,6 +69,8 @@ pub struct CommitId(pub(super) u64);
 pub enum Persistence {
     /// Again, until it is done or its time is over (`commitSync`).
     UntilDone,
+    /// The same, but a topic that does not exist is not waited for: when its partitions are given back it may have been deleted.
+    UnlessDeleted,
     /// Sent once (`commitAsync`): a later commit does the same and more.
     Once,
 }
@@ -265,7 +267,7 @@ impl Commits {
         commit.is_under_way = false;
         match commit.persistence {
             Persistence::Once => self.finish(Err(error)),
-            Persistence::UntilDone => {
+            Persistence::UntilDone | Persistence::UnlessDeleted => {
                 commit.failures = commit.failures.saturating_add(1);
                 commit.not_before = now + self.backoff.wait(commit.failures, jitter);
                 commit.last_failure = Some(error.to_string().into());
@@ -291,10 +293,16 @@ impl Commits {
             self.finish(Ok(()));
             return Verdict::Fine;
         };
-        let era = self.queue.front().map(|commit| commit.era).unwrap_or_default();
+        let asked = self.queue.front();
+        let era = asked.map(|commit| commit.era).unwrap_or_default();
+        let persistence = asked.map(|commit| commit.persistence);
         let group: Arc<str> = (*self.group_id).into();
         let what = format!("committing the offset of {}-{partition}", &**topic);
         match code {
+            ErrorCode::UnknownTopicOrPartition if persistence == Some(Persistence::UnlessDeleted) => {
+                self.finish(Err(Error::refused(what, code, None)));
+                Verdict::Fine
+            }
             ErrorCode::CoordinatorLoadInProgress | ErrorCode::UnknownTopicOrPartition => {
                 self.failed(now, Error::refused(what, code, None), jitter);
                 Verdict::Fine

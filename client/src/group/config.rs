@@ -32,6 +32,9 @@ pub struct GroupConfig {
     /// `group.instance.id`: a name of its own makes the consumer a static member (KIP-345), which keeps its partitions when
     /// it is started again before its session is over. Default none.
     pub group_instance_id: Option<Text>,
+    /// `client.rack`: where the consumer is; brokers and leaders that know where replicas are may divide by it (KIP-881). Default
+    /// none.
+    pub rack: Option<Text>,
     /// `session.timeout.ms`, default 45 s: a member not heard of for so long is taken for dead. Classic protocol only: with
     /// the other the broker says (`group.consumer.session.timeout.ms`).
     pub session_timeout: Duration,
@@ -66,6 +69,7 @@ impl GroupConfig {
             group_id: group_id.into(),
             protocol: GroupProtocol::Classic,
             group_instance_id: None,
+            rack: None,
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(3),
             max_poll_interval: Duration::from_secs(300),
@@ -88,6 +92,9 @@ impl GroupConfig {
         }
         if self.group_instance_id.as_ref().is_some_and(|name| name.is_empty()) {
             return Err(Error::config("group.instance.id", "not empty"));
+        }
+        if self.rack.as_ref().is_some_and(|rack| rack.is_empty()) {
+            return Err(Error::config("client.rack", "not empty"));
         }
         if self.heartbeat_interval.is_zero() || self.heartbeat_interval >= self.session_timeout {
             return Err(Error::config("heartbeat.interval.ms", "less than session.timeout.ms, and not zero"));

@@ -144,7 +144,7 @@ impl GroupHandle {
         let taken = |machine: &GroupMachine| {
             if machine.config().auto_commit { machine.positions(Some(of)) } else { Offsets::new() }
         };
-        if let Ok(commit) = self.begin_commit(taken, Persistence::UntilDone) {
+        if let Ok(commit) = self.begin_commit(taken, Persistence::UnlessDeleted) {
             let _ = commit.await;
         }
     }
@@ -155,7 +155,7 @@ impl GroupHandle {
             let commits = machine.config().auto_commit && machine.may_commit();
             if commits { machine.positions(None) } else { Offsets::new() }
         };
-        self.begin_commit(taken, Persistence::UntilDone)?.await
+        self.begin_commit(taken, Persistence::UnlessDeleted)?.await
     }
 
     pub(super) async fn has_left(&self) {

@@ -179,6 +179,14 @@ impl GroupMachine {
         if is_pattern && self.config.protocol == GroupProtocol::Classic {
             return Err(Error::config("subscribe", "patterns only with the consumer protocol"));
         }
+        let is_nothing = match &subscription {
+            Subscription::Topics(topics) => topics.is_empty(),
+            Subscription::Pattern(pattern) => pattern.is_empty(),
+            Subscription::Partitions(partitions) => partitions.is_empty(),
+        };
+        if is_nothing {
+            return Err(Error::config("subscribe", "no topic, pattern or partition was given"));
+        }
         self.read(subscription);
         Ok(())
     }
@@ -390,7 +398,7 @@ impl GroupMachine {
     /// When it cannot be: [`Error::NotAMember`], [`Error::RebalanceInProgress`], [`Error::TooManyCommits`].
     pub fn commit(&mut self, now: Now, offsets: Offsets, persistence: Persistence) -> Result<CommitId> {
         let timeout = match persistence {
-            Persistence::UntilDone => self.config.api_timeout,
+            Persistence::UntilDone | Persistence::UnlessDeleted => self.config.api_timeout,
             Persistence::Once => self.consumer.config().request_timeout,
         };
         self.commit_within(now.monotonic, offsets, persistence, timeout)

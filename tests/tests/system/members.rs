@@ -12,6 +12,7 @@ use highwater::client::{
     Client, ErrorCode, GroupConsumer, GroupConsumerBuilder, GroupProtocol, NewTopic, OffsetReset, Record,
     TopicPartition,
 };
+use highwater_tests::connection::{PATIENCE, in_time};
 use highwater_tests::server::Server;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -299,6 +300,39 @@ async fn who_is_out_cannot_commit() {
             slow.poll(Duration::from_millis(10)).await.unwrap();
         }
         slow.close().await.unwrap();
+        world.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_is_deleted_is_given_up_and_the_others_are_read_on() {
+    for protocol in BOTH {
+        let world = World::new().await;
+        let doomed = format!("{}-doomed", world.topic);
+        world.make(&doomed, 2).await;
+        world.produce(&doomed, 10).await;
+        world.produce(&world.topic, 10).await;
+        let builder = world.member(protocol).subscribe([world.topic.as_str(), doomed.as_str()]);
+        // Offsets of what is gone cannot be committed: if that were waited for, it would be for longer than the test waits.
+        let mut member = builder.auto_commit(true).api_timeout(2 * PATIENCE).build().await.unwrap();
+        let mut seen = 0;
+        while seen < 20 {
+            seen += member.poll(PATIENCE).await.unwrap().len();
+        }
+        let deleted = world.client.delete_topics([doomed.as_str()]).await.unwrap();
+        assert!(deleted[0].1.is_ok(), "{deleted:?}");
+        in_time("the topic to be given up", async {
+            while member.assignment().iter().any(|at| *at.topic == *doomed) {
+                // That a topic is gone may be told, once.
+                let _ = member.poll(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        world.produce(&world.topic, 5).await;
+        while seen < 25 {
+            seen += member.poll(PATIENCE).await.unwrap().len();
+        }
+        in_time("the end", member.close()).await.unwrap();
         world.stop().await;
     }
 }

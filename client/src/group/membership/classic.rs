@@ -350,7 +350,7 @@ impl ClassicMember {
                 user_data: assignor.is_cooperative().then(generation_for_elders),
                 owned_partitions: by_topic(owned),
                 generation_id: generation,
-                rack_id: None,
+                rack_id: self.config.rack.clone(),
             };
             Ok(JoinGroupRequestProtocol { name: assignor.name().into(), metadata: subscription.to_bytes()? })
         };

@@ -264,6 +264,7 @@ impl ConsumerMember {
         if heard.is_none() {
             request.rebalance_timeout_ms = as_ms(self.config.max_poll_interval);
             request.server_assignor = self.config.remote_assignor.clone();
+            request.rack_id = self.config.rack.clone();
         }
         let old_wish = heard.as_ref().map(|heard| &heard.wish);
         if old_wish.is_none_or(|old| old.topics != self.wish.topics) {

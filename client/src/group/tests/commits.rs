@@ -114,6 +114,19 @@ fn a_commit_that_is_waited_for_is_given_up_in_the_end_and_says_why() {
 }
 
 #[test]
+fn a_topic_that_is_gone_is_not_waited_for_when_its_partitions_are_given_back() {
+    let mut member = member(config());
+    member.commit(1, Persistence::UnlessDeleted).unwrap();
+    let (id, _) = member.asked_to_commit();
+    member.answer_commit(id, ErrorCode::CoordinatorLoadInProgress);
+    member.back_off();
+    let (id, _) = member.asked_to_commit();
+    member.answer_commit(id, ErrorCode::UnknownTopicOrPartition);
+    let code = member.outcomes()[0].1.as_ref().unwrap_err().code();
+    assert_eq!(code, Some(ErrorCode::UnknownTopicOrPartition));
+}
+
+#[test]
 fn a_lasting_refusal_is_told() {
     for code in [
         ErrorCode::OffsetMetadataTooLarge,

@@ -112,7 +112,7 @@ fn member(config: GroupConfig, assigned: &[(&str, i32)]) -> Conversation {
 
 #[test]
 fn a_member_joins_as_it_is_polled_and_says_everything_once() {
-    let config = GroupConfig { remote_assignor: Some("range".into()), ..named() };
+    let config = GroupConfig { remote_assignor: Some("range".into()), rack: Some("r".into()), ..named() };
     let mut member = Conversation::new(config);
     member.pass(Duration::from_secs(1));
     assert!(member.is_silent());
@@ -127,6 +127,7 @@ fn a_member_joins_as_it_is_polled_and_says_everything_once() {
         rebalance_timeout_ms: 300_000,
         subscribed_topic_names: Some(vec!["t".into()]),
         server_assignor: Some("range".into()),
+        rack_id: Some("r".into()),
         topic_partitions: Some(Vec::new()),
         ..ConsumerGroupHeartbeatRequest::default()
     };

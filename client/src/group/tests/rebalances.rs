@@ -33,11 +33,12 @@ fn settled(config: GroupConfig, assigned: &[(&str, i32)]) -> Conversation {
 
 #[test]
 fn nothing_is_joined_before_the_application_polls() {
-    let mut member = Conversation::new(config());
+    let mut member = Conversation::new(GroupConfig { rack: Some("r".into()), ..config() });
     member.pass(Duration::from_secs(1));
     assert!(member.is_silent());
     member.turn_for_nothing();
     let (_, request) = member.join();
+    assert_eq!(subscription(&request).rack_id.as_deref(), Some("r"));
     assert_eq!((&*request.group_id, &*request.member_id, &*request.protocol_type), ("g", "", "consumer"));
     assert_eq!((request.session_timeout_ms, request.rebalance_timeout_ms), (45_000, 300_000));
     assert_eq!(&*request.protocols[0].name, "range");
