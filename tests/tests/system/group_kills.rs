@@ -7,6 +7,8 @@
 //! - a generation that anyone was handed a part of has that one assignment for ever, and no later generation has a
 //!   smaller number.
 //!
+//! In some lives the log of groups is compacted all the while.
+//!
 //! `HIGHWATER_KILLS` and `HIGHWATER_SEED` are as in [`kills`](super::kills).
 
 use std::collections::BTreeMap;
@@ -40,6 +42,9 @@ const ROUNDS: u64 = 25;
 /// The member beside the others: it belongs to a group of its own, which never had members.
 const ALONE: usize = MEMBERS;
 const GROUPS: [&str; 2] = ["together", "alone"];
+/// The log of groups is left for another segment every moment, and what it held is compacted.
+const COMPACTED: [(&str, &str); 3] =
+    [("log.roll.ms", "10"), ("log.cleaner.backoff.ms", "1"), ("log.cleaner.min.cleanable.ratio", "0.01")];
 /// Versions of the requests, the last that name topics and answer one group.
 const JOIN: i16 = 7;
 const SYNC: i16 = 5;
@@ -319,9 +324,13 @@ async fn kills_in_the_middle_of_rebalances_and_commits_lose_no_offset_and_repeat
     for round in 0..from_environment("HIGHWATER_KILLS").unwrap_or(ROUNDS) {
         let due = 1 + random.below(300);
         let is_durable = random.below(3) == 0;
-        println!("HIGHWATER_SEED={seed}, round {round}: {due}, durable: {is_durable}");
-        let durability = if is_durable { "leader" } else { "none" };
-        let program = start(home.path(), &[("highwater.durability", durability)]);
+        let is_compacted = random.below(2) == 0;
+        println!(
+            "HIGHWATER_SEED={seed}, round {round}: {due}, durable: {is_durable}, compacted: {is_compacted}"
+        );
+        let mut settings = vec![("highwater.durability", if is_durable { "leader" } else { "none" })];
+        settings.extend(is_compacted.then_some(COMPACTED).into_iter().flatten());
+        let program = start(home.path(), &settings);
         let doom = Arc::new(Doom { due, passed: AtomicUsize::new(0), killer: program.killer() });
         let mut lines = Vec::new();
         for member in &members {

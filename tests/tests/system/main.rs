@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod administration;
+mod compacting;
 mod core;
 mod disk_faults;
 mod embedded;

@@ -3,10 +3,11 @@
 With Kafka itself as the target its folders go to another Kafka.
 """
 
-from . import checkpoints, moved, transactions
+from . import checkpoints, compacted, moved, transactions
 
 
 def run(suite, target):
     moved.tests(suite, target)
     checkpoints.tests(suite, target)
+    compacted.tests(suite, target)
     transactions.tests(suite, target)

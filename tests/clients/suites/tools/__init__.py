@@ -1,6 +1,6 @@
 """Apache's command line tools, each a process of its own as a user starts it, their output read strictly."""
 
-from . import administration, console, deletion, files, groups, resets, topics, verifying
+from . import administration, compaction, console, deletion, files, groups, resets, topics, verifying
 from .kafka_tools import Tools
 
 
@@ -19,3 +19,4 @@ def run(suite, target):
         files.tests(suite, tools)
     finally:
         broker.remove()
+    compaction.tests(suite, target)
