@@ -132,7 +132,7 @@ impl ConsumerMachine {
         let mut wanted = BTreeMap::new();
         let mut asked = BTreeMap::new();
         // Where we do not know yet how far the log goes, the broker is to answer at once and say it.
-        let mut knows_all_ends = true;
+        let mut ends_unknown = Vec::new();
         for at in partitions {
             let image = self.metadata.image();
             let leader_epoch =
@@ -142,7 +142,9 @@ impl ConsumerMachine {
             let Some(ahead) = assigned.ahead else { continue };
             // What this leader brings from here on needs no asking it about.
             assigned.validated_epoch = assigned.validated_epoch.max(leader_epoch);
-            knows_all_ends &= assigned.high_watermark.is_some();
+            if assigned.high_watermark.is_none() {
+                ends_unknown.push(at.clone());
+            }
             let want = Want {
                 topic_id,
                 leader_epoch,
@@ -156,10 +158,14 @@ impl ConsumerMachine {
         let id = self.ids.next();
         let deadline = now + self.config.request_timeout;
         let state = self.nodes.entry(node).or_default();
+        // A session leaves out what it has told already, also when it was told to a reader that is no more.
+        if ends_unknown.iter().any(|at| state.session.remembers(at)) {
+            state.session.begin_again();
+        }
         let session = state.session.request(wanted);
         state.fetch = Some(FetchUnderWay { id, deadline, asked });
         self.wake_by(Some(deadline));
-        let max_wait = if knows_all_ends { self.config.fetch_max_wait.as_millis() } else { 0 };
+        let max_wait = if ends_unknown.is_empty() { self.config.fetch_max_wait.as_millis() } else { 0 };
         let request = FetchRequest {
             max_wait_ms: i32::try_from(max_wait).unwrap_or(i32::MAX),
             min_bytes: self.config.fetch_min_bytes,

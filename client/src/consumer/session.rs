@@ -63,6 +63,11 @@ impl FetchSession {
         SessionRequest { id: self.id, epoch: self.epoch, topics, forgotten }
     }
 
+    /// Whether the broker was asked for the partition before.
+    pub(crate) fn remembers(&self, at: &TopicPartition) -> bool {
+        self.remembered.contains_key(at)
+    }
+
     /// The topic's name behind an id that was asked for.
     pub(crate) fn topic_of(&self, id: Uuid) -> Option<&TopicPartition> {
         self.remembered.iter().find(|(_, want)| want.topic_id == id).map(|(at, _)| at)

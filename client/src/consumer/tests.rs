@@ -305,6 +305,25 @@ fn the_first_answer_comes_at_once_and_later_ones_wait_for_data() {
 }
 
 #[test]
+fn a_session_that_has_told_an_end_to_a_reader_before_is_begun_again() {
+    let mut broker = Conversation::from(0);
+    let fetch = broker.fetch();
+    broker.answer(&fetch, 9, vec![data(Bytes::new(), 0)]);
+    let under_way = broker.fetch();
+    broker.machine.assign([]);
+    broker.machine.assign([(at(0), StartAt::Offset(Offset::ZERO))]);
+    // Nothing has changed since: the answer is empty, and the new reader knows no end from it.
+    broker.answer(&under_way, 9, Vec::new());
+    assert!(!broker.machine.is_at_end());
+    let fetch = broker.fetch();
+    assert_eq!((fetch.session(), fetch.asked(), fetch.request.max_wait_ms), ((9, 0), vec![(0, 0)], 0));
+    broker.answer(&fetch, 10, vec![data(Bytes::new(), 0)]);
+    assert!(broker.machine.is_at_end());
+    let fetch = broker.fetch();
+    assert_eq!((fetch.session(), fetch.request.max_wait_ms), ((10, 1), 500), "no busy loop");
+}
+
+#[test]
 fn a_lost_session_begins_again_in_full_without_losing_the_place() {
     for (code, id) in [(ErrorCode::FetchSessionIdNotFound, 0), (ErrorCode::InvalidFetchSessionEpoch, 9)] {
         let mut broker = Conversation::from(0);
