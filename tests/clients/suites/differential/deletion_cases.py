@@ -3,7 +3,7 @@
 from wire.client import produce_body
 
 from .case import Step, case, several
-from .side import DELETED, DELETED_RECORDS, DELETED_TO, EMPTY, PLAIN, WIDE
+from .side import COMPACTED, DELETED, DELETED_RECORDS, DELETED_TO, EMPTY, PLAIN, WIDE
 
 NOBODY = "diff-nobody"
 END = -1
@@ -31,6 +31,8 @@ def refusals():
     yield ask("negative", (PLAIN, 0, -2))
     yield ask("smallest", (PLAIN, 0, -2**63))
     yield ask("largest", (PLAIN, 0, 2**63 - 1))
+    yield ask("compacted", (COMPACTED, 0, 0))
+    yield ask("compacted-past-the-end", (COMPACTED, 0, 1000))
     yield ask("unknown-topic", (NOBODY, 0, 0))
     yield ask("unknown-partition", (PLAIN, 7, 0))
     yield ask("negative-partition", (PLAIN, -1, 0))

@@ -5,7 +5,7 @@ from wire.records import CODEC_GZIP, CONTROL, LOG_APPEND_TIME, TRANSACTIONAL, Ba
 
 from .case import Step, case, several
 from .compare import UNKNOWN_ID
-from .side import APPEND_TIME, PLAIN, SMALL, TWICE, WIDE
+from .side import APPEND_TIME, COMPACTED, PLAIN, SMALL, TWICE, WIDE
 
 TWO_HOURS_MS = 7_200_000
 NOBODY = "diff-nobody"
@@ -44,6 +44,10 @@ def accepted():
     yield one("epoch-as-timestamp", Batch(base_timestamp=0))
     yield one("leader-epoch-in-batch", Batch(leader_epoch=77))
     yield one("log-append-time", Batch([b"a", b"b"]), topic=APPEND_TIME)
+    yield one("compacted-with-key", Batch([b"a", None], key=b"key"), topic=COMPACTED)
+    yield one("compacted-without-key", Batch([b"a"]), topic=COMPACTED)
+    yield one("compacted-without-many-keys", Batch([b"a"] * 5), topic=COMPACTED)
+    yield one("compacted-without-key-gzip", Batch([b"a", b"b"], attributes=CODEC_GZIP), topic=COMPACTED)
     yield one("wrong-maximum-timestamp", Batch(max_timestamp=5))
     yield case("Produce", "several-partitions", request([(WIDE, 0, Batch()), (WIDE, 2, Batch()), (PLAIN, 1, Batch())]))
     yield several("Produce", "then-fetched", request([(WIDE, 1, Batch([b"seen again"], base_timestamp=1_700_000_000_000))]),

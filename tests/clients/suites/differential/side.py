@@ -13,8 +13,8 @@ from wire.specs import Specs
 from .compare import diff, normalise
 
 # Made on both sides before the first case, with these records in them.
-PLAIN, WIDE, EMPTY, SMALL, APPEND_TIME, TWICE, DELETED = (
-    "diff-plain", "diff-wide", "diff-empty", "diff-small", "diff-append-time", "diff-twice", "diff-deleted")
+PLAIN, WIDE, EMPTY, SMALL, APPEND_TIME, TWICE, DELETED, COMPACTED = (
+    "diff-plain", "diff-wide", "diff-empty", "diff-small", "diff-append-time", "diff-twice", "diff-deleted", "diff-compacted")
 RECORD_TIME_MS = 1_700_000_000_000
 PLAIN_BATCHES, PLAIN_EACH = 6, 3
 # The first records of DELETED are gone, up to one within a batch.
@@ -39,7 +39,8 @@ class Side:
 
     def fixtures(self):
         for name, partitions, settings in ((PLAIN, 1, {}), (WIDE, 3, {}), (EMPTY, 1, {}), (SMALL, 1, {"max.message.bytes": "500"}),
-                                           (APPEND_TIME, 1, {"message.timestamp.type": "LogAppendTime"}), (TWICE, 2, {}), (DELETED, 2, {})):
+                                           (APPEND_TIME, 1, {"message.timestamp.type": "LogAppendTime"}), (TWICE, 2, {}), (DELETED, 2, {}),
+                                           (COMPACTED, 1, {"cleanup.policy": "compact"})):
             self.create(name, partitions, settings)
         # A Kafka that has just started has no producer ids to give; from here on it has.
         self.client.producer_id()

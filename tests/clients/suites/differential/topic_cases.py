@@ -52,7 +52,12 @@ def create():
         ("time-type", "message.timestamp.type", "Never"), ("space", "segment.bytes", " 2000000 "), ("minimum-in-sync", "min.insync.replicas", "0"),
         ("minimum-in-sync-2", "min.insync.replicas", "2"),         ("number-too-large", "segment.bytes", "99999999999"),
         ("policy", "cleanup.policy", "compact"), ("policy-delete", "cleanup.policy", "delete"), ("policy-spaced", "cleanup.policy", " delete "),
-        ("policy-twice", "cleanup.policy", "delete,delete"), ("policy-empty", "cleanup.policy", ""), ("policy-unknown", "cleanup.policy", "keep"),
+        ("policy-twice", "cleanup.policy", "delete,delete"), ("policy-empty", "cleanup.policy", ""), ("policy-both", "cleanup.policy", "compact,delete"),
+        ("ratio", "min.cleanable.dirty.ratio", "0.25"), ("ratio-too-large", "min.cleanable.dirty.ratio", "1.5"),
+        ("ratio-negative", "min.cleanable.dirty.ratio", "-0.5"), ("ratio-not-a-number", "min.cleanable.dirty.ratio", "half"),
+        ("lag", "min.compaction.lag.ms", "1000"), ("lag-negative", "min.compaction.lag.ms", "-1"), ("longest-lag-zero", "max.compaction.lag.ms", "0"),
+        ("tombstones", "delete.retention.ms", "0"), ("tombstones-negative", "delete.retention.ms", "-1"),
+        ("policy-unknown", "cleanup.policy", "keep"),
         ("retention", "retention.ms", "5000"), ("retention-for-ever", "retention.ms", "-1"), ("retention-negative", "retention.ms", "-2"),
         ("retention-zero", "retention.ms", "0"), ("retention-days", "retention.ms", "7d"), ("retention-bytes", "retention.bytes", "1000"),
         ("retention-bytes-none", "retention.bytes", "-1"), ("retention-bytes-negative", "retention.bytes", "-5"),
@@ -60,6 +65,8 @@ def create():
         ("flush", "flush.messages", "1"), ("flush-zero", "flush.messages", "0"), ("flush-ms", "flush.ms", "0"), ("flush-ms-negative", "flush.ms", "-1"),
     ):
         yield validate(f"config-{about}", topic("diff-valid", configs=[(key, value)]))
+    lags = [("min.compaction.lag.ms", "11"), ("max.compaction.lag.ms", "10")]
+    yield validate("config-lags-in-conflict", topic("diff-valid", configs=lags))
     yield validate("config-twice", topic("diff-valid", configs=[("segment.bytes", "1048576"), ("segment.bytes", "2000000")]))
     yield validate("twice", topic("diff-valid"), topic("diff-valid", 2))
     yield validate("twice-and-another", topic("diff-valid"), topic("diff-valid"), topic("diff-other"))
