@@ -212,24 +212,26 @@ impl Node {
             }
             return self.end_pass(now, now.monotonic);
         };
-        let written = match outcome {
-            Ok(Some(compacted)) => replica.log.replace_compacted(*compacted),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error),
+        let compacted = match outcome {
+            Ok(Some(compacted)) => *compacted,
+            // The log was cut, or is gone, or the node is about to stop.
+            Ok(None) => return self.end_pass(now, self.next_look_after(now)),
+            Err(error) => return self.pass_failed(now, partition, &error, effects),
         };
-        match written {
+        match replica.log.replace_compacted(compacted) {
             Ok(Some(replaced)) => {
                 self.count(partition);
                 let ((topic, partition), replaced) = (partition, Box::new(replaced));
                 effects.push(Effect::Disk(DiskWork::SettleCompaction { topic, partition, replaced }));
                 self.go_on(Step::Settling);
             }
-            // The log was cut, or its segments removed: everything is looked at anew.
+            // Segments were removed meanwhile: everything is looked at anew.
             Ok(None) => self.end_pass(now, self.next_look_after(now)),
-            Err(error) => self.pass_failed(now, partition, &error, effects),
+            Err(error) => self.lose_log(now, partition, &error, effects),
         }
     }
 
+    /// What stays could not be written; the log is as it was.
     fn pass_failed(&mut self, now: Now, partition: Watched, error: &LogError, effects: &mut Effects) {
         let name = self.name_of(partition.0).map_or("", TopicName::as_str).to_owned();
         let refusal = Refusal::storage(error);
@@ -245,16 +247,21 @@ impl Node {
                 tracing::warn!(topic = name, partition = %partition.1, %refusal, "no room to compact it");
                 self.end_pass(now, self.next_look_after(now));
             }
-            _ => {
-                tracing::error!(topic = name, partition = %partition.1, %refusal, "compaction failed");
-                if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
-                    replica.log.poison(&refusal.to_string());
-                }
-                self.wake_produces(partition, effects);
-                self.wake_group_answers(partition, effects);
-                self.end_pass(now, now.monotonic);
-            }
+            error => self.lose_log(now, partition, error, effects),
         }
+    }
+
+    /// What the files of the log hold is unknown, whatever the disk said.
+    fn lose_log(&mut self, now: Now, partition: Watched, error: &LogError, effects: &mut Effects) {
+        let topic = self.name_of(partition.0).map_or("", TopicName::as_str);
+        let refusal = Refusal::storage(error);
+        tracing::error!(topic, partition = %partition.1, %refusal, "compaction failed");
+        if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
+            replica.log.poison(&refusal.to_string());
+        }
+        self.wake_produces(partition, effects);
+        self.wake_group_answers(partition, effects);
+        self.end_pass(now, now.monotonic);
     }
 
     /// What was swapped in is durable, or not.
@@ -268,7 +275,7 @@ impl Node {
     ) {
         let (clean_upto, removed) = match outcome {
             Ok(settled) => settled,
-            Err(error) => return self.pass_failed(now, partition, &error, effects),
+            Err(error) => return self.lose_log(now, partition, &error, effects),
         };
         if let Ok((replica, config)) = self.replica_and_config(partition) {
             replica.clean_upto = Some(clean_upto);

@@ -365,6 +365,35 @@ fn a_disk_that_fails_during_a_pass_costs_nothing_that_was_written() {
     assert!(poisoned > 5, "{poisoned}");
 }
 
+/// Once renames have begun, no failure is one of room alone.
+#[test]
+fn a_log_is_lost_if_it_cannot_be_swapped_whatever_the_disk_says() {
+    for steps in 2..4 {
+        let (mut world, disk) = compacted(&[]);
+        world.write_one_key(5);
+        let mut due = world.begin();
+        for _ in 0..steps - 1 {
+            due = world.work_once(due);
+        }
+        let (event, full) = (due.remove(0), FaultKind::Error(std::io::ErrorKind::StorageFull));
+        if steps == 2 {
+            let event = event.run().unwrap();
+            disk.fail_at(disk.calls(), full);
+            world.bring(event);
+        } else {
+            disk.fail_at(disk.calls(), full);
+            world.work_once(vec![event]);
+        }
+        assert!(world.replica_of(0).log.poisoned().is_some(), "{steps}");
+        assert_eq!(world.cleaner_offsets(), "", "{steps}");
+        let refused = world.write(0, record("key", Some("v"), NOW_MS)).unwrap_err();
+        assert!(matches!(refused, Refusal::Storage { .. }), "{refused:?}");
+        world = world.crashed();
+        assert_eq!(world.bounds(0), (0, 6), "{steps}");
+        assert!(world.read_from(0, 0).len() >= 3, "{steps}");
+    }
+}
+
 #[test]
 fn retention_waits_for_the_end_of_a_pass_and_comes_right_after() {
     let settings = [("log.cleanup.policy", "compact,delete"), ("log.retention.ms", "1000")];
