@@ -22,6 +22,7 @@ mod rebalance;
 pub(crate) mod record;
 mod session;
 mod sync;
+mod tally;
 mod timers;
 pub(crate) mod turn;
 mod words;
@@ -31,6 +32,7 @@ pub use consumer_words::{
     ConsumerHeartbeat, ConsumerPart, DescribedConsumer, DescribedConsumers, NamedPartitions, Partitions,
 };
 pub use ids::{Generation, GroupId, InstanceId, MemberId, ProtocolName};
+pub use tally::ObservedGroups;
 pub use words::{
     Assigned, CommitOffsets, CommittedPartition, DeleteOffsets, DeletedOffset, DescribedGroup,
     DescribedMember, FetchOffsets, FoundCommit, FoundOffsets, FoundPartition, FoundTopic, GroupReply,

@@ -13,7 +13,7 @@ use crate::cluster::metadata::ClusterMetadata;
 use crate::group::coordinator::Coordinator;
 use crate::group::record::Record;
 use crate::group::turn::{Journal, Limits, Turn};
-use crate::group::{GroupId, GroupReply};
+use crate::group::{GroupId, GroupReply, ObservedGroups};
 use crate::ids::{Monotonic, NodeId, Now, PartitionIndex, TopicName};
 use crate::partition::parked::{Parked, Watched};
 use crate::refusal::Refusal;
@@ -93,6 +93,14 @@ impl Coordinated {
         self.slots.iter().filter(|(_, slot)| slot.coordinator.is_ok()).map(|(at, _)| *at).collect()
     }
 
+    /// What there is in groups.
+    pub(super) fn observe(&self) -> ObservedGroups {
+        let mut groups = ObservedGroups::default();
+        let kept = self.slots.values().filter_map(|slot| slot.coordinator.as_ref().ok());
+        kept.for_each(|coordinator| coordinator.tally(&mut groups));
+        groups
+    }
+
     fn take(&mut self, partition: PartitionIndex) -> Coordinator {
         let Some(slot) = self.slots.remove(&partition) else { return Coordinator::default() };
         if let Some(at) = slot.deadline {
@@ -130,7 +138,9 @@ impl Journal for LogOf<'_> {
             return Err(Refusal::Unexpected { message });
         }
         let appended = self.node.append_batch(self.now, self.partition, &batch, None, self.effects);
-        appended.map(|appended| appended.base_offset).map_err(as_coordinator)
+        let base_offset = appended.map(|appended| appended.base_offset).map_err(as_coordinator)?;
+        self.node.tally.coordinated(records);
+        Ok(base_offset)
     }
 
     fn topics(&self) -> &ClusterMetadata {

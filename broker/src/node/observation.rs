@@ -4,6 +4,8 @@ use highwater_storage::batch::CheckedBatch;
 use highwater_storage::{LeaderEpoch, Offset};
 
 use super::Node;
+use crate::group::ObservedGroups;
+use crate::group::record::Record;
 use crate::ids::{PartitionIndex, TopicName};
 use crate::partition::leader::Positions;
 
@@ -18,6 +20,10 @@ pub struct Tally {
     pub bytes: u64,
     /// Batches that were in their log already, and are acknowledged without being stored again.
     pub duplicates: u64,
+    /// Offsets that groups committed.
+    pub commits: u64,
+    /// New generations of classic groups, and new targets of groups of the consumer protocol.
+    pub rebalances: u64,
     /// Passes of compaction that came to their end.
     pub compactions: u64,
     /// How large the segments were that compaction replaced.
@@ -27,6 +33,14 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Records of groups were written.
+    pub(super) fn coordinated(&mut self, records: &[Record]) {
+        let count =
+            |is_such: fn(&Record) -> bool| records.iter().filter(|record| is_such(record)).count() as u64;
+        self.commits += count(Record::is_commit);
+        self.rebalances += count(Record::is_of_rebalance);
+    }
+
     pub(super) fn appended(&mut self, batch: &CheckedBatch) {
         self.batches += 1;
         self.records += u64::from(batch.header().record_count.unsigned_abs());
@@ -55,6 +69,8 @@ pub struct NodeObservation {
     pub parked_fetches: usize,
     /// Incremental fetch sessions (KIP-227) that are kept.
     pub fetch_sessions: usize,
+    /// The groups it coordinates.
+    pub groups: ObservedGroups,
 }
 
 /// A topic at one moment.
@@ -125,6 +141,7 @@ impl Node {
             parked_produces: self.parked_produces.len(),
             parked_fetches: self.parked_fetches.len(),
             fetch_sessions: self.sessions.len(),
+            groups: self.coordinated.observe(),
         }
     }
 }

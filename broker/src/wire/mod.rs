@@ -28,6 +28,7 @@ mod produce;
 mod producer_ids;
 mod refusals;
 mod rules;
+mod scram;
 mod topic_ref;
 mod topics;
 
@@ -37,11 +38,12 @@ use highwater_protocol::messages::{
     ConsumerGroupHeartbeatRequest, CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest,
     DeleteAclsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
     DescribeClientQuotasRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-    DescribeLogDirsRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
-    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, UpdateFeaturesRequest,
+    DescribeLogDirsRequest, DescribeTopicPartitionsRequest, DescribeUserScramCredentialsRequest,
+    ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
+    UpdateFeaturesRequest,
 };
 use highwater_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Message, RequestHeader, Response, Segments, VersionRange,
@@ -89,6 +91,7 @@ static APIS: &[(ApiKey, VersionRange)] = &[
     (ApiKey::OffsetDelete, VersionRange::new(0, 0)),
     (ApiKey::DescribeClientQuotas, VersionRange::new(0, 1)),
     (ApiKey::AlterClientQuotas, VersionRange::new(0, 1)),
+    (ApiKey::DescribeUserScramCredentials, VersionRange::new(0, 0)),
     (ApiKey::UpdateFeatures, VersionRange::new(0, 2)),
     (ApiKey::DescribeCluster, VersionRange::new(0, 2)),
     (ApiKey::ConsumerGroupHeartbeat, VersionRange::new(0, 1)),
@@ -284,32 +287,44 @@ fn decode_body(
             group_admin::describe_request(&read::<DescribeGroupsRequest>(body, version)?, options)
         }
         ApiKey::DeleteGroups => group_admin::delete_request(&read::<DeleteGroupsRequest>(body, version)?),
+        _ => return answer_at_once(header, body),
+    }))
+}
+
+/// The APIs whose answers are always the same, whatever there is.
+fn answer_at_once(header: &RequestHeader, body: Decoder) -> Result<Body, BadFrame> {
+    let version = header.api_version;
+    match header.api_key {
         ApiKey::DescribeAcls => {
             read::<DescribeAclsRequest>(body, version)?;
-            return Body::answered(header, &acls::describe_refused());
+            Body::answered(header, &acls::describe_refused())
         }
         ApiKey::CreateAcls => {
             let request = read::<CreateAclsRequest>(body, version)?;
-            return Body::answered(header, &acls::create_refused(&request));
+            Body::answered(header, &acls::create_refused(&request))
         }
         ApiKey::DeleteAcls => {
             let request = read::<DeleteAclsRequest>(body, version)?;
-            return Body::answered(header, &acls::delete_refused(&request));
+            Body::answered(header, &acls::delete_refused(&request))
         }
         ApiKey::DescribeClientQuotas => {
             let request = read::<DescribeClientQuotasRequest>(body, version)?;
-            return Body::answered(header, &client_quotas::describe(&request));
+            Body::answered(header, &client_quotas::describe(&request))
         }
         ApiKey::AlterClientQuotas => {
             let request = read::<AlterClientQuotasRequest>(body, version)?;
-            return Body::answered(header, &client_quotas::alter(request));
+            Body::answered(header, &client_quotas::alter(request))
         }
         ApiKey::UpdateFeatures => {
             let request = read::<UpdateFeaturesRequest>(body, version)?;
-            return Body::answered(header, &features::update(request, version));
+            Body::answered(header, &features::update(request, version))
         }
-        key => return Err(BadFrame::NotServed { key: key.number(), version }),
-    }))
+        ApiKey::DescribeUserScramCredentials => {
+            let request = read::<DescribeUserScramCredentialsRequest>(body, version)?;
+            Body::answered(header, &scram::describe(request))
+        }
+        key => Err(BadFrame::NotServed { key: key.number(), version }),
+    }
 }
 
 /// Reads a request. What follows it in the frame is passed over, as Kafka does: librdkafka's Metadata requests of the

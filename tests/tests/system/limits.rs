@@ -1,6 +1,10 @@
 //! The limits that protect the broker from its clients, and its clients from each other.
 
-use highwater_protocol::messages::{FetchResponse, MetadataRequest, MetadataResponse, ProduceResponse};
+use highwater_protocol::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
+use highwater_protocol::messages::{
+    FetchResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, MetadataRequest,
+    MetadataResponse, ProduceResponse,
+};
 use highwater_tests::batches::{batch, batch_of_size};
 use highwater_tests::connection::{Connection, until};
 use highwater_tests::requests::{FETCH, PRODUCE, fetch, fetched, produce, produced};
@@ -25,6 +29,22 @@ async fn one_connection_too_many_is_closed_and_the_others_are_not() {
         next.frame().await.map(drop)
     })
     .await;
+    first.is_served().await;
+}
+
+#[tokio::test]
+async fn how_many_connections_there_may_be_changes_while_the_broker_runs() {
+    let server = Server::with(&[]).await;
+    let mut first = server.connect().await;
+    first.is_served().await;
+    let limit =
+        AlterableConfig { name: "max.connections".into(), config_operation: 0, value: Some("1".into()) };
+    let resource = AlterConfigsResource { resource_type: 4, resource_name: "0".into(), configs: vec![limit] };
+    let alter = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    first.send(&alter, 1).await;
+    let (_, altered) = first.answer::<IncrementalAlterConfigsResponse>(1).await;
+    assert_eq!(altered.responses[0].error_code.code(), 0, "{altered:?}");
+    server.connect().await.closed().await;
     first.is_served().await;
 }
 

@@ -360,6 +360,27 @@ fn offsets_of_a_topic_that_went_while_its_coordinator_was_away_do_not_come_back_
 }
 
 #[test]
+fn groups_are_counted_by_what_they_are_and_do() {
+    let mut world = World::new();
+    world.create("t");
+    assert_eq!(world.node.observe().groups, crate::group::ObservedGroups::default());
+    world.with_group();
+    let observed = world.node.observe();
+    let stable: BTreeMap<_, _> = [(("classic", "Stable"), 1)].into();
+    assert_eq!((observed.groups.by_state, observed.groups.members), (stable, 1));
+    let before = (observed.tally.rebalances, observed.tally.commits);
+    assert!(before.0 > 0);
+    let mut world = World::new();
+    world.create("t");
+    world.find().unwrap();
+    committed(world.commit(7)).unwrap();
+    committed(world.commit(8)).unwrap();
+    let observed = world.node.observe();
+    assert_eq!((observed.groups.offsets, observed.groups.members, observed.tally.commits), (1, 0, 2));
+    assert_eq!(observed.tally.rebalances, 0);
+}
+
+#[test]
 fn commits_name_topics_that_are_there() {
     let mut world = World::new();
     world.find().unwrap();

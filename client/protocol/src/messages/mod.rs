@@ -32,6 +32,7 @@ pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_topic_partitions;
 pub mod describe_transactions;
+pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
 pub mod end_txn;
 pub mod fetch;
@@ -81,6 +82,9 @@ pub use describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 pub use describe_producers::{DescribeProducersRequest, DescribeProducersResponse};
 pub use describe_topic_partitions::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 pub use describe_transactions::{DescribeTransactionsRequest, DescribeTransactionsResponse};
+pub use describe_user_scram_credentials::{
+    DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
+};
 pub use elect_leaders::{ElectLeadersRequest, ElectLeadersResponse};
 pub use end_txn::{EndTxnRequest, EndTxnResponse};
 pub use fetch::{FetchRequest, FetchResponse};
@@ -161,6 +165,8 @@ macro_rules! for_each_api {
             OffsetDelete OffsetDeleteRequest OffsetDeleteResponse;
             DescribeClientQuotas DescribeClientQuotasRequest DescribeClientQuotasResponse;
             AlterClientQuotas AlterClientQuotasRequest AlterClientQuotasResponse;
+            DescribeUserScramCredentials DescribeUserScramCredentialsRequest
+                DescribeUserScramCredentialsResponse;
             UpdateFeatures UpdateFeaturesRequest UpdateFeaturesResponse;
             DescribeCluster DescribeClusterRequest DescribeClusterResponse;
             DescribeProducers DescribeProducersRequest DescribeProducersResponse;

@@ -17,6 +17,7 @@ def cases():
     yield from alter_quotas()
     yield from update_features()
     yield from log_dirs()
+    yield from scram()
 
 
 def create_partitions():
@@ -161,3 +162,13 @@ def log_dirs():
     yield ask("unknown-partition", (WIDE, [0, 9]))
     yield ask("unknown-topic", ("diff-nobody", [0]))
     yield ask("nothing")
+
+
+def scram():
+    def ask(about, users):
+        return case("DescribeUserScramCredentials", about, {"Users": users and [{"Name": name} for name in users]})
+
+    yield ask("all", None)
+    yield ask("none-named", [])
+    yield ask("unknown", ["alice", "bob"])
+    yield ask("twice", ["alice", "bob", "alice"])

@@ -9,7 +9,7 @@ OWN_NUMBER = {"SessionId", "ProducerId", "Port", "FinalizedFeaturesEpoch"}
 
 
 # What an element is about: the first of these it has, and its number if it has one.
-NAMES = ("Name", "Topic", "TopicName", "ResourceName", "TopicId", "Key", "ApiKey")
+NAMES = ("Name", "User", "Topic", "TopicName", "ResourceName", "TopicId", "Key", "ApiKey")
 NUMBERS = ("Index", "PartitionIndex", "Partition", "NodeId", "BrokerId")
 
 

@@ -18,6 +18,7 @@ pub(super) fn text(observed: &[Observation], started: SystemTime) -> String {
     let nodes: Vec<_> = observed.iter().filter_map(|seen| Some((seen.id.0, seen.node.as_ref()?))).collect();
     appended(&mut text, &nodes);
     waiting(&mut text, &nodes);
+    groups(&mut text, &nodes);
     partitions(&mut text, &nodes);
     text.0
 }
@@ -109,6 +110,36 @@ fn waiting(text: &mut Exposition, nodes: &Nodes<'_>) {
     });
     family("highwater_disk_used_bytes", "What the logs take on disk.", |node| node.used_bytes);
     family("highwater_topics", "Topics, internal ones included.", |node| node.topics.len() as u64);
+}
+
+fn groups(text: &mut Exposition, nodes: &Nodes<'_>) {
+    text.family("highwater_groups", Kind::Gauge, "Groups, by protocol and state.");
+    for (id, node) in nodes {
+        for ((kind, state), count) in &node.groups.by_state {
+            text.sample("highwater_groups", &[("node", id), ("protocol", kind), ("state", state)], count);
+        }
+    }
+    let mut family = |name, kind, help, value: fn(&NodeObservation) -> u64| {
+        text.family(name, kind, help);
+        for (id, node) in nodes {
+            text.sample(name, &[("node", id)], value(node));
+        }
+    };
+    family("highwater_group_members", Kind::Gauge, "Members of all groups.", |node| {
+        node.groups.members as u64
+    });
+    family("highwater_group_offsets", Kind::Gauge, "Offsets that are kept for groups.", |node| {
+        node.groups.offsets as u64
+    });
+    family("highwater_group_commits_total", Kind::Counter, "Offsets that groups committed.", |node| {
+        node.tally.commits
+    });
+    family(
+        "highwater_group_rebalances_total",
+        Kind::Counter,
+        "New generations of classic groups, and new targets of groups of the consumer protocol.",
+        |node| node.tally.rebalances,
+    );
 }
 
 fn partitions(text: &mut Exposition, nodes: &Nodes<'_>) {
@@ -251,6 +282,8 @@ mod tests {
             "highwater_up{node=\"0\"} 1",
             "highwater_requests_total{node=\"0\",api=\"Produce\"} 1",
             "highwater_appended_records_total{node=\"0\"} 1",
+            "highwater_group_members{node=\"0\"} 0",
+            "highwater_group_rebalances_total{node=\"0\"} 0",
             "highwater_partition_online{node=\"0\",topic=\"some.topic\",partition=\"0\"} 1",
             "highwater_partition_log_end_offset{node=\"0\",topic=\"some.topic\",partition=\"0\"} 1",
         ] {
