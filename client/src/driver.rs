@@ -307,11 +307,15 @@ fn deliver(events: &mpsc::UnboundedSender<Event>, connection: &Connection, id: R
         Parcel::Plain(Body::JoinGroup(request)) => send!(&*request, Answer::JoinGroup),
         Parcel::Plain(Body::SyncGroup(request)) => send!(&*request, Answer::SyncGroup),
         Parcel::Plain(Body::Heartbeat(request)) => send!(&request, Answer::Heartbeat),
-        Parcel::Plain(Body::ConsumerGroupHeartbeat(request)) => {
+        Parcel::Plain(Body::ConsumerGroupHeartbeat(mut request)) => {
             let version = connection.version_of::<ConsumerGroupHeartbeatRequest>();
-            if request.subscribed_topic_regex.is_some()
-                && version.is_some_and(|version| version < HEARTBEAT_WITH_PATTERN)
+            let knows_none = version.is_some_and(|version| version < HEARTBEAT_WITH_PATTERN);
+            // Who knows no patterns has none to be taken back.
+            if knows_none && request.subscribed_topic_regex.as_ref().is_some_and(|pattern| pattern.is_empty())
             {
+                request.subscribed_topic_regex = None;
+            }
+            if knows_none && request.subscribed_topic_regex.is_some() {
                 let what = format!(
                     "{} {HEARTBEAT_WITH_PATTERN}, by which one subscribes to a pattern",
                     ApiKey::ConsumerGroupHeartbeat.name()

@@ -295,6 +295,11 @@ impl Metadata {
         self.unnamed.ids = ids;
     }
 
+    /// Whether somebody was asked about these already, and could not tell of all of them.
+    pub(crate) fn was_asked_to_name(&self, ids: &BTreeSet<Uuid>) -> bool {
+        ids.is_subset(&self.unnamed.ids) && self.unnamed.failures > 0
+    }
+
     /// Says that what is known proved to be old. While an answer is awaited anyway it is not asked for another:
     /// if that answer is old too, the one who relies on it will find out.
     pub(crate) const fn suspect(&mut self) {

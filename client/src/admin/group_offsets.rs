@@ -27,16 +27,32 @@ impl Client {
         group_id: impl Into<Text>,
         partitions: Option<Vec<TopicPartition>>,
     ) -> Result<BTreeMap<TopicPartition, Option<CommittedOffset>>> {
-        let group_id = group_id.into();
+        self.group_offsets(group_id.into(), partitions, false).await
+    }
+
+    /// With `require_stable` it waits for offsets that are part of an open transaction.
+    pub(crate) async fn group_offsets(
+        &self,
+        group_id: Text,
+        partitions: Option<Vec<TopicPartition>>,
+        require_stable: bool,
+    ) -> Result<BTreeMap<TopicPartition, Option<CommittedOffset>>> {
         let what = format!("listing the offsets of group {}", &*group_id);
         let sorted = partitions.map(|mut partitions| {
             partitions.sort();
             partitions
         });
-        let request = &request(&group_id, sorted.as_ref().map(|partitions| partitions.iter()), false);
+        let request =
+            &request(&group_id, sorted.as_ref().map(|partitions| partitions.iter()), require_stable);
         let found = self
             .at_coordinator(&what, &group_id, |coordinator| {
-                Box::pin(async move { Ok(read(self.call_spoken(Some(coordinator), request).await?)) })
+                Box::pin(async move {
+                    let found = read(self.call_spoken(Some(coordinator), request).await?);
+                    let unstable = Err(ErrorCode::UnstableOffsetCommit);
+                    let is_unstable =
+                        found.as_ref().is_ok_and(|found| found.values().any(|at| *at == unstable));
+                    Ok(if is_unstable { Err(ErrorCode::UnstableOffsetCommit) } else { found })
+                })
             })
             .await?;
         let refused = |at: &TopicPartition, code| Error::refused(format!("{what}: {at}"), code, None);

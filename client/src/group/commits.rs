@@ -141,11 +141,6 @@ impl Commits {
         Ok(id)
     }
 
-    /// Whether nothing waits to be committed or to be answered.
-    pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_empty()
-    }
-
     /// The last one that was asked for.
     pub(super) const fn newest(&self) -> CommitId {
         CommitId(self.next_id)

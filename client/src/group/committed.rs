@@ -9,7 +9,7 @@ use highwater_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use highwater_storage::{LeaderEpoch, Offset};
 
 use super::commits::CommittedOffset;
-use crate::consumer::{ConsumerMachine, Isolation, Position};
+use crate::consumer::{ConsumerMachine, Position};
 use crate::error::Error;
 use crate::exchange::{Body, Failure};
 use crate::metadata::TopicPartition;
@@ -107,9 +107,9 @@ impl Resuming {
             return None;
         }
         self.is_under_way = true;
-        // An offset that is part of an open transaction is waited for, as by Kafka's consumer when it reads committed.
-        let require_stable = consumer.config().isolation == Isolation::ReadCommitted;
-        Some((Body::OffsetFetch(request(&self.group_id, Some(asked.keys()), require_stable)), asked))
+        // An offset that is part of an open transaction is waited for, whatever is read, as by Kafka's consumer: whoever had the
+        // partition before may have processed up to there.
+        Some((Body::OffsetFetch(request(&self.group_id, Some(asked.keys()), true)), asked))
     }
 
     fn again(&mut self, now: Monotonic, jitter: &mut Jitter) {

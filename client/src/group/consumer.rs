@@ -201,7 +201,8 @@ impl GroupConsumer {
                 Some(Step::Lose(partitions)) => self.listener.lost(&self.handle, partitions).await,
                 _ => {}
             }
-            committed
+            // The listener may have asked for more, and need not have waited for it.
+            committed.and(self.handle.settle_commits().await)
         };
         let committed = tokio::time::timeout(timeout, closing).await;
         shared.machine.lock().machine.leave(shared.clock.now());

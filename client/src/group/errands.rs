@@ -139,7 +139,9 @@ impl GroupMachine {
         let identity = self.membership.identity().clone();
         let nowhere = self.finder.unknown_because();
         let signed = (&identity, self.membership.era());
-        if let Some(body) = self.commits.next_ask(now, signed, nowhere.as_ref()) {
+        // Behind a request to join it would wait for the rebalance, and be refused then.
+        let is_joining = self.is_member() && self.membership.is_in_group() && !self.membership.is_stable();
+        if !is_joining && let Some(body) = self.commits.next_ask(now, signed, nowhere.as_ref()) {
             self.send(now, Errand::Commit, body, self.consumer.config.request_timeout);
         }
         self.wake_by(self.commits.deadline().filter(|deadline| *deadline > now));

@@ -158,6 +158,11 @@ impl GroupHandle {
         self.begin_commit(taken, Persistence::UnlessDeleted)?.await
     }
 
+    /// Waits for all commits that were asked for before.
+    pub(super) async fn settle_commits(&self) -> Result<()> {
+        self.begin_commit(|_| Offsets::new(), Persistence::UntilDone)?.await
+    }
+
     pub(super) async fn has_left(&self) {
         let shared = &self.inner.shared;
         loop {
@@ -189,7 +194,8 @@ impl GroupHandle {
         Ok(PendingCommit { outcome })
     }
 
-    /// The offsets the group has committed for these partitions, as the coordinator has them now; `None` where there is none.
+    /// The offsets the group has committed for these partitions, as the coordinator has them now; `None` where there is none. One
+    /// that is part of an open transaction is waited for.
     ///
     /// # Errors
     /// What the coordinator says; [`Error::TimedOut`] after the client's `api_timeout`.
@@ -198,7 +204,7 @@ impl GroupHandle {
         partitions: impl IntoIterator<Item = TopicPartition>,
     ) -> Result<BTreeMap<TopicPartition, Option<CommittedOffset>>> {
         let group_id = self.inner.shared.machine.lock().machine.config().group_id.clone();
-        self.inner.client.list_group_offsets(group_id, Some(partitions.into_iter().collect())).await
+        self.inner.client.group_offsets(group_id, Some(partitions.into_iter().collect()), true).await
     }
 
     /// Goes on reading a partition somewhere else.

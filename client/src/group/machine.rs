@@ -81,8 +81,8 @@ pub struct GroupMachine {
     pub(super) polled_at: Monotonic,
     auto_commit_due: Monotonic,
     auto_commit: Option<CommitId>,
-    /// What was taken before a rebalance is committed, or being committed.
-    is_ready_to_join: bool,
+    /// The last commit asked for before a rebalance, which is to be settled when it joins.
+    before_joining: Option<CommitId>,
     pub(super) is_closing: bool,
     /// Subscribed topics that brokers refuse for good, as the application was told.
     pub(super) refused: BTreeMap<Text, ErrorCode>,
@@ -123,7 +123,7 @@ impl GroupMachine {
             polled_at: Monotonic::ORIGIN,
             auto_commit_due: Monotonic::ORIGIN,
             auto_commit: None,
-            is_ready_to_join: false,
+            before_joining: None,
             is_closing: false,
             refused: BTreeMap::new(),
             needs_step: false,
@@ -237,11 +237,11 @@ impl GroupMachine {
             return Err(problem);
         }
         if self.is_member() {
-            if let Some(fenced) = self.membership.fenced() {
-                return Err(fenced.clone());
-            }
             if let Some(step) = self.next_step(now.monotonic) {
                 return Ok(Turn::Rebalance(step));
+            }
+            if let Some(fenced) = self.membership.fenced() {
+                return Err(fenced.clone());
             }
         }
         self.commit_now_and_then(now.monotonic);
@@ -270,6 +270,9 @@ impl GroupMachine {
             }
             self.membership.has_given_up();
         }
+        if self.membership.fenced().is_some() {
+            return None;
+        }
         match self.membership {
             Membership::Classic(_) => self.rejoin(now, owned),
             Membership::Consumer(_) => self.reconcile(&owned),
@@ -281,8 +284,21 @@ impl GroupMachine {
     fn reconcile(&mut self, owned: &BTreeSet<TopicPartition>) -> Option<Step> {
         let Membership::Consumer(member) = &mut self.membership else { return None };
         member.join();
-        let assigned = member.assigned(self.consumer.metadata.image())?;
+        let metadata = &self.consumer.metadata;
+        let unnamed = member.unnamed(metadata.image());
+        // What cannot be named is left out, but not before somebody was asked: it may be a topic that was made anew.
+        if !unnamed.is_empty() && !metadata.was_asked_to_name(&unnamed) {
+            return None;
+        }
+        let assigned = member.assigned(metadata.image())?;
         let gone: BTreeSet<_> = owned.difference(&assigned.partitions).cloned().collect();
+        // What it has of a topic that was made anew is gone: committed, it would count for the new one.
+        let image = self.consumer.metadata.image();
+        let lost: BTreeSet<_> =
+            gone.iter().filter(|at| member.is_made_anew(&at.topic, image)).cloned().collect();
+        if !lost.is_empty() {
+            return Some(Step::Lose(lost));
+        }
         if !gone.is_empty() {
             return Some(Step::Revoke(gone));
         }
@@ -320,13 +336,16 @@ impl GroupMachine {
                 return Some(Step::Revoke(gone));
             }
             // On the way to the next generation nothing can be committed, and in it nothing under this one.
-            if !std::mem::replace(&mut self.is_ready_to_join, true) && self.config.auto_commit {
-                self.commit_now(now);
+            if self.before_joining.is_none() {
+                if self.config.auto_commit {
+                    self.commit_now(now);
+                }
+                self.before_joining = Some(self.commits.newest());
             }
-            if self.commits.is_idle()
+            if self.before_joining.is_some_and(|last| self.commits.are_settled_to(last))
                 && let Membership::Classic(member) = &mut self.membership
             {
-                self.is_ready_to_join = false;
+                self.before_joining = None;
                 member.join();
             }
         }
@@ -361,9 +380,9 @@ impl GroupMachine {
                 self.consumer.assign_for_group(&kept);
                 self.given_back = Some(self.commits.newest());
             }
-            Some(Step::Lose(_)) => {
-                self.consumer.assign_for_group(&BTreeSet::new());
-                self.membership.has_given_up();
+            Some(Step::Lose(gone)) => {
+                let kept = self.owned().difference(&gone).cloned().collect();
+                self.consumer.assign_for_group(&kept);
             }
             Some(Step::Assign(_)) => self.auto_commit_due = now.monotonic + self.config.auto_commit_interval,
             None => {}
@@ -411,6 +430,9 @@ impl GroupMachine {
         persistence: Persistence,
         timeout: Duration,
     ) -> Result<CommitId> {
+        if self.is_closing {
+            return Err(Error::Closed { possibly_stored: false });
+        }
         if !self.may_commit() && !offsets.is_empty() {
             let group = (*self.config.group_id).into();
             return Err(if self.membership.is_in_group() {

@@ -31,11 +31,16 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these settings, if it is ours.
+    async fn with(settings: &[(&str, &str)]) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (server, bootstrap) = match std::env::var("HIGHWATER_BROKER") {
             Ok(bootstrap) => (None, bootstrap),
             Err(_) => {
-                let server = Server::in_memory().await;
+                let server = Server::with(settings).await;
                 let address = server.address.to_string();
                 (Some(server), address)
             }
@@ -112,8 +117,7 @@ impl Member {
     }
 }
 
-/// Waits until the members have everything among them, as evenly as can be; nothing is ever had by two of those who are
-/// still there.
+/// Waits until the members have everything among them, as evenly as can be, and nothing is had by two.
 async fn settled(
     had: &mut BTreeMap<usize, BTreeSet<TopicPartition>>,
     told: &mut mpsc::UnboundedReceiver<Has>,
@@ -249,20 +253,50 @@ async fn a_static_member_has_its_partitions_again_and_its_name_is_not_free_while
     world.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_both_protocols_share_a_group_and_either_kind_may_go() {
+    for [first, second] in [BOTH, [BOTH[1], BOTH[0]]] {
+        let world = World::new().await;
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let mut had = BTreeMap::new();
+        let mut members = Vec::new();
+        for (number, protocol) in [first, second, first].into_iter().enumerate() {
+            members.push(Member::run(number, world.reader(protocol).await, tell.clone()));
+            if number == 0 {
+                settled(&mut had, &mut told, 1).await;
+            }
+        }
+        settled(&mut had, &mut told, 3).await;
+        // Those of the first kind go, one after the other, and the one of the second has all in the end.
+        members.remove(2).leave().await;
+        members.remove(0).leave().await;
+        let all = usize::try_from(PARTITIONS).unwrap();
+        in_time("the last one to have everything", async {
+            while had[&1].len() < all {
+                let (number, has) = told.recv().await.unwrap();
+                had.insert(number, has);
+            }
+        })
+        .await;
+        members.remove(0).leave().await;
+        world.stop().await;
+    }
+}
+
 #[tokio::test]
-async fn members_that_speak_different_protocols_are_told() {
+async fn members_of_a_protocol_that_is_not_let_in_are_told() {
     if std::env::var("HIGHWATER_BROKER").is_ok() {
-        // Kafka takes members of both into one group by default (`group.consumer.migration.policy`).
+        // That one has its own settings.
         return;
     }
     for [first, second] in [BOTH, [BOTH[1], BOTH[0]]] {
-        let world = World::new().await;
+        let world = World::with(&[("group.consumer.migration.policy", "disabled")]).await;
         let mut one = world.reader(first).await;
         while one.assignment().is_empty() {
             one.poll(Duration::from_millis(10)).await.unwrap();
         }
         let mut other = world.reader(second).await;
-        let refused = other.poll(Duration::from_secs(30)).await.unwrap_err();
+        let refused = other.poll(PATIENCE / 2).await.unwrap_err();
         let expected = match second {
             GroupProtocol::Classic => ErrorCode::InconsistentGroupProtocol,
             GroupProtocol::Consumer => ErrorCode::GroupIdNotFound,

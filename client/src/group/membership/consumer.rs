@@ -92,6 +92,13 @@ pub(crate) struct ConsumerMember {
     fenced: Option<Error>,
     /// What it is assigned, as last heard; `None` before it heard anything.
     target: Option<Ids>,
+    /// The coordinator waits to hear what it has. What came and went again before it was taken changes nothing of that, and is
+    /// still the member's until it has said so.
+    is_awaited: bool,
+    /// The coordinator may know a pattern, of this member or of an earlier one of its name.
+    may_hold_pattern: bool,
+    /// The heartbeat under way takes it back.
+    takes_back_pattern: bool,
     /// What it has; `None` until it has brought about its first assignment since it joined.
     adopted: Option<Ids>,
     /// The topics behind that.
@@ -114,6 +121,7 @@ impl ConsumerMember {
     ) -> Self {
         let bits = u128::from(jitter.next_u64()) << 64 | u128::from(jitter.next_u64());
         let member_id = Uuid(bits.to_be_bytes()).to_string().into();
+        let may_hold_pattern = config.group_instance_id.is_some();
         Self {
             config,
             backoff,
@@ -125,6 +133,9 @@ impl ConsumerMember {
             lost: false,
             fenced: None,
             target: None,
+            is_awaited: false,
+            may_hold_pattern,
+            takes_back_pattern: false,
             adopted: None,
             names: BTreeMap::new(),
             heard: None,
@@ -189,7 +200,7 @@ impl ConsumerMember {
         self.lost = true;
         (self.target, self.adopted, self.heard) = (None, None, None);
         self.names.clear();
-        self.heartbeat_asked = false;
+        (self.is_awaited, self.heartbeat_asked) = (false, false);
     }
 
     /// A static member leaves for a while: it may come back under its name.
@@ -210,8 +221,8 @@ impl ConsumerMember {
         let target = self.target.as_ref().filter(|target| self.adopted.as_ref() != Some(*target))?;
         let mut assigned = Assigned { partitions: BTreeSet::new(), ids: Ids::new(), names: BTreeMap::new() };
         for (id, partitions) in target {
-            let Some(name) = image.name_of(*id) else { continue };
-            // A topic that was made anew is another one: what it has of the old one it gives back first.
+            let Some(name) = self.name_of(*id, image) else { continue };
+            // A topic that was made anew is another one: what it has of the old one goes first.
             if self.names.get(name).is_some_and(|known| known != id) {
                 continue;
             }
@@ -229,7 +240,23 @@ impl ConsumerMember {
             return BTreeSet::new();
         }
         let target = self.target.iter().flat_map(BTreeMap::keys);
-        target.filter(|id| image.name_of(**id).is_none()).copied().collect()
+        target.filter(|id| self.name_of(**id, image).is_none()).copied().collect()
+    }
+
+    /// A topic's name. What it has it can name, also when a broker that lags does not know the topic.
+    fn name_of<'a>(&'a self, id: Uuid, image: &'a ClusterImage) -> Option<&'a Text> {
+        let had = || {
+            let (name, _) = self.names.iter().find(|(_, known)| **known == id)?;
+            let is_known = image.topics.contains_key(&**name);
+            (!is_known).then_some(name)
+        };
+        image.name_of(id).or_else(had)
+    }
+
+    /// Whether there is another topic of that name now than the one it has partitions of.
+    pub(crate) fn is_made_anew(&self, topic: &Text, image: &ClusterImage) -> bool {
+        let id = image.topic_id(topic);
+        self.names.get(topic).is_some_and(|known| *known != id && !id.is_zero())
     }
 
     /// It has what it was assigned, and nothing else any more.
@@ -253,7 +280,10 @@ impl ConsumerMember {
 
     fn has_news(&self) -> bool {
         let Some(heard) = &self.heard else { return true };
-        heard.wish != self.wish || self.adopted.as_ref().is_some_and(|adopted| *adopted != heard.adopted)
+        let has_all = self.adopted.is_some() && self.adopted == self.target;
+        (self.is_awaited && has_all)
+            || heard.wish != self.wish
+            || self.adopted.as_ref().is_some_and(|adopted| *adopted != heard.adopted)
     }
 
     /// The heartbeat, and how long its answer may take.
@@ -270,11 +300,16 @@ impl ConsumerMember {
         if old_wish.is_none_or(|old| old.topics != self.wish.topics) {
             request.subscribed_topic_names = Some(self.wish.topics.iter().cloned().collect());
         }
-        if old_wish.map_or(self.wish.pattern.is_some(), |old| old.pattern != self.wish.pattern) {
-            // An empty expression takes back the last one.
-            request.subscribed_topic_regex = Some(self.wish.pattern.clone().unwrap_or_default());
+        self.takes_back_pattern = self.may_hold_pattern && self.wish.pattern.is_none();
+        if self.takes_back_pattern {
+            // An empty expression takes back the last one; until that is answered it may not have been heard.
+            request.subscribed_topic_regex = Some(Text::default());
+        } else if old_wish.is_none_or(|old| old.pattern != self.wish.pattern) {
+            request.subscribed_topic_regex = self.wish.pattern.clone();
+            self.may_hold_pattern |= self.wish.pattern.is_some();
         }
-        if heard.is_none_or(|heard| heard.adopted != adopted) {
+        let is_awaited = std::mem::take(&mut self.is_awaited);
+        if is_awaited || heard.is_none_or(|heard| heard.adopted != adopted) {
             request.topic_partitions = Some(by_id(&adopted));
         }
         self.heard = Some(Heard { wish: self.wish.clone(), adopted });

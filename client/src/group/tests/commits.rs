@@ -8,7 +8,7 @@ use highwater_storage::Offset;
 use super::conversation::{Conversation, ME, at, config, consumer_config, cooperative, partitions};
 use crate::error::{Error, Result};
 use crate::group::commits::MAX_WAITING;
-use crate::group::{CommitId, Generation, GroupConfig, Offsets, Persistence, Step, Subscription};
+use crate::group::{Assignor, CommitId, Generation, GroupConfig, Offsets, Persistence, Step, Subscription};
 
 /// A member that reads partition 0 of "t", from its beginning.
 fn member(config: GroupConfig) -> Conversation {
@@ -196,6 +196,31 @@ fn a_member_joins_only_when_its_commits_are_answered() {
 }
 
 #[test]
+fn an_application_that_goes_on_committing_does_not_keep_its_member_from_joining() {
+    let mut member = member(cooperative());
+    member.commit(1, Persistence::Once).unwrap();
+    let (id, _) = member.asked_to_commit();
+    member.heartbeat(ErrorCode::RebalanceInProgress);
+    member.turn_for_nothing();
+    let later = member.commit(2, Persistence::Once).unwrap();
+    member.answer_commit(id, ErrorCode::None);
+    // The second is under way now.
+    let (second, _) = member.asked_to_commit();
+    member.commit(3, Persistence::Once).unwrap();
+    member.turn_for_nothing();
+    let (join, _) = member.join();
+    member.answer_commit(second, ErrorCode::None);
+    assert!(member.is_silent(), "the third would wait behind the rebalance");
+    let response = member.joined("somebody else", Assignor::CooperativeSticky);
+    member.answer_join(join, response);
+    let (sync, _) = member.sync();
+    member.answer_sync(sync, &[("t", 0)]);
+    let outcomes = member.outcomes();
+    assert_eq!((outcomes[1].0, outcomes[1].1.is_ok()), (later, true));
+    assert!(matches!(outcomes[2].1, Err(Error::RebalanceInProgress { .. })), "{outcomes:?}");
+}
+
+#[test]
 fn a_commit_of_an_older_generation_is_not_sent_in_a_newer_one() {
     let mut member = member(cooperative());
     // The coordinator goes away, and a commit waits for it.
@@ -208,6 +233,17 @@ fn a_commit_of_an_older_generation_is_not_sent_in_a_newer_one() {
     let outcomes = member.outcomes();
     assert!(matches!(outcomes[0].1, Err(Error::NotAMember { .. })), "{outcomes:?}");
     assert!(member.is_silent());
+}
+
+#[test]
+fn who_has_left_cannot_commit() {
+    let mut member = member(config());
+    let now = member.now();
+    member.machine.leave(now);
+    for offsets in [Offsets::new(), [(at("t", 0), Offset::new(1).into())].into()] {
+        let refused = member.machine.commit(now, offsets, Persistence::UntilDone);
+        assert!(matches!(refused, Err(Error::Closed { .. })), "{refused:?}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use highwater_storage::Offset;
 use super::conversation::{Conversation, at, config, consumer_config, partitions};
 use crate::error::Error;
 use crate::exchange::{Answer, Body, Failure, RequestId};
+use crate::group::membership::Membership;
 use crate::group::{
     CommitId, Generation, GroupConfig, GroupMachine, GroupProtocol, Offsets, Persistence, Step, Subscription,
     Turn,
@@ -63,10 +64,10 @@ impl Conversation {
     fn quiet_beat(&mut self, member_epoch: i32, assigned: Option<&[(&str, i32)]>) {
         self.pass(Duration::from_secs(3));
         let (id, request) = self.beat();
-        assert_eq!(
-            (request.topic_partitions, request.subscribed_topic_names, request.subscribed_topic_regex),
-            (None, None, None)
-        );
+        assert_eq!((&request.subscribed_topic_names, &request.subscribed_topic_regex), (&None, &None));
+        // Where it says what it has, that is true.
+        let has = self.has(&request);
+        assert!(has.is_none_or(|has| has == self.machine.owned()));
         self.answer_beat(id, member_epoch, assigned);
     }
 
@@ -128,8 +129,9 @@ fn a_member_joins_as_it_is_polled_and_says_everything_once() {
         subscribed_topic_names: Some(vec!["t".into()]),
         server_assignor: Some("range".into()),
         rack_id: Some("r".into()),
+        // An earlier member of its name may have had one.
+        subscribed_topic_regex: Some(Text::default()),
         topic_partitions: Some(Vec::new()),
-        ..ConsumerGroupHeartbeatRequest::default()
     };
     assert_eq!(request, expected);
     member.pass(Duration::from_secs(10));
@@ -206,6 +208,39 @@ fn what_changes_while_something_is_given_back_comes_after_it() {
     assert_eq!(member.turn_for_step(), Step::Assign(partitions(&[])));
     let (_, request) = member.beat();
     assert_eq!(member.has(&request), Some(partitions(&[])));
+}
+
+#[test]
+fn what_came_and_went_before_the_application_looked_is_told_to_be_given_back() {
+    let mut member = member(native(), &[("t", 0)]);
+    member.quiet_beat(2, Some(&[("t", 0), ("t", 1)]));
+    member.quiet_beat(2, Some(&[("t", 0)]));
+    let (_, request) = member.beat();
+    assert_eq!(member.has(&request), Some(partitions(&[("t", 0)])), "or somebody waits for it for long");
+
+    // The same as it joins.
+    let mut member = Conversation::new(native());
+    member.turn_for_nothing();
+    let (id, _) = member.beat();
+    member.answer_beat(id, 1, Some(&[("t", 0)]));
+    member.pass(Duration::from_secs(3));
+    let (id, _) = member.beat();
+    member.answer_beat(id, 1, Some(&[]));
+    assert_eq!(member.turn_for_step(), Step::Assign(partitions(&[])));
+    let (_, request) = member.beat();
+    assert_eq!(member.has(&request), Some(partitions(&[])));
+}
+
+#[test]
+fn what_it_keeps_it_can_name_when_a_broker_that_lags_cannot() {
+    let mut member = member(native(), &[("t", 0), ("t", 1)]);
+    let id = member.id_of("t");
+    let none = crate::metadata::ClusterImage::default();
+    let Membership::Consumer(native) = &mut member.machine.membership else { panic!() };
+    let told = TopicPartitions { topic_id: id, partitions: vec![0] };
+    native.is_told(Assignment { topic_partitions: vec![told] });
+    assert_eq!(native.assigned(&none).unwrap().partitions, partitions(&[("t", 0)]));
+    assert!(native.unnamed(&none).is_empty());
 }
 
 #[test]
@@ -375,9 +410,7 @@ fn topics_that_match_are_named_by_the_coordinator_and_looked_up_by_id() {
     assert_eq!(request.subscribed_topic_regex, Some(Text::from("[tu]")));
     member.holds_metadata = true;
     member.answer_beat(id, 1, Some(&[("t", 1), ("u", 0)]));
-    // Of what it can name, nothing: but it has joined, and that is told.
-    assert_eq!(member.turn_for_step(), Step::Assign(partitions(&[])));
-    member.done();
+    member.turn_for_nothing();
     member.release_metadata();
     assert_eq!(member.turn_for_step(), Step::Assign(partitions(&[("t", 1), ("u", 0)])));
     let (id, request) = member.beat();
@@ -388,9 +421,18 @@ fn topics_that_match_are_named_by_the_coordinator_and_looked_up_by_id() {
 
     member.machine.subscribe(["t".into()].into());
     member.step();
-    let (_, request) = member.beat();
-    assert_eq!(request.subscribed_topic_regex, Some(Text::default()), "the pattern is taken back");
-    assert_eq!(request.subscribed_topic_names, Some(vec!["t".into()]));
+    for _ in 0..2 {
+        let (id, request) = member.beat();
+        assert_eq!(request.subscribed_topic_regex, Some(Text::default()), "the pattern is taken back");
+        assert_eq!(request.subscribed_topic_names, Some(vec!["t".into()]));
+        // Until that is known to be heard it is said again.
+        member.fail(id);
+        member.back_off();
+        member.back_off();
+    }
+    let (id, _) = member.beat();
+    member.answer_beat(id, 1, None);
+    member.quiet_beat(1, None);
 }
 
 #[test]
@@ -404,10 +446,11 @@ fn patterns_need_the_consumer_protocol() {
 
 #[test]
 fn a_topic_that_was_made_anew_is_another_one() {
-    let mut member = member(native(), &[("t", 0)]);
+    let mut member = member(GroupConfig { auto_commit: true, ..native() }, &[("t", 0)]);
     member.remade.insert("t");
     member.quiet_beat(2, Some(&[("t", 0)]));
-    assert_eq!(member.turn_for_step(), Step::Revoke(partitions(&[("t", 0)])));
+    // The new id is looked up. What was read of the old topic is not to be committed for the new one.
+    assert_eq!(member.turn_for_step(), Step::Lose(partitions(&[("t", 0)])));
     member.done();
     assert_eq!(member.turn_for_step(), Step::Assign(partitions(&[])));
     member.done();
@@ -416,6 +459,7 @@ fn a_topic_that_was_made_anew_is_another_one() {
     member.turn_for_nothing();
     let told: Vec<_> = std::iter::from_fn(|| member.asked.pop_front()).collect();
     assert!(told.iter().any(|(.., body)| matches!(body, Body::OffsetFetch(_))), "its offset is another");
+    assert!(!told.iter().any(|(.., body)| matches!(body, Body::OffsetCommit(_))));
 }
 
 #[test]
@@ -470,6 +514,9 @@ fn a_member_whose_name_was_taken_stays_out() {
     member.pass(Duration::from_secs(3));
     let (id, _) = member.beat();
     member.refuse_beat(id, ErrorCode::FencedInstanceId);
+    assert_eq!(member.turn_for_error().code(), Some(ErrorCode::FencedInstanceId));
+    assert_eq!(member.turn_for_step(), Step::Lose(partitions(&[("t", 0)])));
+    member.done();
     for _ in 0..3 {
         assert_eq!(member.turn_for_error().code(), Some(ErrorCode::FencedInstanceId));
         member.pass(Duration::from_secs(60));

@@ -28,6 +28,7 @@ fn orderly() -> BoxedStrategy<Event> {
         2 => any::<prop::sample::Index>().prop_map(Event::Close),
         2 => (0..7_usize, 1..6_i64).prop_map(|(partition, records)| Event::Produce { partition, records }),
         1 => Just(Event::Grow),
+        2 => (any::<prop::sample::Index>(), 1..40_u32).prop_map(|(member, ticks)| Event::Work(member, ticks)),
         4 => (1..40_u32).prop_map(Event::Pass),
     ]
     .boxed()

@@ -262,6 +262,9 @@ fn a_member_whose_name_was_taken_stays_out() {
     let named = GroupConfig { group_instance_id: Some("name".into()), ..config() };
     let mut member = settled(named, &[("t", 0)]);
     member.heartbeat(ErrorCode::FencedInstanceId);
+    assert_eq!(member.turn_for_error().code(), Some(ErrorCode::FencedInstanceId));
+    assert_eq!(member.turn_for_step(), Step::Lose(partitions(&[("t", 0)])));
+    member.done();
     for _ in 0..3 {
         assert_eq!(member.turn_for_error().code(), Some(ErrorCode::FencedInstanceId));
         member.pass(Duration::from_secs(60));

@@ -44,7 +44,7 @@ fn reading_goes_on_where_the_group_left_off() {
     let mut consumer = reading(consumer_config());
     assert!(consumer.read.is_empty(), "not before that is known");
     let (id, request) = consumer.committed_asked();
-    assert!(!request.require_stable);
+    assert!(request.require_stable, "whatever it reads itself");
     let group = &request.groups[0];
     assert_eq!((&*group.group_id, &group.topics.as_ref().unwrap()[0].partition_indexes), ("g", &vec![0]));
     consumer.answer_committed(id, &[(0, 7, -1, ErrorCode::None)]);

@@ -109,6 +109,7 @@ impl ConsumerMember {
 
     fn hear(&mut self, now: Monotonic, response: ConsumerGroupHeartbeatResponse) {
         (self.failures, self.not_before) = (0, now);
+        self.may_hold_pattern &= !self.takes_back_pattern;
         // What has left has no epoch to go on with.
         if response.member_epoch < 0 {
             return;
@@ -122,8 +123,14 @@ impl ConsumerMember {
             self.heartbeat_due = now + interval;
         }
         if let Some(assignment) = response.assignment {
-            self.target = Some(told(assignment));
+            self.is_told(assignment);
         }
+    }
+
+    pub(crate) fn is_told(&mut self, assignment: Assignment) {
+        let target = Some(told(assignment));
+        self.is_awaited |= self.target != target;
+        self.target = target;
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct NativeGroup {
     pub(super) partitions: Partitions,
     divided: Partitions,
     epoch: i32,
+    /// How often a member was removed because it did not give back what it was to.
+    pub(super) given_up: usize,
     target: BTreeMap<String, Partitions>,
 }
 
@@ -64,9 +66,9 @@ impl NativeGroup {
     }
 
     pub(super) fn expire(&mut self, now: Duration) {
-        let is_over = |member: &Native| {
-            member.expires <= now || member.patience_ends.is_some_and(|patience| patience <= now)
-        };
+        let is_slow = |member: &Native| member.patience_ends.is_some_and(|patience| patience <= now);
+        self.given_up += self.members.values().filter(|member| is_slow(member)).count();
+        let is_over = |member: &Native| member.expires <= now || is_slow(member);
         let over: Vec<_> =
             self.members.iter().filter(|(_, member)| is_over(member)).map(|(id, _)| id.clone()).collect();
         for id in over {

@@ -46,6 +46,8 @@ pub(super) enum Event {
     Kill(Index),
     /// Its application does not come back from its work.
     Stall(Index),
+    /// Its application takes so many ticks for its work.
+    Work(Index, u32),
     /// All come back.
     Resume,
     /// A connection breaks at the next request, before it is `done` or after.
@@ -69,7 +71,10 @@ pub(super) enum Event {
 struct Client {
     machine: Option<GroupMachine>,
     is_stalled: bool,
+    works_until: Duration,
     is_closing: bool,
+    /// What it commits is the last thing it does.
+    is_leaving: bool,
     loses: Option<bool>,
     /// What it committed before it goes along with a step.
     commits: Option<CommitId>,
@@ -160,6 +165,11 @@ impl World {
                     self.clients[client].is_stalled = !self.clients[client].is_closing;
                 }
             }
+            Event::Work(index, ticks) => {
+                if let Some(client) = self.pick(*index) {
+                    self.clients[client].works_until = self.now + TICK * *ticks;
+                }
+            }
             Event::Resume => self.clients.iter_mut().for_each(|client| client.is_stalled = false),
             Event::Lose { member, done } => {
                 if let Some(client) = self.pick(*member) {
@@ -225,7 +235,7 @@ impl World {
         for _ in 0..4 {
             let client = &mut self.clients[index];
             let Some(machine) = &mut client.machine else { return };
-            if client.is_stalled {
+            if client.is_stalled || self.now < client.works_until {
                 return;
             }
             if let Some(commit) = client.commits {
@@ -233,6 +243,9 @@ impl World {
                     return;
                 }
                 client.commits = None;
+                if client.is_leaving {
+                    return self.close(index);
+                }
                 self.go_along(index);
                 continue;
             }
@@ -261,7 +274,7 @@ impl World {
                     let committed =
                         |at: &TopicPartition| self.coordinator.offsets.get(at).map(|(offset, _)| *offset);
                     let is_behind = positions.iter().any(|(at, own)| committed(at) != Some(own.offset.get()));
-                    if !self.config.auto_commit && is_behind && machine.commits.is_idle() {
+                    if !self.config.auto_commit && is_behind && machine.commits.len() == 0 {
                         let _ = machine.commit(now, positions, Persistence::Once);
                     }
                 }
@@ -288,8 +301,8 @@ impl World {
         let now = self.now();
         let client = &mut self.clients[index];
         let Some(machine) = &mut client.machine else { return };
-        if !client.believes.is_empty() && machine.may_commit() {
-            client.believes.clear();
+        if !client.is_leaving && !client.believes.is_empty() && machine.may_commit() {
+            client.is_leaving = true;
             let positions = machine.positions(None);
             client.commits = machine.commit(now, positions, Persistence::UntilDone).ok();
             return;
@@ -538,6 +551,7 @@ impl World {
     }
 
     pub(super) fn check_nothing_twice(&self) {
+        assert_eq!(self.coordinator.native.given_up, 0, "somebody did not give back what it was to");
         for ((at, offset), times) in &self.read {
             assert_eq!(*times, 1, "{at}@{offset}");
         }
