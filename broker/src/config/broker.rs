@@ -37,7 +37,7 @@ static DEFINITIONS: &[Definition] = settings! {
         "How often members of a consumer group are to say that they are there, and hear what changed.";
     "group.consumer.max.size", Kind::Int { min: 1 }, "2147483647",
         "How many members a consumer group may have.";
-    "group.consumer.migration.policy", Kind::Choice(Migration::NAMES), "bidirectional",
+    "group.consumer.migration.policy", Kind::AnyCase(Migration::NAMES), "bidirectional",
         "Whether a group that consumers of one protocol are in takes those of the other, and changes its protocol with them.";
     "group.consumer.session.timeout.ms", Kind::Int { min: 1 }, "45000",
         "After how long without a heartbeat a member of a consumer group counts as gone.";

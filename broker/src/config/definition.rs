@@ -30,6 +30,8 @@ pub enum Kind {
     Text,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// One of these words, in capitals or not.
+    AnyCase(&'static [&'static str]),
     /// A list of these words, none twice; it may be empty.
     List(&'static [&'static str]),
     /// A list of any words; it may be empty.
@@ -99,6 +101,10 @@ impl Definition {
             },
             Kind::Text | Kind::Words => Ok(()),
             Kind::Choice(words) if words.contains(&trimmed) => Ok(()),
+            Kind::AnyCase(words) if words.iter().any(|word| word.eq_ignore_ascii_case(trimmed)) => Ok(()),
+            Kind::AnyCase(words) => {
+                refuse(format!("String must be one of (case insensitive): {}", words.join(", ")))
+            }
             Kind::List(_) if trimmed.is_empty() => Ok(()),
             Kind::List(words) => {
                 let given: Vec<_> = trimmed.split(',').map(str::trim).collect();
@@ -142,6 +148,9 @@ mod tests {
         assert!(refused(&of(Kind::Number), "some").ends_with("Not a number of type DOUBLE"));
         assert!(refused(&of(Kind::Ratio), "1.5").ends_with("Value must be no more than 1"));
         assert!(refused(&of(Kind::Ratio), "NaN").ends_with("Value must be at least 0"));
+        let any_case = of(Kind::AnyCase(&["a", "b"]));
+        assert_eq!(any_case.check("B"), Ok(()));
+        assert!(refused(&any_case, "c").ends_with("String must be one of (case insensitive): a, b"));
         let choice = of(Kind::Choice(&["a", "b"]));
         assert_eq!(choice.check("b"), Ok(()));
         assert!(refused(&choice, "c").ends_with("String must be one of: a, b"));

@@ -5,8 +5,9 @@
 //! is answered in a later turn.
 //!
 //! Always: what is written takes effect when it is in the log, and is refused when it cannot be; the same records applied
-//! again give the same offsets, and the same stable groups; a generation is never used twice, also after a crash; every
-//! member that waits has a timer behind it or in front of it.
+//! again give the same offsets, and the same stable groups; a generation is never used twice, also after a crash, but for a
+//! group that nobody is in and that changes its protocol, which counts anew as in Kafka; every member that waits has a timer
+//! behind it or in front of it.
 
 mod classic;
 pub(crate) mod consumer;

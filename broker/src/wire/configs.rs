@@ -89,7 +89,7 @@ pub(super) fn source_number(source: Source) -> i8 {
 fn type_number(kind: Kind) -> i8 {
     match kind {
         Kind::Boolean => 1,
-        Kind::Choice(_) | Kind::Text => 2,
+        Kind::Choice(_) | Kind::AnyCase(_) | Kind::Text => 2,
         Kind::Int { .. } | Kind::IntBetween { .. } => 3,
         Kind::Long { .. } => 5,
         Kind::Ratio | Kind::Number => 6,

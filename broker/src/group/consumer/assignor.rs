@@ -262,6 +262,47 @@ mod tests {
         assert!(assigned[0][&topic(1)].is_subset(&alone[0][&topic(1)]));
     }
 
+    #[test]
+    fn nobody_looks_for_balance_for_ever() {
+        // Each topic has two readers, everything is the first one's: what is too much trickles down from one to the next.
+        const MEMBERS: usize = 100;
+        let pair = |place: usize| TopicId::new([u8::try_from(place).unwrap(); 16]);
+        let mut owners = Owners::new();
+        let mut readers = BTreeMap::new();
+        let mut loads = vec![0; MEMBERS];
+        for (place, load) in loads.iter_mut().enumerate().take(MEMBERS - 1) {
+            readers.insert(pair(place), vec![place, place + 1]);
+            *load = 50 * (MEMBERS - place);
+            owners.extend(indexes(*load).map(|partition| ((pair(place), partition), place)));
+        }
+        let spread = |loads: &[usize]| loads.iter().max().unwrap() - loads.iter().min().unwrap();
+        let before = spread(&loads);
+        balance(&mut owners, &mut loads, &readers);
+        let after = spread(&loads);
+        assert!(0 < after && after < before, "better, and not perfect: {before} to {after}");
+        let counted = owners.values().fold(vec![0; MEMBERS], |mut counts, place| {
+            counts[*place] += 1;
+            counts
+        });
+        assert_eq!(counted, loads);
+    }
+
+    #[test]
+    fn who_has_too_much_gives_up_only_that() {
+        let had = |indexes: &[i32]| {
+            Partitions::from([(topic(1), indexes.iter().copied().map(PartitionIndex).collect())])
+        };
+        let members = [
+            candidate(0, &[1], had(&[0, 1, 2, 3, 4])),
+            candidate(1, &[1], had(&[5])),
+            candidate(2, &[1], Partitions::new()),
+        ];
+        let assigned = Assignor::Uniform.assign(&members, |_| 7);
+        assert_eq!(loads(&assigned), [3, 2, 2]);
+        assert_eq!(assigned[0], had(&[2, 3, 4]));
+        assert!(assigned[1][&topic(1)].contains(&PartitionIndex(5)));
+    }
+
     proptest! {
         #[test]
         fn every_partition_that_is_wanted_has_one_reader_who_wants_it_and_loads_are_even(

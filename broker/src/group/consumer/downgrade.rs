@@ -5,6 +5,7 @@
 //! written down without a leader until it has, so that it does so also after a crash, and with what its members still have,
 //! so that nobody gets that before. (Kafka writes the target, and a leader.)
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use highwater_protocol::consumer_protocol::PROTOCOL_TYPE;
@@ -47,13 +48,14 @@ impl Consumer {
         topics: &ClusterMetadata,
         now: TimestampMs,
     ) -> Option<Classic> {
+        let gone: BTreeSet<_> = gone.iter().collect();
         let mut group = Classic {
             state: State::Stable,
             generation: Generation(self.epoch.0),
             protocol_type: Some(PROTOCOL_TYPE.into()),
             ..Classic::empty(now)
         };
-        for (id, member) in self.members.iter().filter(|(id, _)| !gone.contains(id)) {
+        for (id, member) in self.members.iter().filter(|(id, _)| !gone.contains(*id)) {
             group.members.insert(id.clone(), classic_member(&member.facts)?);
         }
         group.leader = group.members.keys().next().cloned();

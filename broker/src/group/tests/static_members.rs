@@ -114,3 +114,11 @@ fn who_is_away_and_gives_the_others_no_time_is_waited_for_all_the_same() {
     bench.wait_ms(SESSION_MS);
     assert_eq!(bench.state(), Some("Empty"));
 }
+
+#[test]
+fn a_name_that_is_too_long_to_stand_in_every_record_is_refused() {
+    let mut bench = Bench::new();
+    bench.join_now(&named(&"x".repeat(1_000))).unwrap();
+    let refused = bench.join_now(&named(&"x".repeat(1_001)));
+    assert!(matches!(refused, Err(Refusal::InvalidRequest { .. })), "{refused:?}");
+}

@@ -418,3 +418,13 @@ fn records_that_newer_brokers_write_are_passed_over() {
     committed(world.commit(2)).unwrap();
     assert_eq!(offset(world.restart().read_offset()), Ok(Some(2)));
 }
+
+#[test]
+fn no_group_of_the_consumer_protocol_has_no_name() {
+    let mut world = World::new();
+    world.find().unwrap();
+    let effects = world.ask_group(GroupRequest::DescribeConsumers(vec!["".into(), "g".into()]));
+    let GroupReply::ConsumersDescribed(found) = reply(effects) else { panic!("another answer") };
+    let outcomes: Vec<_> = found.into_iter().map(|(_, outcome)| outcome).collect();
+    assert_eq!(outcomes, [Err(Refusal::InvalidGroup), Err(Refusal::GroupNotFound)]);
+}

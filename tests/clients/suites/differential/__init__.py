@@ -7,13 +7,13 @@ import contextlib
 
 from harness.broker import Kafka
 
-from . import admin_cases, cluster_cases, config_cases, consumer_group_cases, deletion_cases, fetch_cases, group_cases, offset_cases, produce_cases, topic_cases
+from . import admin_cases, cluster_cases, config_cases, consumer_group_cases, deletion_cases, fetch_cases, group_cases, migration_cases, offset_cases, produce_cases, topic_cases
 from .differences import Differences
 from .side import Side, compare_case
 
 # Topics come late: until then both sides have the same ones. Looking for a coordinator makes an internal topic.
 PARTS = (cluster_cases, produce_cases, fetch_cases, offset_cases, deletion_cases, config_cases, admin_cases, topic_cases, group_cases,
-         consumer_group_cases)
+         consumer_group_cases, migration_cases)
 
 
 # What Highwater quickens, so that both sides come to the same answers in the same steps.

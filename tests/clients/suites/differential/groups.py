@@ -18,8 +18,6 @@ MEMBER_ID_REQUIRED, REBALANCE_IN_PROGRESS = 79, 27
 SETTLING = (14, 15, 16)
 LIMIT_S = 30
 CONSUMER, RANGE, ROUND_ROBIN = "consumer", "range", "roundrobin"
-# Of the consumer protocol. They count from where a group's first member found them, which is one number or another.
-EPOCHS = {"MemberEpoch", "GroupEpoch", "AssignmentEpoch"}
 # Names that a broker draws for members.
 DRAWN = re.compile(r"(.+)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -52,7 +50,7 @@ class Group:
     def __init__(self, side, scene, version):
         self.side, self.api, self.version = side, scene.api, version
         self.id = f"diff-{scene.name.replace('/', '-')}-{version}"
-        self.members, self.noted, self.first_epoch = [], [], None
+        self.members, self.noted = [], []
         self.client = side.client
         self.await_coordinator()
 
@@ -82,10 +80,7 @@ class Group:
 
     def ask(self, api, body, client=None):
         try:
-            answer = (client or self.client).call(api, self.version_of(api), body)
-            if self.first_epoch is None and answer.get("MemberEpoch", 0) > 0:
-                self.first_epoch = answer["MemberEpoch"]
-            return answer
+            return (client or self.client).call(api, self.version_of(api), body)
         except Closed:
             if client is None:
                 self.client = self.side.client = self.side.connect()
@@ -102,11 +97,9 @@ class Group:
         """The answers, members by their number instead of by the name each broker draws."""
         names = {each.id: f"member {each.number}" for each in self.members if each.id}
 
-        def named(value, key=None):
+        def named(value):
             if isinstance(value, dict):
-                return {key: named(each, key) for key, each in value.items()}
-            if key in EPOCHS and value > 0:
-                return value - self.first_epoch + 1
+                return {key: named(each) for key, each in value.items()}
             if isinstance(value, list):
                 return [named(each) for each in value]
             if isinstance(value, str):
