@@ -17,6 +17,10 @@ JAVA_BUILD = CACHE / "java"
 SHORT_LIVED_JVM = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx256m"]
 
 
+# The classes of Kafka's tools as the JVM keeps them in memory: they start in half the time.
+TOOL_CLASSES = CACHE / "tools.jsa"
+
+
 class CannotPrepare(Exception):
     """Something the suites need is not there; the message says what to do."""
 
@@ -35,7 +39,18 @@ def jars():
         shutil.rmtree(JARS, ignore_errors=True)
         maven("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={JARS}")
         stamp.write_text(digest)
+        TOOL_CLASSES.unlink(missing_ok=True)
     return JARS
+
+
+def tool_jvm(bootstrap):
+    """How to start a tool of Kafka's, with its class path. What a first one has loaded, with that broker, is kept for the others."""
+    command = [*SHORT_LIVED_JVM, "-Xlog:disable", "-cp", f"{jars()}/*"]
+    if not TOOL_CLASSES.exists():
+        tool = ["org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--bootstrap-server", bootstrap, "--list"]
+        subprocess.run([*command, f"-XX:ArchiveClassesAtExit={TOOL_CLASSES}", *tool], capture_output=True)
+    # A JVM that finds it is not its own does without.
+    return [*command, f"-XX:SharedArchiveFile={TOOL_CLASSES}"]
 
 
 def client_jar():

@@ -16,6 +16,7 @@ def tests(suite, tools):
     suite.test("admin-configs-of-a-topic-take-effect", lambda: take_effect(tools))
     suite.test("admin-configs-of-brokers", lambda: broker_configs(tools))
     suite.test("admin-configs-refused", lambda: refused_configs(tools))
+    suite.test("admin-configs-of-users", lambda: user_configs(tools))
     suite.test("admin-log-dirs", lambda: log_dirs(tools))
     suite.test("admin-features", lambda: features(tools))
     suite.test("admin-leader-election", lambda: leader_election(tools))
@@ -52,12 +53,14 @@ def described(tools, kind, name):
 
 
 def topic_configs(tools):
-    done = [f"Completed updating config for topic {TOPIC}."]
-    equal(altered(tools, "topics", TOPIC, "--add-config", "retention.ms=100000000000,max.message.bytes=2000000"), done, "output of --add-config")
-    equal(described(tools, "topics", TOPIC), {"retention.ms": "100000000000", "max.message.bytes": "2000000"}, "what was set")
-    equal(altered(tools, "topics", TOPIC, "--delete-config", "retention.ms"), done, "output of --delete-config")
-    equal(described(tools, "topics", TOPIC), {"max.message.bytes": "2000000"}, "what is left")
-    every = configs(tools, "--describe", "--all", "--entity-type", "topics", "--entity-name", TOPIC)
+    topic = "tools-configured"
+    tools.create(topic)
+    done = [f"Completed updating config for topic {topic}."]
+    equal(altered(tools, "topics", topic, "--add-config", "retention.ms=100000000000,max.message.bytes=2000000"), done, "output of --add-config")
+    equal(described(tools, "topics", topic), {"retention.ms": "100000000000", "max.message.bytes": "2000000"}, "what was set")
+    equal(altered(tools, "topics", topic, "--delete-config", "retention.ms"), done, "output of --delete-config")
+    equal(described(tools, "topics", topic), {"max.message.bytes": "2000000"}, "what is left")
+    every = configs(tools, "--describe", "--all", "--entity-type", "topics", "--entity-name", topic)
     assert any(line.startswith("  segment.bytes=1073741824 ") for line in every), f"no default among {every}"
 
 
@@ -102,6 +105,13 @@ def refused_configs(tools):
         arguments = ["--alter", "--entity-type", kind, "--entity-name", name, "--add-config", setting]
         said = "\n".join(configs(tools, *arguments, expect=1))
         assert text in said, f"{setting}: {said}"
+
+
+def user_configs(tools):
+    """There are none; the tool also asks for credentials."""
+    equal(configs(tools, "--describe", "--entity-type", "users", "--entity-name", "nobody"), [], "of a user")
+    equal(configs(tools, "--describe", "--entity-type", "users"), [], "of all users")
+    equal(configs(tools, "--describe", "--entity-type", "clients"), [], "of all clients")
 
 
 def log_dirs(tools):

@@ -79,7 +79,7 @@ def described(tools):
 
 
 def started(tools, tool, *arguments):
-    command = [*prepare.SHORT_LIVED_JVM, "-cp", f"{tools.jars}/*", f"{PACKAGE}.{tool}", "--bootstrap-server", tools.broker.bootstrap,
+    command = [*tools.jvm, f"{PACKAGE}.{tool}", "--bootstrap-server", tools.broker.bootstrap,
                *map(str, arguments)]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
@@ -157,7 +157,7 @@ def delete(tools):
 
 def unknown(tools):
     for arguments in (("--describe", "--group", "tools-nobody"), ("--delete", "--group", "tools-nobody")):
-        command = [*prepare.SHORT_LIVED_JVM, "-cp", f"{tools.jars}/*", f"{PACKAGE}.consumer.group.ConsumerGroupCommand",
+        command = [*tools.jvm, f"{PACKAGE}.consumer.group.ConsumerGroupCommand",
                    "--bootstrap-server", tools.broker.bootstrap, *arguments]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
         said = ended.stdout + ended.stderr

@@ -11,14 +11,14 @@ PACKAGE = "org.apache.kafka.tools"
 class Tools:
     def __init__(self, broker):
         self.broker = broker
-        self.jars = prepare.jars()
+        self.jvm = prepare.tool_jvm(broker.bootstrap)
 
     def run(self, tool, *arguments, stdin="", expect=0, notices=()):
         """The lines of standard output; if success was expected, any line on standard error but `notices` is a failure. With None
         for them both outputs are given, whatever they say."""
         # One of them is of another package.
         main = tool if tool.startswith("kafka.") else f"{PACKAGE}.{tool}"
-        command = [*prepare.SHORT_LIVED_JVM, "-cp", f"{self.jars}/*", main, *map(str, arguments)]
+        command = [*self.jvm, main, *map(str, arguments)]
         ended = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=TOOL_LIMIT_S)
         assert ended.returncode == expect, f"{tool} ended with {ended.returncode}: {ended.stdout} {ended.stderr}"
         if expect == 0 and notices is not None:
