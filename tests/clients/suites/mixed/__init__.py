@@ -18,8 +18,8 @@ def run(suite, target):
     broker = target(QUICK | (QUICK_KAFKA if target is Kafka else {}))
     try:
         broker.start()
-        # The first two are of the classic protocol.
-        for strategy in ("range", "cooperative", "consumer"):
+        # The first two are of the classic protocol, the last of both.
+        for strategy in ("range", "cooperative", "consumer", "changing"):
             suite.test(f"group-{strategy}", lambda strategy=strategy: Story(broker, strategy).tell(), limit_s=LIMIT_S)
         if not broker.alive():
             suite.report.fail(f"{suite.name}/broker survives", broker.tail())

@@ -6,6 +6,8 @@ Record n of a partition has the value n. A member's reading of a partition from 
    that franz-go, held still beyond its session, may go on from where it was, and commit that: on Apache Kafka, too.)
 3. It begins nowhere that nobody had asked to commit: nothing is passed over.
 4. All runs together cover the partition, and so does what is committed in the end.
+5. What our program has printed comes to nobody who is assigned the partition later, if it was left in peace until it left: it
+   commits when it gives a partition back, and when it leaves.
 """
 
 from collections import defaultdict
@@ -20,6 +22,7 @@ class Run:
     since_us: int
     first: int = None
     first_us: int = None
+    last_us: int = None
     end: int = None
 
 
@@ -44,6 +47,7 @@ class Judge:
             runs = sorted((run for run in self.runs[partition] if run.first is not None), key=lambda run: run.since_us)
             for run in runs:
                 self.check_start(run)
+                self.check_followed(run, runs)
             covered = set().union(*(range(run.first, run.end) for run in runs)) if runs else set()
             missed = sorted(set(range(end)) - covered)
             assert not missed, f"partition {partition}: {len(missed)} of {end} records were missed, the first {missed[0]}"
@@ -86,7 +90,7 @@ class Judge:
             run.first, run.first_us = offset, event.at_us
         else:
             assert offset == run.end, f"{member.name}: record {offset} of partition {partition} came after {run.end - 1}"
-        run.end = offset + 1
+        run.end, run.last_us = offset + 1, event.at_us
 
     def earliest_begin(self, member, before, event):
         """When a member that does not tell may have been assigned a partition: when it began, or, if another has had it since it
@@ -103,3 +107,10 @@ class Judge:
         assert run.first >= held or run.partition in self.gone_back, f"{what} though {held} was committed before it was assigned"
         asked = {offset for at, offset in self.asked[run.partition] if at < run.first_us} | {0}
         assert run.first in asked, f"{what}, where nobody had been ({max(offset for offset in asked if offset <= run.first)} is the place before)"
+
+    @staticmethod
+    def check_followed(run, runs):
+        if not run.member.left_in_peace():
+            return
+        again = [later for later in runs if later.since_us > run.last_us and later.first < run.end]
+        assert not again, f"{again[0].member.name} read partition {run.partition} from {again[0].first} though {run.member.name} had read to {run.end} before"

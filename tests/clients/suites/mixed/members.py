@@ -34,8 +34,9 @@ class Event:
 
 
 class Member:
-    def __init__(self, kind, number, broker, group, topic, strategy):
-        self.kind, self.name = kind, f"{kind}-{number}"
+    def __init__(self, kind, number, broker, group, topic, strategy, group_changes=False):
+        self.group_changes = group_changes
+        self.kind, self.name, self.strategy = kind, f"{kind}-{number}", strategy
         self.began_us = now_us()
         self.events = []
         # Whether it was held still, after which it may tell of a time that is over.
@@ -92,9 +93,16 @@ class Member:
             self.kill()
 
     def ended_well(self):
-        # Who was put out of the group while it was held still cannot commit what it has, and ours says so.
-        uncommitted = self.kind == "highwater" and self.held_still and any("may not be committed" in line for line in self.errors)
-        return self.process.poll() in (None, 0, 128 + signal.SIGTERM, -signal.SIGKILL) or uncommitted
+        # Who was put out of the group while it was held still cannot commit what it has, and ours says so. Nor can, on Kafka, who
+        # has not heard yet that the group has changed its protocol.
+        may_be_out = self.held_still or self.group_changes
+        uncommitted = self.kind == "highwater" and may_be_out and any("may not be committed" in line for line in self.errors)
+        # One that had hardly begun ends by the signal.
+        return self.process.poll() in (None, 0, 128 + signal.SIGTERM, -signal.SIGTERM, -signal.SIGKILL) or uncommitted
+
+    def left_in_peace(self):
+        """Whether it is ours, which commits when it leaves, and nothing came over it until it had left."""
+        return self.kind == "highwater" and not self.held_still and self.process.poll() == 0
 
     def failures(self):
         """Why it ended by itself, if it did."""
