@@ -42,6 +42,9 @@ pub(crate) struct Reset {
     /// Do it.
     #[arg(long)]
     execute: bool,
+    /// Only show what it would do, as it does unless told to --execute.
+    #[arg(long, conflicts_with = "execute")]
+    dry_run: bool,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -106,7 +109,7 @@ impl Reset {
         }
         if !self.execute {
             self.show(&moves, false)?;
-            if !self.json && !self.export {
+            if !self.json && !self.export && !self.dry_run {
                 eprintln!("highwater: nothing was changed; --execute does it");
             }
             return Ok(());

@@ -204,6 +204,7 @@ fn offsets_are_moved_where_they_are_to_be() {
             (dry.code(), dry.err().as_str()),
             (Some(0), "highwater: nothing was changed; --execute does it\n")
         );
+        assert_eq!(reset(&[args, &["--dry-run"]].concat()).text(), dry.out(), "who asks for that knows");
         assert_eq!(committed(&broker, "g"), before, "{args:?}");
         assert_eq!(reset(&[args, &["--execute"]].concat()).text(), dry.out(), "{args:?}");
         assert_eq!(committed(&broker, "g"), expected.map(Some), "{args:?}");
@@ -313,6 +314,9 @@ fn arguments_that_cannot_be() {
         &["group", "reset", "g", "-t", "t", "--all-topics", "--to-latest"],
         &["group", "reset", "g", "-t", "t", "--from-file", "f"],
         &["group", "reset", "g", "-t", "t:x", "--to-latest"],
+        &["group", "reset", "g", "-t", "t", "--to-latest", "--dry-run", "--execute"],
+        &["consume", "-t", "t", "--group-protocol", "consumer"],
+        &["group", "describe", "g", "--json", "--members"],
         &["consume", "-t", "t", "-g", "g", "-p", "0"],
     ] {
         broker.run(args).usage_error();
