@@ -8,7 +8,7 @@ use highwater_storage::{
 };
 
 use super::disk_work::DiskWork;
-use super::event::{ConnectionId, Ticket};
+use super::event::{ConnectionId, ResourceKind, Ticket};
 use crate::config::{BrokerConfig, Effective, TopicConfig};
 use crate::group::GroupReply;
 use crate::ids::{NodeId, PartitionIndex, TopicName};
@@ -78,7 +78,7 @@ pub enum Reply {
     /// To AlterConfigs and IncrementalAlterConfigs.
     AlterConfigs(Vec<AlteredConfig>),
     /// To ListConfigResources: kind and name of each.
-    ListConfigResources(Vec<(i8, String)>),
+    ListConfigResources(Vec<(ResourceKind, String)>),
     /// To DescribeLogDirs.
     DescribeLogDirs(LogDirReply),
     /// To DescribeConfigs.
@@ -375,8 +375,8 @@ pub struct DescribedLog {
 /// What became of the changes to one resource's settings.
 #[derive(Debug)]
 pub struct AlteredConfig {
-    /// Kafka's number for the kind.
-    pub kind: i8,
+    /// What it is.
+    pub kind: ResourceKind,
     /// The name in the request.
     pub name: String,
     /// Whether they are made.
@@ -386,8 +386,8 @@ pub struct AlteredConfig {
 /// The settings of one resource.
 #[derive(Debug)]
 pub struct DescribedConfig {
-    /// Kafka's number for the kind.
-    pub kind: i8,
+    /// What it is.
+    pub kind: ResourceKind,
     /// The name in the request.
     pub name: String,
     /// The settings, or why not.

@@ -1,6 +1,7 @@
 //! What can happen to a node: the requests it is asked, in the broker's own words. The wire translates.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use highwater_storage::batch::{BatchRefusal, CheckedBatch};
 use highwater_storage::compaction::Compacted;
@@ -123,8 +124,8 @@ pub enum Request {
     DeleteRecords(Vec<RecordsToDelete>),
     /// Change settings.
     AlterConfigs(AlterConfigsRequest),
-    /// Tell which resources of these kinds have settings, by Kafka's numbers.
-    ListConfigResources(Vec<i8>),
+    /// Tell which resources of these kinds have settings.
+    ListConfigResources(Vec<ResourceKind>),
     /// Tell what logs take on disk; none for all.
     DescribeLogDirs(Option<LogsToDescribe>),
     /// Tell settings.
@@ -365,11 +366,34 @@ pub struct AlterConfigsRequest {
     pub validate_only: bool,
 }
 
+/// What can have settings, by Kafka's number (`ConfigResource.Type`); a request may say any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ResourceKind(pub i8);
+
+impl ResourceKind {
+    /// A topic.
+    pub const TOPIC: Self = Self(2);
+    /// A broker; without a name all of them.
+    pub const BROKER: Self = Self(4);
+    /// What a broker logs.
+    pub const LOGGERS: Self = Self(8);
+    /// A subscription to metrics of clients.
+    pub const CLIENT_METRICS: Self = Self(16);
+    /// A group.
+    pub const GROUP: Self = Self(32);
+}
+
+impl fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A resource whose settings are to change.
 #[derive(Debug)]
 pub struct ResourceToAlter {
-    /// Kafka's number for the kind: 2 a topic, 4 a broker.
-    pub kind: i8,
+    /// What it is.
+    pub kind: ResourceKind,
     /// The topic's name, the broker's id, or nothing for all brokers.
     pub name: String,
     /// The changes.
@@ -402,8 +426,8 @@ pub type LogsToDescribe = BTreeSet<(TopicName, PartitionIndex)>;
 /// What to tell the settings of.
 #[derive(Debug)]
 pub struct ConfigResource {
-    /// Kafka's number for the kind: 2 a topic, 4 a broker.
-    pub kind: i8,
+    /// What it is.
+    pub kind: ResourceKind,
     /// The topic's name or the broker's id.
     pub name: String,
     /// Only these settings; none for all.

@@ -55,7 +55,7 @@ pub use event::{
     CreatePartitionsRequest, CreateTopicsRequest, DescribeTopicsRequest, EpochEndQuery, Event,
     FetchPartition, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, LogsToDescribe, MetadataRequest,
     NewTopic, OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest, RecordsToDelete, Request,
-    ResourceToAlter, Ticket, TopicRef, TopicToDelete, TopicToEnlarge,
+    ResourceKind, ResourceToAlter, Ticket, TopicRef, TopicToDelete, TopicToEnlarge,
 };
 pub use observation::{NodeObservation, ObservedLog, ObservedPartition, ObservedTopic, Tally};
 pub use open::{NodeOptions, OpenError};

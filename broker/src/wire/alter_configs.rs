@@ -10,12 +10,18 @@ use highwater_protocol::{ErrorCode, Text};
 
 use super::refusals::{code_of, words_of};
 use crate::node::{
-    AlterConfigsRequest as AlterConfigs, AlteredConfig, ConfigChange, ConfigChanges, Request, ResourceToAlter,
+    AlterConfigsRequest as AlterConfigs, AlteredConfig, ConfigChange, ConfigChanges, Request, ResourceKind,
+    ResourceToAlter,
 };
 
-/// The kinds of resources that can be listed: topics, brokers, their loggers, metrics of clients, groups.
-const LISTED: [i8; 5] = [2, 4, 8, CLIENT_METRICS, 32];
-const CLIENT_METRICS: i8 = 16;
+/// The kinds of resources that can be listed.
+const LISTED: [ResourceKind; 5] = [
+    ResourceKind::TOPIC,
+    ResourceKind::BROKER,
+    ResourceKind::LOGGERS,
+    ResourceKind::CLIENT_METRICS,
+    ResourceKind::GROUP,
+];
 /// In the first version only one kind is listed.
 const VERSION_WITH_CLIENT_METRICS_ONLY: i16 = 0;
 
@@ -30,7 +36,7 @@ pub(super) fn incremental_request(request: &IncrementalAlterConfigsRequest) -> R
         value: config.value.as_ref().map(owned),
     };
     let one = |resource: &incremental_alter_configs::AlterConfigsResource| ResourceToAlter {
-        kind: resource.resource_type,
+        kind: ResourceKind(resource.resource_type),
         name: owned(&resource.resource_name),
         changes: ConfigChanges::Some(resource.configs.iter().map(change).collect()),
     };
@@ -42,7 +48,7 @@ pub(super) fn incremental_response(done: Vec<AlteredConfig>) -> IncrementalAlter
     let one = |altered: AlteredConfig| incremental_alter_configs::AlterConfigsResourceResponse {
         error_code: code_of(&altered.outcome),
         error_message: words_of(&altered.outcome),
-        resource_type: altered.kind,
+        resource_type: altered.kind.0,
         resource_name: Text::from(altered.name),
     };
     IncrementalAlterConfigsResponse { responses: done.into_iter().map(one).collect(), ..Default::default() }
@@ -52,7 +58,7 @@ pub(super) fn request(request: &AlterConfigsRequest) -> Request {
     let setting =
         |config: &alter_configs::AlterableConfig| (owned(&config.name), config.value.as_ref().map(owned));
     let one = |resource: &alter_configs::AlterConfigsResource| ResourceToAlter {
-        kind: resource.resource_type,
+        kind: ResourceKind(resource.resource_type),
         name: owned(&resource.resource_name),
         changes: ConfigChanges::All(resource.configs.iter().map(setting).collect()),
     };
@@ -64,7 +70,7 @@ pub(super) fn response(done: Vec<AlteredConfig>) -> AlterConfigsResponse {
     let one = |altered: AlteredConfig| alter_configs::AlterConfigsResourceResponse {
         error_code: code_of(&altered.outcome),
         error_message: words_of(&altered.outcome),
-        resource_type: altered.kind,
+        resource_type: altered.kind.0,
         resource_name: Text::from(altered.name),
     };
     AlterConfigsResponse { responses: done.into_iter().map(one).collect(), ..Default::default() }
@@ -74,8 +80,12 @@ pub(super) fn list_request(
     request: ListConfigResourcesRequest,
     version: i16,
 ) -> Result<Request, ListConfigResourcesResponse> {
-    let allowed = if version == VERSION_WITH_CLIENT_METRICS_ONLY { &[CLIENT_METRICS] } else { &LISTED[..] };
-    let kinds = request.resource_types;
+    let allowed = if version == VERSION_WITH_CLIENT_METRICS_ONLY {
+        &[ResourceKind::CLIENT_METRICS]
+    } else {
+        &LISTED[..]
+    };
+    let kinds: Vec<_> = request.resource_types.into_iter().map(ResourceKind).collect();
     if kinds.iter().any(|kind| !allowed.contains(kind)) {
         let error_code = ErrorCode::UnsupportedVersion;
         return Err(ListConfigResourcesResponse { error_code, ..Default::default() });
@@ -83,8 +93,11 @@ pub(super) fn list_request(
     Ok(Request::ListConfigResources(if kinds.is_empty() { allowed.to_vec() } else { kinds }))
 }
 
-pub(super) fn list_response(listed: Vec<(i8, String)>) -> ListConfigResourcesResponse {
-    let one = |(resource_type, name)| ConfigResource { resource_name: Text::from(name), resource_type };
+pub(super) fn list_response(listed: Vec<(ResourceKind, String)>) -> ListConfigResourcesResponse {
+    let one = |(kind, name): (ResourceKind, String)| ConfigResource {
+        resource_name: Text::from(name),
+        resource_type: kind.0,
+    };
     ListConfigResourcesResponse {
         config_resources: listed.into_iter().map(one).collect(),
         ..Default::default()

@@ -9,7 +9,7 @@ use highwater_protocol::messages::{DescribeConfigsRequest, DescribeConfigsRespon
 use super::Options;
 use super::refusals::code_of;
 use crate::config::{Effective, Kind, Source};
-use crate::node::{ConfigResource, DescribedConfig, Request};
+use crate::node::{ConfigResource, DescribedConfig, Request, ResourceKind};
 use crate::refusal::Refusal;
 
 pub(super) fn request(request: DescribeConfigsRequest, options: &mut Options) -> Request {
@@ -17,7 +17,7 @@ pub(super) fn request(request: DescribeConfigsRequest, options: &mut Options) ->
     options.documentation = request.include_documentation;
     let owned = |text: &Text| text.as_str().to_owned();
     let resources = request.resources.iter().map(|resource| ConfigResource {
-        kind: resource.resource_type,
+        kind: ResourceKind(resource.resource_type),
         name: owned(&resource.resource_name),
         // An empty list asks for all, as none does.
         keys: resource
@@ -33,7 +33,7 @@ pub(super) fn response(done: Vec<DescribedConfig>, options: Options) -> Describe
     let one = |described: DescribedConfig| DescribeConfigsResult {
         error_code: code_of(&described.outcome),
         error_message: Some(words(&described.outcome)),
-        resource_type: described.kind,
+        resource_type: described.kind.0,
         resource_name: Text::from(described.name),
         configs: described
             .outcome

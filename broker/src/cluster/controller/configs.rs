@@ -7,14 +7,8 @@ use super::Controller;
 use crate::cluster::record::MetadataRecord;
 use crate::config::{BrokerConfig, Definition, TopicConfig};
 use crate::ids::{NodeId, TopicName};
-use crate::node::{ConfigChange, ConfigChanges, ResourceToAlter};
+use crate::node::{ConfigChange, ConfigChanges, ResourceKind, ResourceToAlter};
 use crate::refusal::Refusal;
-
-/// Kafka's numbers for the kinds of resources.
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
 
 /// Kafka's numbers for what is done to a setting.
 const SET: i8 = 0;
@@ -37,7 +31,7 @@ impl Controller<'_> {
         node: NodeId,
         resources: &[ResourceToAlter],
     ) -> Vec<Result<Option<MetadataRecord>, Refusal>> {
-        let mut times_named = BTreeMap::<(i8, &str), usize>::new();
+        let mut times_named = BTreeMap::<(ResourceKind, &str), usize>::new();
         for resource in resources {
             *times_named.entry((resource.kind, &resource.name)).or_default() += 1;
         }
@@ -51,10 +45,14 @@ impl Controller<'_> {
     fn alter(&self, node: NodeId, resource: &ResourceToAlter) -> Result<Option<MetadataRecord>, Refusal> {
         check_form(&resource.changes)?;
         match resource.kind {
-            TOPIC => self.alter_topic(resource),
-            BROKER => self.alter_nodes(node, resource),
-            CLIENT_METRICS => Err(Refusal::invalid_request("The metrics of clients are not collected here.")),
-            GROUP => Err(Refusal::invalid_request("Groups have no settings of their own here.")),
+            ResourceKind::TOPIC => self.alter_topic(resource),
+            ResourceKind::BROKER => self.alter_nodes(node, resource),
+            ResourceKind::CLIENT_METRICS => {
+                Err(Refusal::invalid_request("The metrics of clients are not collected here."))
+            }
+            ResourceKind::GROUP => {
+                Err(Refusal::invalid_request("Groups have no settings of their own here."))
+            }
             kind => Err(Refusal::invalid_request(format!("Unknown resource type {kind}"))),
         }
     }
@@ -272,7 +270,7 @@ mod tests {
 
         /// What becomes of the topic's settings.
         fn altered(&mut self, changes: ConfigChanges) -> Result<Settings, Refusal> {
-            let resource = ResourceToAlter { kind: TOPIC, name: "t".into(), changes };
+            let resource = ResourceToAlter { kind: ResourceKind::TOPIC, name: "t".into(), changes };
             let record = self.decide(&[resource]).remove(0)?;
             record.iter().for_each(|record| self.metadata.apply(record));
             Ok((*self.metadata.topic(TopicId::new([1; 16])).unwrap().configs).clone())
@@ -298,7 +296,7 @@ mod tests {
     }
 
     fn of_nodes(name: &str, changes: ConfigChanges) -> ResourceToAlter {
-        ResourceToAlter { kind: BROKER, name: name.into(), changes }
+        ResourceToAlter { kind: ResourceKind::BROKER, name: name.into(), changes }
     }
 
     #[test]
@@ -319,7 +317,7 @@ mod tests {
         for changes in
             [some(&[("retention.ms", SET, Some("5"))]), all(&[("retention.ms", Some("5"))]), some(&[])]
         {
-            let resource = ResourceToAlter { kind: TOPIC, name: "t".into(), changes };
+            let resource = ResourceToAlter { kind: ResourceKind::TOPIC, name: "t".into(), changes };
             assert_eq!(world.decide(&[resource]), [Ok(None)]);
         }
     }
@@ -352,7 +350,8 @@ mod tests {
     #[test]
     fn a_resource_is_refused_in_kafkas_order_and_the_others_are_not() {
         let mut world = World::new();
-        let topic = |name: &str, changes| ResourceToAlter { kind: TOPIC, name: name.into(), changes };
+        let topic =
+            |name: &str, changes| ResourceToAlter { kind: ResourceKind::TOPIC, name: name.into(), changes };
         let one = || some(&[("segment.ms", SET, Some("7"))]);
         let long = "x".repeat(MAX_VALUE_CHARS + 1);
         let asked = [
@@ -369,7 +368,10 @@ mod tests {
             (topic("t5", one()), "The topic 't5' does not exist."),
             (topic("t6", all(&[("segment.ms", None)])), "Null value not supported"),
             (topic("t7", some(&[("segment.ms", SET, Some(&long))])), "maximum value size of 32767"),
-            (ResourceToAlter { kind: 9, name: "x".into(), changes: one() }, "Unknown resource type 9"),
+            (
+                ResourceToAlter { kind: ResourceKind(9), name: "x".into(), changes: one() },
+                "Unknown resource type 9",
+            ),
         ];
         let (resources, words): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         for (outcome, words) in world.decide(&resources).into_iter().zip(words) {

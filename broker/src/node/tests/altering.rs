@@ -3,11 +3,11 @@
 use super::durability::{config, durable, work};
 use super::*;
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+const TOPIC: ResourceKind = ResourceKind::TOPIC;
+const BROKER: ResourceKind = ResourceKind::BROKER;
 
 impl World {
-    fn alter(&mut self, kind: i8, resource: &str, settings: &[(&str, Option<&str>)]) -> Effects {
+    fn alter(&mut self, kind: ResourceKind, resource: &str, settings: &[(&str, Option<&str>)]) -> Effects {
         let change = |(name, value): &(&str, Option<&str>)| ConfigChange {
             name: (*name).to_owned(),
             operation: i8::from(value.is_none()),
@@ -257,12 +257,29 @@ fn changes_that_take_too_much_of_the_clusters_log_are_refused_as_a_whole() {
 fn resources_with_settings_are_listed_by_kind() {
     let mut world = World::new();
     world.create("t");
-    let list =
-        |world: &mut World, kinds: &[i8]| match world.ask(Request::ListConfigResources(kinds.into())).pop() {
-            Some(Effect::Reply(_, Reply::ListConfigResources(listed))) => listed,
-            other => panic!("{other:?}"),
-        };
+    let list = |world: &mut World, kinds: &[ResourceKind]| match world
+        .ask(Request::ListConfigResources(kinds.into()))
+        .pop()
+    {
+        Some(Effect::Reply(_, Reply::ListConfigResources(listed))) => listed,
+        other => panic!("{other:?}"),
+    };
     assert_eq!(list(&mut world, &[TOPIC]), [(TOPIC, "t".to_owned())]);
-    assert_eq!(list(&mut world, &[2, 4, 8, 16, 32]).len(), 2);
-    assert_eq!(list(&mut world, &[16]), []);
+    assert_eq!(list(&mut world, &[2, 4, 8, 16, 32].map(ResourceKind)).len(), 2);
+    assert_eq!(list(&mut world, &[ResourceKind::CLIENT_METRICS]), []);
+}
+
+#[test]
+fn a_resource_that_is_named_again_and_again_is_told_of_so_often_and_no_more() {
+    let mut world = World::new();
+    let one = || ConfigResource { kind: BROKER, name: "0".into(), keys: None };
+    let asked = (0..10_000).map(|_| one()).collect();
+    match world.ask(Request::DescribeConfigs(asked)).pop() {
+        Some(Effect::Reply(_, Reply::DescribeConfigs(described))) => {
+            let told: usize = described.iter().filter_map(|one| Some(one.outcome.as_ref().ok()?.len())).sum();
+            assert!((500_000..501_000).contains(&told), "{told}");
+            assert!(matches!(described[9_999].outcome, Err(Refusal::PolicyViolation { .. })));
+        }
+        other => panic!("{other:?}"),
+    }
 }
