@@ -374,3 +374,41 @@ fn who_may_join_a_consumer_group() {
     bench.limits.consumer_max_size = bench.member_ids().len();
     assert_eq!(bench.join_now(&join("")), Err(Refusal::GroupMaxSizeReached));
 }
+
+#[test]
+fn who_reads_on_while_it_joins_keeps_what_it_reads_when_the_group_changes() {
+    let mut bench = Bench::with_topics();
+    let of = |member: &MemberId, owned: &[i32]| JoinGroup {
+        protocols: cooperative(&set(owned)),
+        ..rejoin(member)
+    };
+    let (a, first) = bench.join_now(&of(&"".into(), &[])).unwrap();
+    let all = words(&[0, 1, 2, 3]);
+    bench.sync_now(&sync(&a, first.generation, &[(&a, &all)])).unwrap();
+    // A generation begins and comes to nothing: what was assigned in the one before is forgotten, and read all the same.
+    let (second, again) =
+        (bench.ask_to_join(&of(&"".into(), &[])), bench.ask_to_join(&of(&a, &[0, 1, 2, 3])));
+    bench.member(second);
+    bench.member(again);
+    bench.ask_to_join(&of(&"".into(), &[]));
+    assert_eq!(bench.state(), Some("PreparingRebalance"));
+    let c = bench.beat(&joins("c", &["t"])).unwrap();
+    assert_eq!(c.assignment, Some(Partitions::new()), "everything is still read");
+}
+
+#[test]
+fn who_was_not_told_of_the_change_back_keeps_what_it_reads_when_the_group_changes_again() {
+    let mut bench = Bench::with_topics();
+    let (a, first) = bench.join_now(&join("")).unwrap();
+    let all = words(&[0, 1, 2, 3]);
+    bench.sync_now(&sync(&a, first.generation, &[(&a, &all)])).unwrap();
+    let c = bench.beat(&joins("c", &["t"])).unwrap();
+    bench.beat(&leaves(&c, -1)).unwrap();
+    assert_eq!(bench.state(), Some("PreparingRebalance"));
+    let d = bench.beat(&joins("d", &["t"])).unwrap();
+    assert_eq!(d.assignment, Some(Partitions::new()), "everything is still read");
+    let (generation, left) = bench.fetch(&a);
+    let d = bench.beat(&alive(&d)).unwrap();
+    assert_eq!((generation.0, left.len()), (d.epoch.0, 2));
+    assert_eq!(d.assignment.map(|part| part.values().map(BTreeSet::len).sum()), Some(2));
+}
