@@ -38,7 +38,8 @@ class Member(threading.Thread):
     def run(self):
         try:
             while not self.leaving.is_set():
-                came = self.consumer.poll(50)
+                # With less patience this client loses what it is assigned, when a rebalance ends between two polls.
+                came = self.consumer.poll(1_000)
                 self.assigned = {at.partition for at in self.consumer.assignment()}
                 for record in (record for batch in came.values() for record in batch):
                     self.seen.append(record.value)
