@@ -84,8 +84,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct History {
     bench: Bench,
     clients: Vec<Client>,
-    /// The group's generation or epoch, while somebody is in it.
+    /// The group's generation or epoch that is written down, while somebody is in it.
     number: Option<i32>,
+}
+
+/// A group's generation or epoch.
+fn number(kind: &Kind) -> i32 {
+    match kind {
+        Kind::Classic(group) => group.generation.0,
+        Kind::Consumer(group) => group.epoch.0,
+    }
 }
 
 fn instance(client: usize) -> Option<InstanceId> {
@@ -325,18 +333,23 @@ impl History {
             }
         }
         let kind = Self::kind(&self.bench.coordinator).filter(|kind| !kind.is_empty());
-        let number = kind.as_ref().map(|kind| match kind {
-            Kind::Classic(group) => group.generation.0,
-            Kind::Consumer(group) => group.epoch.0,
-        });
-        assert!(self.number.zip(number).is_none_or(|(before, now)| before <= now), "a number is used again");
-        self.number = number;
+        let written = Self::kind(&self.bench.replayed());
+        self.check_number(written.as_ref());
         let Some(Kind::Consumer(mut live)) = kind else { return };
         let found = self.bench.consumers();
         assert!(found.target_epoch <= found.epoch);
         assert!(found.members.iter().all(|member| member.epoch <= found.target_epoch), "{found:?}");
         live.seen_topics = None;
-        assert_eq!(Self::kind(&self.bench.replayed()), Some(Kind::Consumer(live)));
+        assert_eq!(written, Some(Kind::Consumer(live)));
+    }
+
+    /// Of what is written down: a number that is not, because the log is full, nobody is told.
+    fn check_number(&mut self, written: Option<&Kind>) {
+        let now = written.filter(|kind| !kind.is_empty()).map(number);
+        assert!(self.number.zip(now).is_none_or(|(before, now)| before <= now), "a number is used again");
+        let live = Self::kind(&self.bench.coordinator).as_ref().map(number);
+        assert!(now.is_none_or(|now| live >= Some(now)), "{live:?} is behind the log");
+        self.number = now;
     }
 
     /// When nothing happens any more, those who are there share everything, in a group of their protocol.
@@ -359,6 +372,27 @@ impl History {
             None => panic!("no group"),
         }
     }
+}
+
+#[test]
+fn a_generation_that_the_log_had_no_room_for_is_nobodys() {
+    let becomes = |client, speaks| Step::Become { client, speaks, killed: false };
+    let (act, fill) = (|client| Step::Act { client }, |full| Step::Fill { full });
+    let steps = [
+        becomes(3, Speaks::Classic),
+        act(3),
+        act(3),
+        // That it leaves ends its generation, and who comes is refused another: neither is in the log.
+        fill(true),
+        becomes(3, Speaks::Nothing),
+        becomes(1, Speaks::Classic),
+        act(1),
+        Step::Crash,
+    ];
+    let mut history = History::new();
+    steps.iter().for_each(|step| history.take(step));
+    assert!(history.clients.iter().all(|client| client.generation.is_none()), "nobody was told of it");
+    history.settle();
 }
 
 proptest! {
