@@ -45,7 +45,11 @@ impl Node {
     /// The node's own settings changed, and with them those of every topic that has none of its own.
     pub(super) fn reconfigure(&mut self, now: Now, effects: &mut Effects) {
         let (own, for_all) = (self.metadata.node_configs(Some(self.id)), self.metadata.node_configs(None));
+        let backoff_micros = self.config.compaction_backoff_micros();
         self.config = Arc::new(self.config.altered(own, for_all));
+        if self.config.compaction_backoff_micros() != backoff_micros {
+            self.look_no_later(now);
+        }
         self.coordinated.set_limits(self.config.group_limits());
         for id in self.topics.keys().copied().collect::<Vec<_>>() {
             self.reconfigure_topic(now, id, effects);
@@ -58,6 +62,9 @@ impl Node {
         let config = Arc::new(TopicConfig::effective(&topic.configs, &self.config));
         if config == local.config {
             return;
+        }
+        if config.compaction.is_none() {
+            self.compactions.stop_for(id);
         }
         let of_logs = Arc::new(config.log.clone());
         let mut unsynced = Vec::new();

@@ -173,12 +173,18 @@ impl Checkpoints {
     }
 
     /// A partition could not be opened: what is remembered of it stays so.
-    pub(super) fn keep_unopened(&mut self, topic: &TopicName, slot: usize, opening: Opening) {
+    pub(super) fn keep_unopened(
+        &mut self,
+        topic: &TopicName,
+        slot: usize,
+        opening: Opening,
+        clean_upto: Option<Offset>,
+    ) {
         let partition = i32::try_from(slot).unwrap_or(i32::MAX);
         let remembered = [
             (CheckpointKind::RecoveryPoints, opening.recovery_point),
             (CheckpointKind::StartOffsets, opening.start_offset),
-            (CheckpointKind::CleanerOffsets, opening.compacted_below),
+            (CheckpointKind::CleanerOffsets, clean_upto.unwrap_or(Offset::ZERO)),
         ];
         for (kind, offset) in remembered.into_iter().filter(|(_, offset)| *offset > Offset::ZERO) {
             self.of_mut(kind).unopened.insert(topic.as_str(), partition, offset);
@@ -214,6 +220,8 @@ pub(super) struct Remembered {
     recovery_points: OffsetCheckpoint,
     start_offsets: OffsetCheckpoint,
     cleaner_offsets: OffsetCheckpoint,
+    /// Nothing of what was compacted is known, rather than that nothing was.
+    are_cleaner_offsets_lost: bool,
 }
 
 impl Remembered {
@@ -224,39 +232,51 @@ impl Remembered {
             recovery_points: OffsetCheckpoint::default(),
             start_offsets: OffsetCheckpoint::default(),
             cleaner_offsets: OffsetCheckpoint::default(),
+            are_cleaner_offsets_lost: false,
         }
     }
 
-    /// Reads all. Without recovery points everything is checked, without the cleaner's offsets compacted once more; without
-    /// the start offsets deleted records would come back.
+    /// Reads all. Without recovery points everything is checked, without the cleaner's offsets compacted once more, and any
+    /// gap in a compacted log is taken for compaction's; without the start offsets deleted records would come back.
     pub(super) fn read(disk: &dyn Disk, folder: &Path, stop: StopKind) -> Result<Self, LogError> {
         let read = |kind: CheckpointKind| OffsetCheckpoint::read(disk, &kind.path(folder));
         let or_nothing = |kind, without| {
-            read(kind).unwrap_or_else(|error| {
-                tracing::warn!(refusal = %Refusal::storage(&error), "{without}");
-                OffsetCheckpoint::default()
+            read(kind).inspect_err(|error| {
+                tracing::warn!(refusal = %Refusal::storage(error), "{without}");
             })
         };
         let checked = "without its recovery points every log is checked as a whole";
         let dirty = "without the cleaner's offsets every compacted log is compacted as a whole";
+        let cleaner_offsets = or_nothing(CheckpointKind::CleanerOffsets, dirty);
         Ok(Self {
             stop,
-            recovery_points: or_nothing(CheckpointKind::RecoveryPoints, checked),
+            recovery_points: or_nothing(CheckpointKind::RecoveryPoints, checked).unwrap_or_default(),
             start_offsets: read(CheckpointKind::StartOffsets)?,
-            cleaner_offsets: or_nothing(CheckpointKind::CleanerOffsets, dirty),
+            are_cleaner_offsets_lost: cleaner_offsets.is_err(),
+            cleaner_offsets: cleaner_offsets.unwrap_or_default(),
         })
     }
 
-    /// What is remembered of one partition.
-    pub(super) fn of(&self, topic: &TopicName, slot: usize, id: TopicId) -> Opening {
+    /// How far one partition is compacted.
+    pub(super) fn clean_upto(&self, topic: &TopicName, slot: usize) -> Option<Offset> {
+        let partition = i32::try_from(slot).unwrap_or(i32::MAX);
+        let clean_upto = self.cleaner_offsets.get(topic.as_str(), partition);
+        clean_upto.filter(|upto| *upto > Offset::ZERO)
+    }
+
+    /// What is remembered of one partition. A compacted log may be of Kafka's making, whose passes leave gaps: where it is
+    /// lost how far they came, every gap may be theirs.
+    pub(super) fn of(&self, topic: &TopicName, slot: usize, id: TopicId, is_compacted: bool) -> Opening {
         let partition = i32::try_from(slot).unwrap_or(i32::MAX);
         let in_it = |checkpoint: &OffsetCheckpoint| checkpoint.get(topic.as_str(), partition);
+        let clean_upto = self.clean_upto(topic, slot);
+        let is_any_gap_theirs = is_compacted && self.are_cleaner_offsets_lost;
         Opening {
             stop: self.stop,
             topic_id: Some(id),
             start_offset: in_it(&self.start_offsets).unwrap_or(Offset::ZERO),
             recovery_point: in_it(&self.recovery_points).unwrap_or(Offset::ZERO),
-            compacted_below: in_it(&self.cleaner_offsets).unwrap_or(Offset::ZERO),
+            compacted_below: if is_any_gap_theirs { Offset::MAX } else { clean_upto.unwrap_or(Offset::ZERO) },
         }
     }
 }

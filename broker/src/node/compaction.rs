@@ -5,9 +5,11 @@
 //! in the step that hears of that; and once the swap is durable, the checkpoint says how far the log is clean.
 //!
 //! Always: one pass at a time, of the dirtiest log that is due: so one map of keys and one batch are in memory, whatever
-//! there is to compact. Nobody waits for a pass: a stop and a deletion end it between two batches. A log whose batches are
-//! damaged, or that has one too large, is left alone until the next start; one without room for a pass is tried again.
+//! there is to compact. Only retention and the files below deleted records wait for a pass: a stop, a deletion and another
+//! policy end it between two batches. A log whose batches are damaged, or that has one too large, is left alone until the
+//! next start; one without room for a pass is tried again, after the others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,6 +30,8 @@ pub(super) struct Compactions {
     /// None while nothing can become due.
     next_look: Option<Monotonic>,
     pass: Option<Pass>,
+    /// Whose pass came to nothing: others that are due come first.
+    put_off: BTreeSet<Watched>,
 }
 
 #[derive(Debug)]
@@ -62,14 +66,21 @@ impl Compactions {
 
     /// Ends the pass that is under way, if it is about this topic: who carries it out sees that soon.
     pub(super) fn stop_for(&self, topic: TopicId) {
-        if let Some(pass) = self.pass.as_ref().filter(|pass| pass.partition.0 == topic) {
-            pass.stop.store(true, Ordering::Relaxed);
-        }
+        self.stop_if(|partition| partition.0 == topic);
+    }
+
+    /// Ends it, if it is about this partition: some of what it is made of is gone.
+    pub(super) fn stop_void(&self, partition: Watched) {
+        self.stop_if(|of| of == partition);
     }
 
     /// Ends it, whatever it is about.
     pub(super) fn stop(&self) {
-        if let Some(pass) = &self.pass {
+        self.stop_if(|_| true);
+    }
+
+    fn stop_if(&self, is_meant: impl Fn(Watched) -> bool) {
+        if let Some(pass) = self.pass.as_ref().filter(|pass| is_meant(pass.partition)) {
             pass.stop.store(true, Ordering::Relaxed);
         }
     }
@@ -104,6 +115,13 @@ impl Node {
         }
     }
 
+    /// The time between two looks is another one now.
+    pub(super) fn look_no_later(&mut self, now: Now) {
+        if self.compactions.next_look.is_some() {
+            self.compactions.look_by(self.next_look_after(now));
+        }
+    }
+
     fn choose(&mut self, now: Now) {
         let (dirtiest, more_may_come) = self.dirtiest(now);
         self.compactions.next_look = more_may_come.then(|| self.next_look_after(now));
@@ -115,9 +133,10 @@ impl Node {
         });
     }
 
-    /// The partition of those that are due of which the most is dirty; and whether any is, or may become so.
+    /// The partition of those that are due of which the most is dirty, those that were put off last; and whether any is, or
+    /// may become so.
     fn dirtiest(&mut self, now: Now) -> (Option<Watched>, bool) {
-        let (mut dirtiest, mut more_may_come) = (None::<(f64, Watched)>, false);
+        let (mut dirtiest, mut more_may_come) = ([None::<(f64, Watched)>; 2], false);
         if !self.config.compacts() {
             return (None, false);
         }
@@ -131,12 +150,17 @@ impl Node {
                 more_may_come = true;
                 let high_watermark = replica.leader.positions().high_watermark;
                 let ratio = replica.log.compaction_due(rule, replica.clean_upto, high_watermark, now.wall);
+                let dirtiest = &mut dirtiest[usize::from(self.compactions.put_off.contains(&(*id, index)))];
                 if let Some(ratio) = ratio.filter(|ratio| dirtiest.is_none_or(|(most, _)| *ratio > most)) {
-                    dirtiest = Some((ratio, (*id, index)));
+                    *dirtiest = Some((ratio, (*id, index)));
                 }
             }
         }
-        (dirtiest.map(|(_, partition)| partition), more_may_come)
+        let [first, put_off] = dirtiest;
+        if first.is_none() {
+            self.compactions.put_off.clear();
+        }
+        (first.or(put_off).map(|(_, partition)| partition), more_may_come)
     }
 
     /// Plans the pass of the log that was chosen, as soon as no sync of it is under way.
@@ -175,6 +199,12 @@ impl Node {
         self.compactions.look_by(next_look);
     }
 
+    /// The pass came to nothing; it is tried again after those of others.
+    fn put_off(&mut self, now: Now, partition: Watched) {
+        self.compactions.put_off.insert(partition);
+        self.end_pass(now, self.next_look_after(now));
+    }
+
     /// A flush of a partition came to its end, or failed: perhaps that which a pass waits for.
     pub(super) fn flushed_for_pass(
         &mut self,
@@ -205,7 +235,7 @@ impl Node {
         outcome: Result<Option<Box<Compacted>>, LogError>,
         effects: &mut Effects,
     ) {
-        let Ok(replica) = self.replica_mut(partition.0, partition.1) else {
+        let Ok((replica, config)) = self.replica_and_config(partition) else {
             // The topic was deleted meanwhile; another of its name may have the folder by now.
             if let Ok(Some(compacted)) = outcome {
                 let _ = compacted.discard();
@@ -213,9 +243,14 @@ impl Node {
             return self.end_pass(now, now.monotonic);
         };
         let compacted = match outcome {
+            Ok(Some(compacted)) if config.compaction.is_none() => {
+                // Since the policy is another one nothing more of it is to go.
+                let _ = compacted.discard();
+                return self.end_pass(now, now.monotonic);
+            }
             Ok(Some(compacted)) => *compacted,
             // The log was cut, or is gone, or the node is about to stop.
-            Ok(None) => return self.end_pass(now, self.next_look_after(now)),
+            Ok(None) => return self.put_off(now, partition),
             Err(error) => return self.pass_failed(now, partition, &error, effects),
         };
         match replica.log.replace_compacted(compacted) {
@@ -226,7 +261,7 @@ impl Node {
                 self.go_on(Step::Settling);
             }
             // Segments were removed meanwhile: everything is looked at anew.
-            Ok(None) => self.end_pass(now, self.next_look_after(now)),
+            Ok(None) => self.put_off(now, partition),
             Err(error) => self.lose_log(now, partition, &error, effects),
         }
     }
@@ -245,7 +280,7 @@ impl Node {
             }
             error if error.is_full() => {
                 tracing::warn!(topic = name, partition = %partition.1, %refusal, "no room to compact it");
-                self.end_pass(now, self.next_look_after(now));
+                self.put_off(now, partition);
             }
             error => self.lose_log(now, partition, error, effects),
         }

@@ -91,19 +91,21 @@ impl Node {
         let mut partitions = Vec::with_capacity(topic.partitions.len().saturating_sub(first));
         for (slot, partition) in topic.partitions.iter().enumerate().skip(first) {
             let name = partition_folder(&topic.name, slot);
-            let opening = found.remembered.of(&topic.name, slot, id);
+            let is_compacted = config.compaction.is_some();
+            let opening = found.remembered.of(&topic.name, slot, id, is_compacted);
+            let clean_upto = found.remembered.clean_upto(&topic.name, slot);
             let log = self.open_or_create(&name, id, config, found, opening, now).map_err(|error| {
                 let refusal = Refusal::storage(&error);
                 tracing::error!(partition = name, %refusal, "a partition cannot be opened");
-                self.checkpoints.keep_unopened(&topic.name, slot, opening);
+                self.checkpoints.keep_unopened(&topic.name, slot, opening, clean_upto);
                 refusal
             });
-            partitions.push(log.map(|log| self.lead(log, partition, opening.compacted_below)));
+            partitions.push(log.map(|log| self.lead(log, partition, clean_upto)));
         }
         partitions
     }
 
-    fn lead(&self, mut log: Log, partition: &PartitionMetadata, compacted_below: Offset) -> Replica {
+    fn lead(&self, mut log: Log, partition: &PartitionMetadata, clean_upto: Option<Offset>) -> Replica {
         // A leader's term begins where its log ends, also if it never appends.
         log.assign_epoch(partition.leader_epoch, log.end_offset());
         let leader = Leader::sole(
@@ -113,7 +115,8 @@ impl Node {
             log.end_offset(),
             log.synced_offset(),
         );
-        let clean_upto = Some(compacted_below).filter(|offset| *offset > Offset::ZERO);
+        // Past a log's end it speaks of one that is lost, and would be believed of what is written in its place.
+        let clean_upto = clean_upto.filter(|upto| *upto <= log.end_offset());
         Replica { log, leader, flush_due: None, counted_bytes: 0, clean_upto, is_uncleanable: false }
     }
 

@@ -180,7 +180,7 @@ impl Node {
         if let Err(refusal) = &part.batch
             && is_of_the_request(refusal)
         {
-            return Err(refuse_batch(refusal, part));
+            return Err(self.refuse_batch(refusal, id, part.partition));
         }
         if !(-1..=1).contains(&acks) {
             return Err(Refusal::InvalidRequiredAcks);
@@ -191,7 +191,7 @@ impl Node {
         let partition = (id, part.partition);
         let replica = self.replica(id, part.partition)?;
         log.start = Some(replica.log.start_offset());
-        let batch = part.batch.as_ref().map_err(|refusal| refuse_batch(refusal, part))?;
+        let batch = part.batch.as_ref().map_err(|refusal| self.refuse_batch(refusal, id, part.partition))?;
         if part.is_transactional {
             return Err(Refusal::unsupported("transactions are not served here"));
         }
@@ -285,6 +285,30 @@ impl Node {
         }
     }
 
+    fn refuse_batch(&self, refusal: &BatchRefusal, topic: TopicId, partition: PartitionIndex) -> Refusal {
+        let message = refusal.to_string();
+        match refusal {
+            BatchRefusal::Corrupt(_) => Refusal::Corrupt,
+            BatchRefusal::TooLarge { .. } => Refusal::MessageTooLarge { message },
+            BatchRefusal::ZstdNotAllowed => Refusal::UnsupportedCompression,
+            BatchRefusal::UnknownCodec(_)
+            | BatchRefusal::Decompression(_)
+            | BatchRefusal::Recompression(_) => Refusal::Unexpected { message },
+            BatchRefusal::InvalidRecords { errors, timestamp, .. } => {
+                let name = self.name_of(topic).map_or("", TopicName::as_str);
+                let place = format!("{name}-{partition}");
+                let records = errors.iter().map(|error| (error.batch_index, error.message(&place))).collect();
+                let message = refusal.error_message(&place).unwrap_or(message);
+                if *timestamp {
+                    Refusal::InvalidTimestamp { message, records }
+                } else {
+                    Refusal::InvalidRecord { message, records }
+                }
+            }
+            _ => Refusal::InvalidRecord { message, records: Vec::new() },
+        }
+    }
+
     fn check_target(&self, topic: &TopicRef, partition: PartitionIndex) -> Result<TopicId, Refusal> {
         let id = self.resolve(topic)?;
         self.metadata.partition(id, partition).ok_or(Refusal::UnknownTopicOrPartition)?;
@@ -322,30 +346,4 @@ fn is_of_the_request(refusal: &BatchRefusal) -> bool {
             | BatchRefusal::ZstdNotAllowed
             | BatchRefusal::MoreThanOneBatch
     )
-}
-
-fn refuse_batch(refusal: &BatchRefusal, part: &ProducePartition) -> Refusal {
-    let message = refusal.to_string();
-    match refusal {
-        BatchRefusal::Corrupt(_) => Refusal::Corrupt,
-        BatchRefusal::TooLarge { .. } => Refusal::MessageTooLarge { message },
-        BatchRefusal::ZstdNotAllowed => Refusal::UnsupportedCompression,
-        BatchRefusal::UnknownCodec(_) | BatchRefusal::Decompression(_) | BatchRefusal::Recompression(_) => {
-            Refusal::Unexpected { message }
-        }
-        BatchRefusal::InvalidRecords { errors, timestamp } => {
-            let place = match &part.topic {
-                TopicRef::Name(name) => format!("{name}-{}", part.partition),
-                TopicRef::Id(id) => format!("{id}-{}", part.partition),
-            };
-            let records = errors.iter().map(|error| (error.batch_index, error.message(&place))).collect();
-            let message = refusal.error_message(&place).unwrap_or(message);
-            if *timestamp {
-                Refusal::InvalidTimestamp { message, records }
-            } else {
-                Refusal::InvalidRecord { message, records }
-            }
-        }
-        _ => Refusal::InvalidRecord { message, records: Vec::new() },
-    }
 }

@@ -236,6 +236,7 @@ impl Node {
             let removed = removed.map_err(|error| Refusal::storage(&error))?;
             let Some(removed) = removed else { return full("no old segment may go") };
             gone += 1;
+            self.compactions.stop_void(partition);
             self.count(partition);
             self.began_later(now, partition, effects);
             self.say_removed(partition, &removed, "highwater.disk.max.bytes is reached");

@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use super::{
     BatchBuilder, BatchError, BatchHeader, BatchRefusal, BuildError, Codec, DECOMPRESSED_LIMIT_BYTES,
-    HeaderView, RecordRefusal, RecordRefusalReason, RecordView, RecordViews, TimestampType, compression,
-    header,
+    HeaderView, MAX_RECORD_REFUSALS, RecordRefusal, RecordRefusalReason, RecordView, RecordViews,
+    TimestampType, compression, header,
 };
 use crate::{LeaderEpoch, Offset, TimestampMs, checksum::Crc32c};
 
@@ -335,19 +335,22 @@ fn check_records(
     if facts.pass(header, rules, now) {
         return Ok(facts);
     }
-    let mut errors = Vec::new();
+    let (mut errors, mut count, mut is_any_of_time) = (Vec::new(), 0, false);
     for (batch_index, record) in (0..).zip(views) {
         let record = record.map_err(BatchRefusal::MalformedRecords)?;
         let timestamp = timestamp_of(header, &record);
         if let Some(reason) = refusal(header, codec, &record, timestamp, rules, now) {
-            errors.push(RecordRefusal { batch_index, reason });
+            count += 1;
+            is_any_of_time |= reason != RecordRefusalReason::KeyMissing;
+            if count <= MAX_RECORD_REFUSALS {
+                errors.push(RecordRefusal { batch_index, reason });
+            }
         }
     }
-    if errors.is_empty() {
+    if count == 0 {
         return Ok(facts);
     }
-    let timestamp = errors.iter().any(|error| error.reason != RecordRefusalReason::KeyMissing);
-    Err(BatchRefusal::InvalidRecords { errors, timestamp })
+    Err(BatchRefusal::InvalidRecords { errors, count, timestamp: is_any_of_time })
 }
 
 fn is_in_time(timestamp: TimestampMs, rules: &BatchRules, now: TimestampMs) -> bool {

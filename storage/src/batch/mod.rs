@@ -31,4 +31,4 @@ pub use records::{
     ControlKind, Header, HeaderIter, HeaderView, Headers, Record, RecordError, RecordIter, RecordView,
     RecordViews, control_record,
 };
-pub use refusal::{BatchRefusal, RecordRefusal, RecordRefusalReason};
+pub use refusal::{BatchRefusal, MAX_RECORD_REFUSALS, RecordRefusal, RecordRefusalReason};

@@ -5,6 +5,10 @@ use std::fmt;
 use super::{BatchError, CompressionError, RecordError};
 use crate::{Offset, TimestampMs};
 
+/// How many of a batch's records are told each for itself why they are refused: a few bytes on the wire may be millions of
+/// records. (Kafka tells all.)
+pub const MAX_RECORD_REFUSALS: usize = 1000;
+
 /// Why a batch was refused. In brackets the error code Kafka answers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BatchRefusal {
@@ -68,10 +72,12 @@ pub enum BatchRefusal {
     Recompression(String),
     /// Records the topic does not take: INVALID_TIMESTAMP (32) if any is refused for its time, else 87. The only
     /// refusal whose texts reach the client: [`Self::error_message`] and [`RecordRefusal::message`].
-    #[error("{} records refused", errors.len())]
+    #[error("{count} records refused")]
     InvalidRecords {
-        /// Each record refused, in order.
+        /// The records refused, in order: the first [`MAX_RECORD_REFUSALS`] of them.
         errors: Vec<RecordRefusal>,
+        /// How many there are.
+        count: usize,
         /// Whether one of them is refused for its time.
         timestamp: bool,
     },
@@ -81,7 +87,7 @@ impl BatchRefusal {
     /// The `error_message` of the partition's produce response: Kafka sends one with [`Self::InvalidRecords`] only.
     #[must_use]
     pub fn error_message(&self, topic_partition: &dyn fmt::Display) -> Option<String> {
-        let Self::InvalidRecords { errors, timestamp } = self else { return None };
+        let Self::InvalidRecords { errors, count, timestamp } = self else { return None };
         if *timestamp {
             return Some("One or more records have been rejected due to invalid timestamp".to_owned());
         }
@@ -94,9 +100,8 @@ impl BatchRefusal {
         });
         let shown = shown.collect::<Vec<_>>().join(", ");
         Some(format!(
-            "One or more records have been rejected due to {} record errors in total, and only showing the first three \
-             errors at most: [{shown}]",
-            errors.len()
+            "One or more records have been rejected due to {count} record errors in total, and only showing the first three \
+             errors at most: [{shown}]"
         ))
     }
 }

@@ -7,7 +7,12 @@ const TOPIC: ResourceKind = ResourceKind::TOPIC;
 const BROKER: ResourceKind = ResourceKind::BROKER;
 
 impl World {
-    fn alter(&mut self, kind: ResourceKind, resource: &str, settings: &[(&str, Option<&str>)]) -> Effects {
+    pub(super) fn alter(
+        &mut self,
+        kind: ResourceKind,
+        resource: &str,
+        settings: &[(&str, Option<&str>)],
+    ) -> Effects {
         let change = |(name, value): &(&str, Option<&str>)| ConfigChange {
             name: (*name).to_owned(),
             operation: i8::from(value.is_none()),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use highwater_storage::batch::{BatchHeader, RecordIter};
 use proptest::collection::vec;
@@ -279,6 +280,84 @@ fn a_topic_that_is_deleted_meanwhile_and_made_anew_is_left_alone() {
     }
 }
 
+/// However far a pass has come when the policy changes, nothing goes after the answer.
+#[test]
+fn a_topic_that_is_no_longer_compacted_keeps_what_no_pass_has_taken_yet() {
+    for (steps, is_late) in [(0, false), (1, false), (1, true), (2, false), (3, false)] {
+        let (mut world, _) = compacted(&[]);
+        world.write_one_key(5);
+        let mut due = world.begin();
+        for _ in 0..steps {
+            due = world.work_once(due);
+        }
+        // What was written may be on its way to the node.
+        let done: Vec<Event> = match is_late {
+            true => std::mem::take(&mut due).into_iter().filter_map(DiskWork::run).collect(),
+            false => Vec::new(),
+        };
+        let before = (world.read_from(0, 0), world.segments(0));
+        let mut effects = world.alter(ResourceKind::TOPIC, "t", &[("cleanup.policy", Some("delete"))]);
+        due.extend(work(&mut effects));
+        for event in done {
+            due.extend(work(&mut world.bring(event)));
+        }
+        world.work_off(due);
+        assert_eq!((world.read_from(0, 0), world.segments(0)), before, "{steps} steps, {is_late}");
+        assert!(!world.names().iter().any(|name| name.ends_with("cleaned")), "{steps}: {:?}", world.names());
+    }
+}
+
+/// Less of a log may be left than its checkpoint speaks of: what is written from there on was never compacted.
+#[test]
+fn a_checkpoint_past_the_end_of_its_log_is_not_believed_when_the_log_has_grown() {
+    let (mut world, _) = compacted(&[("log.cleaner.min.cleanable.ratio", "0.01")]);
+    world.write(0, record("key", Some("v"), NOW_MS)).unwrap();
+    world.disk.write_atomic(Path::new("data/node-0/cleaner-offset-checkpoint"), b"0\n1\nt 0 3\n").unwrap();
+    let mut world = world.crashed();
+    assert_eq!(world.cleaner_offsets(), "0\n0\n");
+    world.write(0, record("key", None, NOW_MS + SEGMENT_MS)).unwrap();
+    for n in 2..5 {
+        world.write(0, record("other", Some("v"), NOW_MS + n * SEGMENT_MS)).unwrap();
+    }
+    world.look();
+    assert_eq!(world.read_from(0, 0)[0], (1, "key".into(), None), "the tombstone, and not what it deletes");
+    assert_eq!(world.cleaner_offsets(), "0\n1\nt 0 4\n");
+}
+
+/// Kafka's passes leave gaps between segments.
+#[test]
+fn what_lies_behind_a_gap_of_kafkas_stays_also_where_its_checkpoint_is_damaged() {
+    type Checkpoints<'a> = &'a [(&'a str, &'a [u8])];
+    let folder = Path::new("data/node-0");
+    let opened = |policy, checkpoints: Checkpoints<'_>| {
+        let (mut world, _) = compacted(&[("log.cleanup.policy", policy)]);
+        world.write(0, record("key", Some("v"), NOW_MS)).unwrap();
+        let mut builder = BatchBuilder::new().base_offset(Offset::new(50)).leader_epoch(LeaderEpoch::new(0));
+        builder.append(TimestampMs::new(NOW_MS), Some(b"k"), None, &[]).unwrap();
+        let file = world.disk.create(&folder.join("t-0/00000000000000000050.log")).unwrap();
+        file.write_at(0, &[IoSlice::new(&builder.build().unwrap())]).unwrap();
+        for (name, text) in checkpoints {
+            world.disk.write_atomic(&folder.join(name), text).unwrap();
+        }
+        world.crashed()
+    };
+    let (cleaner, recovery) = ("cleaner-offset-checkpoint", "recovery-point-offset-checkpoint");
+    let cases: [Checkpoints<'_>; 3] = [
+        &[(cleaner, b"0\n1\nt 0 50\n")],
+        &[(cleaner, b"?")],
+        &[(cleaner, b"?"), (recovery, b"0\n1\nt 0 1\n")],
+    ];
+    for (at, checkpoints) in (0..).zip(cases) {
+        let world = opened("compact", checkpoints);
+        assert_eq!(world.bounds(0), (0, 51), "{checkpoints:?}");
+        assert_eq!(world.cleaner_offsets().contains("t 0"), at == 0, "a guess is not written down");
+        assert_eq!(world.crashed().bounds(0), (0, 51), "{checkpoints:?}, once more");
+    }
+    // What a power cut may have left.
+    assert_eq!(opened("compact", &[]).bounds(0), (0, 1));
+    assert_eq!(opened("delete", &[(cleaner, b"?")]).bounds(0), (0, 1));
+}
+
 #[test]
 fn a_pass_ends_when_the_node_is_to_stop_and_leaves_nothing() {
     let (mut world, _) = compacted(&[]);
@@ -330,6 +409,25 @@ fn without_room_a_pass_leaves_nothing_and_comes_again() {
     assert_eq!(world.segments(0), 6, "not at once");
     world.look();
     assert_eq!(world.segments(0), 2);
+}
+
+#[test]
+fn a_log_without_room_for_its_pass_does_not_keep_others_from_theirs() {
+    let (mut world, disk) = compacted(&[]);
+    for n in 0..3 {
+        let value = "x".repeat(if n == 0 { 100_000 } else { 1 });
+        world.write(0, record(&format!("{}", n.min(1)), Some(&value), NOW_MS + n * SEGMENT_MS)).unwrap();
+        world.write(0, record("1", Some("v"), NOW_MS + n * SEGMENT_MS)).unwrap();
+        world.write(1, record("1", Some("v"), NOW_MS + n * SEGMENT_MS)).unwrap();
+    }
+    disk.limit_room(Some(50_000));
+    world.look();
+    assert_eq!((world.segments(0), world.segments(1)), (3, 3), "the first in turn has no room");
+    world.look();
+    assert_eq!((world.segments(0), world.segments(1)), (3, 2));
+    disk.limit_room(None);
+    world.look();
+    assert_eq!((world.segments(0), world.segments(1)), (2, 2), "and has its turn again");
 }
 
 /// Whatever call fails, what is acknowledged can be read, now and by the next start.
@@ -450,12 +548,22 @@ fn what_makes_room_for_others_makes_a_pass_void() {
     }
     assert!(world.bounds(0).0 > 0);
     let start = world.bounds(0).0;
+    let [DiskWork::Compact { stop, .. }] = &due[..] else { panic!("{due:?}") };
+    assert!(stop.load(Ordering::Relaxed), "what it is made of is gone");
     world.work_off(due);
     world.work_off(flushes);
     assert!(!world.names().iter().any(|name| name.ends_with("cleaned")), "{:?}", world.names());
     assert_eq!((world.bounds(0), world.node.tally.compactions), ((start, 6), 0));
     let used: u64 = world.node.replicas().map(|(_, _, replica)| replica.log.disk_bytes()).sum();
     assert_eq!(world.node.expiry.used_bytes, used);
+}
+
+#[test]
+fn a_shorter_time_between_looks_is_in_force_at_once() {
+    let (mut world, _) = compacted(&[("log.cleaner.backoff.ms", "3600000")]);
+    world.write_one_key(5);
+    world.alter(ResourceKind::BROKER, "0", &[("log.cleaner.backoff.ms", Some("1000"))]);
+    assert_eq!(world.node.compactions.next_deadline(), Some(world.now.monotonic.plus_ms(1_000)));
 }
 
 #[test]
@@ -473,9 +581,22 @@ fn a_record_without_a_key_is_refused_with_kafkas_words() {
     let (mut world, _) = compacted(&[]);
     let id = world.node.metadata.id_of(&"t".into()).unwrap();
     let rules = world.node.topics[&id].config.batch_rules();
-    let refused = CheckedBatch::check(&batch(b"v"), &rules, world.now.wall).unwrap_err();
-    let words = "RecordError(batchIndex=0, message='Compacted topic cannot accept message without key in topic partition t-0')";
-    assert!(refused.error_message(&"t-0").unwrap().contains(words));
+    let words = "Compacted topic cannot accept message without key in topic partition t-0";
+    for topic in [TopicRef::Name("t".into()), TopicRef::Id(id)] {
+        let part = ProducePartition {
+            topic,
+            partition: PartitionIndex(0),
+            checked_for: Some(id),
+            is_transactional: false,
+            batch: CheckedBatch::check(&batch(b"v"), &rules, world.now.wall),
+        };
+        let partitions = vec![part];
+        let request = ProduceRequest { acks: -1, timeout_ms: 1000, has_transactional_id: false, partitions };
+        let refused = produced(&world.ask(Request::Produce(request))).remove(0).unwrap_err();
+        let Refusal::InvalidRecord { message, records } = refused else { panic!("{refused:?}") };
+        assert!(message.contains(&format!("RecordError(batchIndex=0, message='{words}')")), "{message}");
+        assert_eq!(records, [(0, words.to_owned())]);
+    }
     assert_eq!(produced(&world.produce(vec![(0, record("key", None, NOW_MS))])), [Ok(0)]);
 }
 

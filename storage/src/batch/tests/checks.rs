@@ -99,7 +99,9 @@ fn refused_records_are_all_named_in_kafkas_words() {
     let batch = build(&[at(NOW.get(), None), at(-1, Some("k")), at(late, Some("k"))], Codec::None);
     let compacted = BatchRules { compacted: true, ..BatchRules::default() };
     let refusal = CheckedBatch::check(&batch, &compacted, NOW).unwrap_err();
-    let BatchRefusal::InvalidRecords { errors, timestamp: true } = &refusal else { panic!("{refusal:?}") };
+    let BatchRefusal::InvalidRecords { errors, timestamp: true, .. } = &refusal else {
+        panic!("{refusal:?}")
+    };
     assert_eq!(errors.iter().map(|error| error.batch_index).collect::<Vec<_>>(), [0, 2]);
     assert_eq!(
         errors[0].message(&"t-0"),
@@ -129,13 +131,34 @@ fn refused_records_are_all_named_in_kafkas_words() {
 }
 
 #[test]
+fn of_many_refused_records_the_first_are_named_and_all_are_counted() {
+    let of = |timestamp: i64| Plain { timestamp, key: None, value: None, headers: Vec::new() };
+    let compacted = BatchRules { compacted: true, ..BatchRules::default() };
+    let refused = |records: &[Plain], rules: &BatchRules| {
+        CheckedBatch::check(&build(records, Codec::None), rules, NOW).unwrap_err()
+    };
+    let many = vec![of(NOW.get()); 1001];
+    let refusal = refused(&many, &compacted);
+    let BatchRefusal::InvalidRecords { errors, .. } = &refusal else { panic!("{refusal:?}") };
+    assert_eq!((errors.len(), errors.last().map(|last| last.batch_index)), (1000, Some(999)));
+    assert!(refusal.error_message(&"t-0").unwrap().contains("due to 1001 record errors in total"));
+    assert_eq!(refusal.to_string(), "1001 records refused");
+    // The last one is refused for its time, which decides the code, named or not.
+    let late = [&many[..], &[Plain { key: Some(b"k".to_vec()), ..of(NOW.get() + 3_600_001) }]].concat();
+    let refusal = refused(&late, &compacted);
+    assert!(matches!(refusal, BatchRefusal::InvalidRecords { timestamp: true, .. }), "{refusal:?}");
+}
+
+#[test]
 fn append_time_is_the_brokers_to_set() {
     let typed = edited(&one(Codec::None), |h| {
         h.attributes = h.attributes.with_timestamp_type(TimestampType::LogAppend)
     });
     let append_time = BatchRules { timestamp_type: TimestampType::LogAppend, ..BatchRules::default() };
     let refusal = CheckedBatch::check(&typed, &append_time, NOW).unwrap_err();
-    let BatchRefusal::InvalidRecords { errors, timestamp: true } = &refusal else { panic!("{refusal:?}") };
+    let BatchRefusal::InvalidRecords { errors, timestamp: true, .. } = &refusal else {
+        panic!("{refusal:?}")
+    };
     assert!(matches!(errors[0].reason, RecordRefusalReason::AppendTimeFromClient { .. }));
     assert_eq!(
         errors[0].message(&"t-0"),
