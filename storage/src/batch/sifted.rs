@@ -15,12 +15,13 @@ use crate::{TimestampMs, crc32c};
 /// the marker it is, may go.
 ///
 /// # Errors
-/// A batch past 2 GiB; an encoder that fails.
+/// A batch of more than the limit, stored or decompressed; an encoder that fails.
 pub(crate) fn with_records<'a>(
     header: &BatchHeader,
     codec: Codec,
     records: impl Iterator<Item = RecordView<'a>> + Clone,
     delete_horizon: Option<TimestampMs>,
+    limit_bytes: usize,
 ) -> Result<(BatchHeader, Vec<u8>), BuildError> {
     let mut times = records.clone().map(|record| time_of(header, &record));
     let latest = match header.attributes.timestamp_type() {
@@ -33,11 +34,17 @@ pub(crate) fn with_records<'a>(
     for record in records {
         put(&mut bytes, &record, time_of(header, &record).since(base));
         record_count += 1;
+        if bytes.len() - BatchHeader::LEN > limit_bytes {
+            return Err(BuildError::TooLarge);
+        }
     }
     if codec != Codec::None {
         let room = vec![0; BatchHeader::LEN];
         bytes = compression::compress(codec, &bytes[BatchHeader::LEN..], room)
             .map_err(BuildError::Compression)?;
+    }
+    if bytes.len() > limit_bytes {
+        return Err(BuildError::TooLarge);
     }
     let sifted = BatchHeader {
         attributes: header.attributes.with_delete_horizon(delete_horizon.is_some()),
@@ -154,7 +161,7 @@ mod tests {
                 let views: Vec<_> = RecordViews::new(&body, header.record_count).unwrap().map(Result::unwrap).collect();
                 let kept: Vec<_> = views.into_iter().filter(|view| (keep >> shift) >> view.offset_delta & 1 == 1).collect();
                 expected.retain(|record| (keep >> shift) >> (record.offset.get() - 70) & 1 == 1);
-                let (sifted, sifted_bytes) = with_records(&header, codec, kept.into_iter(), horizon.map(TimestampMs::new)).unwrap();
+                let (sifted, sifted_bytes) = with_records(&header, codec, kept.into_iter(), horizon.map(TimestampMs::new), 1 << 20).unwrap();
                 prop_assert_eq!(BatchHeader::parse(&sifted_bytes).unwrap(), sifted.clone());
                 prop_assert_eq!(sifted.check_crc(&sifted_bytes), Ok(()));
                 prop_assert_eq!((sifted.base_offset, sifted.last_offset()), (header.base_offset, header.last_offset()));

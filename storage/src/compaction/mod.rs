@@ -166,6 +166,11 @@ impl Compaction {
     pub fn run(self, synced: Synced, stop: &AtomicBool) -> Result<Option<Compacted>, LogError> {
         let planned = self.sync.synced;
         assert!(synced.upto == planned.upto && synced.cuts == planned.cuts, "a sync of another log");
+        if synced.recovery_point.is_none() {
+            // There was no room for the epochs, which only the batches tell then: those stay.
+            let full = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(LogError::io("write", &*self.dir)(full));
+        }
         let mut pass = Pass { plan: &self, stop, made: Vec::new(), begun: Vec::new() };
         match pass.run() {
             Ok(clean_upto) => {
@@ -225,6 +230,7 @@ impl Pass<'_> {
             now: plan.now,
             delete_retention_ms: plan.rule.delete_retention_ms,
             room_bytes: 0,
+            largest_bytes: LARGEST_BATCH_BYTES,
         };
         let sources = &plan.sources[..plan.sources.partition_point(|s| s.name.base_offset < upto)];
         for group in self.groups(sources) {

@@ -11,7 +11,9 @@ use std::collections::BTreeSet;
 use super::{newest::Newest, source::Batch};
 use crate::{
     AbortedTransaction, LogError, Offset, ProducerEpoch, ProducerId, ProducerTable, TimestampMs,
-    batch::{BatchHeader, ControlKind, RecordError, RecordView, RecordViews, control_record, sifted},
+    batch::{
+        BatchHeader, BuildError, ControlKind, RecordError, RecordView, RecordViews, control_record, sifted,
+    },
 };
 
 /// What the log still has to know of its producers when it is read again.
@@ -106,6 +108,8 @@ pub(super) struct Sift<'a> {
     pub(super) delete_retention_ms: i64,
     /// By how much the segment that is made may become longer than those it is made of.
     pub(super) room_bytes: u64,
+    /// What a batch may not become longer than, stored or decompressed: it is to be read again.
+    pub(super) largest_bytes: usize,
 }
 
 impl Sift<'_> {
@@ -142,12 +146,31 @@ impl Sift<'_> {
         if count == stay.len() && horizon == was {
             return Ok(Verdict::AsIs(None));
         }
-        let sifted = sift(batch, staying(views.clone(), &stay), horizon)?;
-        if self.has_room_for(header, &sifted) || horizon == was {
-            return Ok(sifted);
+        match self.sifted(batch, staying(views.clone(), &stay), horizon)? {
+            Some(sifted) if self.has_room_for(header, &sifted) || horizon == was => return Ok(sifted),
+            _ => {}
         }
         // The tombstones' time begins with a later pass, then.
-        if count == stay.len() { Ok(Verdict::AsIs(None)) } else { sift(batch, staying(views, &stay), was) }
+        if count == stay.len() {
+            return Ok(Verdict::AsIs(None));
+        }
+        let sifted = self.sifted(batch, staying(views, &stay), was)?;
+        sifted.ok_or_else(|| batch.malformed(&"what stays of it is longer than it may be"))
+    }
+
+    /// The batch with these of its records; `None` if it would be too long to be read again.
+    fn sifted<'a>(
+        &self,
+        batch: &Batch<'_>,
+        records: impl Iterator<Item = RecordView<'a>> + Clone,
+        horizon: Option<TimestampMs>,
+    ) -> Result<Option<Verdict>, LogError> {
+        let codec = batch.header.attributes.codec().map_err(|error| batch.malformed(&error))?;
+        match sifted::with_records(&batch.header, codec, records, horizon, self.largest_bytes) {
+            Ok((header, bytes)) => Ok(Some(Verdict::Sifted(header, bytes))),
+            Err(BuildError::TooLarge) => Ok(None),
+            Err(error) => Err(batch.malformed(&error)),
+        }
     }
 
     /// Whether what a batch became may take the place of it, and counts it if so: a delete horizon makes records longer.
@@ -174,8 +197,8 @@ impl Sift<'_> {
         match header.delete_horizon() {
             _ if self.producers.need_marker(header) => Ok(Verdict::AsIs(None)),
             None => {
-                let sifted = sift(batch, std::iter::once(record), Some(self.horizon()))?;
-                Ok(if self.has_room_for(header, &sifted) { sifted } else { Verdict::AsIs(None) })
+                let sifted = self.sifted(batch, std::iter::once(record), Some(self.horizon()))?;
+                Ok(sifted.filter(|sifted| self.has_room_for(header, sifted)).unwrap_or(Verdict::AsIs(None)))
             }
             Some(horizon) if self.now < horizon => Ok(Verdict::AsIs(None)),
             Some(_) => Ok(self.emptied(header, ends_segment)),
@@ -218,16 +241,6 @@ fn staying<'a>(records: RecordViews<'a>, stay: &'a [bool]) -> impl Iterator<Item
     records.flatten().zip(stay).filter_map(|(record, stays)| stays.then_some(record))
 }
 
-fn sift<'a>(
-    batch: &Batch<'_>,
-    records: impl Iterator<Item = RecordView<'a>> + Clone,
-    horizon: Option<TimestampMs>,
-) -> Result<Verdict, LogError> {
-    let codec = batch.header.attributes.codec().map_err(|error| batch.malformed(&error))?;
-    let sifted = sifted::with_records(&batch.header, codec, records, horizon);
-    sifted.map(|(header, bytes)| Verdict::Sifted(header, bytes)).map_err(|error| batch.malformed(&error))
-}
-
 #[cfg(test)]
 mod tests {
     use std::{io::IoSlice, path::Path, sync::Arc};
@@ -235,15 +248,15 @@ mod tests {
     use super::*;
     use crate::{
         batch::{BatchBuilder, Codec},
-        compaction::source::{Batches, Source},
+        compaction::source::{Batches, LARGEST_BATCH_BYTES, Source},
         disk::{Disk, MemoryDisk},
         segment::SegmentName,
     };
 
     /// A batch with a value that is to go if `has_older`, and tombstones.
-    fn source(has_older: bool) -> Source {
+    fn source(has_older: bool, codec: Codec) -> Source {
         let disk = MemoryDisk::new();
-        let mut builder = BatchBuilder::new().codec(Codec::None);
+        let mut builder = BatchBuilder::new().codec(codec);
         if has_older {
             builder.append(TimestampMs::new(1), Some(b"0"), Some(b"v"), &[]).unwrap();
         }
@@ -264,8 +277,7 @@ mod tests {
     }
 
     /// What is left of the batch, and whether its tombstones' time has begun.
-    fn judged(has_older: bool, room_bytes: u64) -> (usize, bool) {
-        let source = source(has_older);
+    fn judged(source: &Source, has_older: bool, room_bytes: u64, largest_bytes: usize) -> (usize, bool) {
         let mut newest = Newest::new(1 << 10);
         newest.insist(b"0", Offset::new(i64::from(has_older)));
         let mut sift = Sift {
@@ -276,8 +288,9 @@ mod tests {
             now: TimestampMs::new(1_700_000_000_000),
             delete_retention_ms: 1000,
             room_bytes,
+            largest_bytes,
         };
-        let mut batches = Batches::of(&source);
+        let mut batches = Batches::of(source);
         let batch = batches.next().unwrap().unwrap();
         match sift.judge(&batch, true).unwrap() {
             Verdict::AsIs(_) => (usize::try_from(batch.header.record_count).unwrap(), false),
@@ -290,7 +303,19 @@ mod tests {
 
     #[test]
     fn a_delete_horizon_waits_where_a_segment_would_become_too_long_by_it() {
-        assert_eq!((judged(false, 0), judged(false, 1 << 10)), ((20, false), (20, true)));
-        assert_eq!((judged(true, 0), judged(true, 1 << 10)), ((20, false), (20, true)));
+        for has_older in [false, true] {
+            let judged = |room| judged(&source(has_older, Codec::None), has_older, room, LARGEST_BATCH_BYTES);
+            assert_eq!((judged(0), judged(1 << 10)), ((20, false), (20, true)));
+        }
+    }
+
+    #[test]
+    fn a_delete_horizon_waits_where_its_batch_would_become_too_long_to_be_read_by_it() {
+        for (has_older, codec) in [false, true].into_iter().flat_map(|b| Codec::ALL.map(|codec| (b, codec))) {
+            let largest = usize::try_from(source(has_older, Codec::None).size_bytes).unwrap();
+            let source = source(has_older, codec);
+            assert_eq!(judged(&source, has_older, 1 << 10, largest), (20, false), "{codec:?}");
+            assert_eq!(judged(&source, has_older, 1 << 10, 2 * largest), (20, true), "{codec:?}");
+        }
     }
 }

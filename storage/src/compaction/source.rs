@@ -15,7 +15,8 @@ use crate::{
 /// Bytes read at a time, unless a batch is longer.
 const WINDOW_BYTES: usize = 1 << 20;
 /// The largest batch that compaction goes through, as stored and as decompressed; a log with a larger one stays as it is.
-/// Of one batch three such buffers are in memory: as stored, decompressed, and what is written of it.
+/// Of one batch four such buffers are in memory: as stored, decompressed, and what is written of it before it is compressed
+/// and after.
 pub const LARGEST_BATCH_BYTES: usize = DECOMPRESSED_LIMIT_BYTES;
 
 /// A segment as it was when the pass was planned.

@@ -184,6 +184,21 @@ fn what_takes_the_place_of_a_durable_record_is_durable_before() {
 
 /// What decides about a transaction lies behind the segments of the pass, and was never synced: so what it replaces is
 /// there after a power cut, or what decided.
+/// They were told from batches that the pass may take away.
+#[test]
+fn a_pass_does_not_begin_where_there_was_no_room_for_the_epochs() {
+    let Before { disk, mut log, .. } = before();
+    super::super::append(&mut log, &super::super::batch(10), LeaderEpoch::new(EPOCH.get() + 1));
+    let plan = log.plan_compaction(&eager(), None, log.end_offset(), NOW).unwrap();
+    disk.limit_room(Some(0));
+    let synced = plan.sync_handle().sync().unwrap();
+    disk.limit_room(None);
+    let names = disk.list(dir()).unwrap();
+    let ended = plan.run(synced, &AtomicBool::new(false));
+    assert!(ended.is_err_and(|error| error.is_full()));
+    assert_eq!(disk.list(dir()).unwrap(), names);
+}
+
 #[test]
 fn a_marker_that_makes_records_go_is_durable_before() {
     let disk = FaultDisk::in_memory();
