@@ -9,6 +9,7 @@
 mod broker;
 pub(crate) mod client_metrics;
 mod definition;
+pub(crate) mod identity;
 mod topic;
 pub(crate) mod without_effect;
 

@@ -1,7 +1,7 @@
 //! Telling settings (`ConfigHelper.describeConfigs`).
 
 use super::{ConfigResource, DescribedConfig, Node, ResourceKind};
-use crate::config::{Effective, TopicConfig, client_metrics};
+use crate::config::{Effective, TopicConfig, client_metrics, identity};
 use crate::ids::TopicName;
 use crate::refusal::Refusal;
 
@@ -46,7 +46,7 @@ impl Node {
                 Ok(TopicConfig::describe(&topic.configs, &self.config))
             }
             ResourceKind::BROKER if resource.name.is_empty() => Ok(self.config.describe_altered_for_all()),
-            ResourceKind::BROKER if resource.name == self.id.to_string() => Ok(self.config.describe()),
+            ResourceKind::BROKER if resource.name == self.id.to_string() => Ok(self.own_settings()),
             ResourceKind::BROKER => Err(Refusal::invalid_request(match resource.name.parse::<i32>() {
                 Ok(_) => format!(
                     "Unexpected broker id, expected {} or empty string, but received {}",
@@ -60,6 +60,13 @@ impl Node {
             ResourceKind::CLIENT_METRICS => Ok(client_metrics::describe()),
             kind => Err(Refusal::invalid_request(format!("Unsupported resource type: {kind}"))),
         }
+    }
+
+    fn own_settings(&self) -> Vec<Effective> {
+        let mut all = self.config.describe();
+        all.extend(identity::describe(self.id.0, &self.folder));
+        all.sort_by_key(|effective| effective.name);
+        all
     }
 
     /// The resources of these kinds that have settings (`KafkaApis.handleListConfigResources`).

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Controller;
 use crate::cluster::record::MetadataRecord;
-use crate::config::{BrokerConfig, Definition, TopicConfig};
+use crate::config::{BrokerConfig, Definition, TopicConfig, identity};
 use crate::ids::{NodeId, TopicName};
 use crate::node::{ConfigChange, ConfigChanges, ResourceKind, ResourceToAlter};
 use crate::refusal::Refusal;
@@ -121,11 +121,12 @@ impl Controller<'_> {
 
 /// Kafka keeps a name that it does not know, for plugins; there are none here.
 fn check_of_nodes(setting: &str, value: &str) -> Result<(), Refusal> {
-    if BrokerConfig::definition(setting).is_none() {
+    let is_identity = identity::names(setting);
+    if !is_identity && BrokerConfig::definition(setting).is_none() {
         let message = format!("Unknown broker config name: {setting}");
         return Err(Refusal::InvalidConfig { message });
     }
-    if !BrokerConfig::is_alterable(setting) {
+    if is_identity || !BrokerConfig::is_alterable(setting) {
         let words = format!("Cannot update these configs dynamically: [{setting}]");
         return Err(Refusal::invalid_request(words));
     }
@@ -399,6 +400,7 @@ mod tests {
                 of_nodes("0", some(&[("num.partitions", SET, Some("3"))])),
                 "Cannot update these configs dynamically",
             ),
+            (of_nodes("0", some(&[("log.dirs", SET, Some("/elsewhere"))])), "dynamically: [log.dirs]"),
             (of_nodes("", some(&[("max.connections", SET, Some("-1"))])), "Value must be at least 0"),
         ];
         for (resource, words) in asked {

@@ -288,3 +288,20 @@ fn a_resource_that_is_named_again_and_again_is_told_of_so_often_and_no_more() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn what_a_broker_is_is_told_with_its_settings_and_cannot_be_set() {
+    let mut world = World::new();
+    let asked = ["broker.id", "log.dirs", "node.id"].map(str::to_owned).to_vec();
+    let resource = ConfigResource { kind: BROKER, name: "0".into(), keys: Some(asked) };
+    let told = match world.ask(Request::DescribeConfigs(vec![resource])).pop() {
+        Some(Effect::Reply(_, Reply::DescribeConfigs(mut described))) => described.remove(0).outcome.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let folder = world.node.folder.display().to_string();
+    let told: Vec<_> = told.iter().map(|one| (one.name, one.value.as_str(), one.is_read_only)).collect();
+    assert_eq!(told, [("broker.id", "0", true), ("log.dirs", &folder, true), ("node.id", "0", true)]);
+
+    let effects = world.alter(BROKER, "0", &[("log.dirs", Some("elsewhere"))]);
+    assert!(matches!(altered(&effects), Some(Err(Refusal::InvalidRequest { .. }))), "{effects:?}");
+}
