@@ -160,7 +160,7 @@ impl Acting<'_, '_> {
         if members.len() > self.turn.limits.max_size {
             self.prepare("the group is larger than it may be");
         } else if self.group.leader.is_none() && !members.is_empty() {
-            self.prepare("the group has not come together since it speaks the classic protocol again");
+            self.come_together_again();
         }
     }
 }

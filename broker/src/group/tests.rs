@@ -7,6 +7,7 @@ mod histories;
 mod joining;
 mod migration_histories;
 mod migrations;
+mod migrations_midway;
 mod offsets;
 mod static_members;
 mod table;
@@ -30,11 +31,13 @@ use crate::refusal::Refusal;
 const SESSION_MS: i32 = 10_000;
 const REBALANCE_MS: i32 = 60_000;
 
-/// A log that takes everything, or nothing.
+/// A log that takes everything, or nothing, or nothing large.
 #[derive(Default)]
 struct ListLog {
     records: Vec<Record>,
     is_full: bool,
+    /// How many records a batch may have.
+    most_at_once: Option<usize>,
     topics: ClusterMetadata,
 }
 
@@ -42,6 +45,9 @@ impl Journal for ListLog {
     fn append(&mut self, records: &[Record]) -> Result<Offset, Refusal> {
         if self.is_full {
             return Err(Refusal::NotCoordinator);
+        }
+        if self.most_at_once.is_some_and(|most| records.len() > most) {
+            return Err(Refusal::Unexpected { message: format!("{} records at once", records.len()) });
         }
         let base = i64::try_from(self.records.len()).unwrap();
         self.records.extend_from_slice(records);

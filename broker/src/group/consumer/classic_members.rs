@@ -75,7 +75,9 @@ impl Coordinator {
             && before.members.get(replaced).is_some_and(|native| native.facts.classic.is_none())
             && before.is_classic_but_for_one(turn.limits)
         {
-            if facts.names != known.facts.names || facts.regex != known.facts.regex {
+            let wants_other = facts.names != known.facts.names || facts.regex != known.facts.regex;
+            next.members.put(id.clone(), Arc::new(Member { facts, ..known }));
+            if wants_other || next.sees_other_topics(turn.journal.topics()) {
                 next.epoch = next.epoch.next();
             }
             let is_at_target = |(other, each): (&MemberId, &Arc<Member>)| {
@@ -83,13 +85,12 @@ impl Coordinator {
             };
             // Nobody is to have at once what another may still have.
             let is_settled = next.target_epoch == next.epoch && next.members.iter().all(is_at_target);
-            next.members.put(id.clone(), Arc::new(Member { facts, ..known }));
             return self.join_and_downgrade(turn, &request.group, &next, is_settled);
         }
         // Who comes back without its name is a new process, and has nothing.
         let owned = if request.member.is_empty() { &[][..] } else { &subscription.owned_partitions[..] };
         let owned = known_partitions(owned, turn.journal.topics());
-        let member = next.hear(Said { id, known, facts, owned: Some(&owned) }, turn)?;
+        let member = next.hear(Said { id, known, facts, owned: Some(&owned), begins_epoch: false }, turn)?;
         self.write_change(turn, &request.group, (before, next), Vec::new())?;
         if let Some(replaced) = replaced.filter(|replaced| replaced != id) {
             self.cancel_timers_of(&request.group, &replaced);
@@ -128,6 +129,13 @@ impl Coordinator {
         if member.current.epoch.0 != request.generation.0 {
             return Err(Refusal::IllegalGeneration);
         }
+        // First of all: the protocol may be that of a generation before the group was one of consumers. (Kafka asks for
+        // the protocol first, and a consumer ends that is told it is another.)
+        if member.current.epoch < group.target_epoch && member.current.standing != Standing::Unrevoked {
+            let ms = member.facts.rebalance_timeout_ms;
+            self.expect_rejoin(turn, &request.group, &request.member, ms);
+            return Err(Refusal::RebalanceInProgress);
+        }
         let said = classic.protocols.first().ok_or(Refusal::UnknownMember)?;
         let is_other = |asked: &Option<ProtocolName>, ours: &str| {
             asked.as_ref().is_some_and(|asked| asked.as_str() != ours)
@@ -135,11 +143,6 @@ impl Coordinator {
         if is_other(&request.protocol_type, PROTOCOL_TYPE) || is_other(&request.protocol, said.name.as_str())
         {
             return Err(Refusal::InconsistentGroupProtocol);
-        }
-        if member.current.epoch < group.target_epoch && member.current.standing != Standing::Unrevoked {
-            let ms = member.facts.rebalance_timeout_ms;
-            self.expect_rejoin(turn, &request.group, &request.member, ms);
-            return Err(Refusal::RebalanceInProgress);
         }
         let assigned = partitions(&member.current.assigned);
         let assignment = encode_assignment(&assigned, &said.metadata, turn.journal.topics())
@@ -162,6 +165,7 @@ impl Coordinator {
             return Err(Refusal::IllegalGeneration);
         }
         let is_to_rejoin = member.current.epoch < group.target_epoch
+            || group.is_for_classic_members_to_advance(turn.journal.topics())
             || match member.current.standing {
                 Standing::Unrevoked => true,
                 Standing::Unreleased => group.waits_for_nothing(&request.member, member),
@@ -196,6 +200,12 @@ fn told(generation: Generation, protocol: ProtocolName) -> JoinedGeneration {
 }
 
 impl Consumer {
+    /// Whether a new target is due, and no member of this protocol is left whose heartbeat brings it about.
+    fn is_for_classic_members_to_advance(&self, topics: &ClusterMetadata) -> bool {
+        let are_alone = self.index.classic_members == self.members.len();
+        are_alone && (self.target_epoch < self.epoch || self.sees_other_topics(topics))
+    }
+
     /// Whether a member of the classic protocol can be in the group at all.
     fn check_join(&self, turn: &Turn<'_>, id: &MemberId, request: &JoinGroup) -> Result<(), Refusal> {
         if turn.limits.migration.is_disabled() {

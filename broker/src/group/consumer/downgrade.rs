@@ -19,6 +19,7 @@ use crate::group::classic::{Classic, State};
 use crate::group::coordinator::Coordinator;
 use crate::group::ids::{Generation, GroupId, MemberId};
 use crate::group::member::Member as ClassicMember;
+use crate::group::rebalance::Acting;
 use crate::group::record::Record;
 use crate::group::turn::{Limits, Turn};
 use crate::refusal::Refusal;
@@ -39,8 +40,8 @@ impl Consumer {
         is_allowed && self.index.classic_members + 1 == self.members.len()
     }
 
-    /// The classic group that this becomes without these members, settled if everyone has what it is to have; none where they share no protocol, or cannot be told what
-    /// they are assigned.
+    /// The classic group that this becomes without these members, settled if everyone has what it is to have; none where
+    /// they share no protocol, or cannot be told what they are assigned.
     pub(super) fn downgraded(
         &self,
         gone: &[MemberId],
@@ -92,6 +93,29 @@ fn classic_member(facts: &Facts) -> Option<ClassicMember> {
 }
 
 impl Coordinator {
+    /// Makes a group of this protocol a classic one without these members, if all the others are classic members. False
+    /// where it stays what it is.
+    pub(super) fn become_classic_without(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: &GroupId,
+        gone: &[MemberId],
+    ) -> Result<bool, Refusal> {
+        let before = self.consumer(id).filter(|group| group.is_classic_without(gone, turn.limits));
+        let downgraded =
+            before.and_then(|group| group.downgraded(gone, false, turn.journal.topics(), turn.now.wall));
+        let Some(classic) = downgraded else { return Ok(false) };
+        match self.become_classic(turn, id, classic, true) {
+            Ok(()) => Ok(true),
+            // It is too large for one batch: those who are gone go all the same. (In Kafka they stay.)
+            Err(Refusal::Unexpected { message }) => {
+                tracing::warn!(group = %id, message, "a group cannot be a classic one");
+                Ok(false)
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
     /// Makes a group of this protocol this classic one.
     pub(super) fn become_classic(
         &mut self,
@@ -115,8 +139,18 @@ impl Coordinator {
         let members: Vec<_> = acting.group.members.keys().cloned().collect();
         members.iter().for_each(|member| acting.renew_session(member));
         if must_rebalance {
-            acting.prepare("the group speaks the classic protocol again");
+            acting.come_together_again();
         }
         Ok(())
+    }
+}
+
+impl Acting<'_, '_> {
+    /// A group that was one of the consumer protocol begins its first rebalance. Until that is over none of its members'
+    /// protocols is another than the group's: each was told its own first. (Kafka names one, and a consumer ends that has
+    /// just joined with another.)
+    pub(in crate::group) fn come_together_again(&mut self) {
+        self.group.protocol = None;
+        self.prepare("the group has not come together since it speaks the classic protocol again");
     }
 }

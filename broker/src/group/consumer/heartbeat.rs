@@ -106,7 +106,8 @@ impl Coordinator {
         if let Some(part) = self.quiet_heartbeat(turn, request) {
             return Ok(part);
         }
-        let Origin { group: before, records, waiting } = self.consumer_to_change(turn, request)?;
+        let Origin { group: before, records, waiting, begins_epoch } =
+            self.consumer_to_change(turn, request)?;
         let id = if request.member.is_empty() { fresh } else { request.member.clone() };
         if before.members.len() >= turn.limits.consumer_max_size && !before.members.contains(&id) {
             return Err(Refusal::GroupMaxSizeReached);
@@ -115,7 +116,8 @@ impl Coordinator {
         let known = next.seat(&id, request)?;
         let mut facts = known.facts.clone();
         facts.update(request);
-        let said = Said { id: &id, known: known.clone(), facts, owned: request.owned.as_ref() };
+        let owned = request.owned.as_ref();
+        let said = Said { id: &id, known: known.clone(), facts, owned, begins_epoch };
         let member = next.hear(said, turn)?;
         let interval_ms = next.interval_ms(&member, turn.limits);
         self.write_change(turn, &request.group, (before, next), records)?;

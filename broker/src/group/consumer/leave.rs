@@ -60,14 +60,12 @@ impl Coordinator {
         id: &GroupId,
         mut members: &[MemberId],
     ) -> Result<(), Refusal> {
-        while let (Some(before), false) = (self.consumer(id), members.is_empty()) {
-            if before.is_classic_without(members, turn.limits)
-                && let Some(classic) = before.downgraded(members, false, turn.journal.topics(), turn.now.wall)
-            {
-                return self.become_classic(turn, id, classic, true);
+        while !members.is_empty() {
+            if members.len() <= GONE_AT_ONCE && self.become_classic_without(turn, id, members)? {
+                return Ok(());
             }
+            let Some(before) = self.consumer(id).cloned() else { return Ok(()) };
             let (part, rest) = members.split_at(members.len().min(GONE_AT_ONCE));
-            let before = before.clone();
             let next = before.without(part, turn.journal.topics());
             let epoch = next.epoch.0;
             self.write_change(turn, id, (before, next), Vec::new())?;

@@ -108,9 +108,10 @@ impl Facts {
         self.classic = None;
     }
 
-    /// The classic protocols that it knows.
+    /// The classic protocols that it knows, each once.
     pub(super) fn protocol_names(&self) -> impl Iterator<Item = &ProtocolName> {
-        self.classic.iter().flat_map(|classic| classic.protocols.iter().map(|protocol| &protocol.name))
+        let named = self.classic.iter().flat_map(|classic| &classic.protocols);
+        named.map(|protocol| &protocol.name).collect::<BTreeSet<_>>().into_iter()
     }
 }
 

@@ -21,17 +21,19 @@ pub(super) struct Said<'a> {
     pub(super) facts: Facts,
     /// What it says it has; none where it does not say.
     pub(super) owned: Option<&'a Partitions>,
+    /// Whether a new epoch begins with it, whatever it says.
+    pub(super) begins_epoch: bool,
 }
 
 impl Consumer {
     /// Takes over what a member says, and takes it a step on; what it is then.
     pub(super) fn hear(&mut self, said: Said<'_>, turn: &Turn<'_>) -> Result<Member, Refusal> {
-        let Said { id, known, facts, owned } = said;
+        let Said { id, known, facts, owned, begins_epoch } = said;
         let wants_other = facts.names != known.facts.names || facts.regex != known.facts.regex;
         let mut member = Member { facts, current: known.current };
         self.members.put(id.clone(), Arc::new(member.clone()));
         let topics = turn.journal.topics();
-        self.advance(wants_other, topics, turn.now, turn.limits)?;
+        self.advance(wants_other || begins_epoch, topics, turn.now, turn.limits)?;
         if wants_other || !member.current.is_at(self.target_epoch) {
             let nothing = Arc::default();
             let step = Step {

@@ -70,6 +70,11 @@ impl Consumer {
             || self.regexes.values().any(|resolved| resolved.topics.contains(topic))
     }
 
+    /// Whether topics that are read are others than when the epoch began.
+    pub(super) fn sees_other_topics(&self, topics: &ClusterMetadata) -> bool {
+        self.seen_topics != Some(topics.topics_version()) && self.hash_of_topics(topics) != self.topics_hash
+    }
+
     /// A number that changes when a topic that is read comes, goes, or has another number of partitions.
     pub(super) fn hash_of_topics(&self, topics: &ClusterMetadata) -> i64 {
         let names: BTreeSet<_> = self

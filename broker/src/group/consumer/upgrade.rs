@@ -2,7 +2,9 @@
 //! protocol joins (`convertToConsumerGroup`, KIP-848).
 //!
 //! What members were assigned last is what they have; the generation becomes the epoch. The one who joins changes what is read,
-//! so that a new epoch begins with it, and the others hear in their next requests that they are to join again.
+//! so that a new epoch begins with it, and the others hear in their next requests that they are to join again. One who takes a
+//! static member's place may change nothing: then an epoch begins if the last leader did not give out everything to everyone.
+//! (In Kafka none does, and what was left out is nobody's.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +17,7 @@ use super::classic_members::known_partitions;
 use super::epochs::MemberEpoch;
 use super::member::{ClassicFacts, Current, Facts, Held, Member, Standing, held_since};
 use crate::cluster::metadata::ClusterMetadata;
-use crate::group::classic::Classic;
+use crate::group::classic::{Classic, State};
 use crate::group::consumer_words::{ConsumerHeartbeat, Partitions};
 use crate::group::coordinator::{Coordinator, Kind};
 use crate::group::ids::{GroupId, ProtocolName};
@@ -35,11 +37,13 @@ pub(super) struct Origin {
     pub(super) records: Vec<Record>,
     /// Who waits for a generation of the classic group that will not be; none where there was no such group.
     pub(super) waiting: Option<Vec<(Ticket, GroupReply)>>,
+    /// Whether a new epoch begins with who joins, whatever that says.
+    pub(super) begins_epoch: bool,
 }
 
 impl Origin {
     fn of(group: Consumer, records: Vec<Record>) -> Self {
-        Self { group, records, waiting: None }
+        Self { group, records, waiting: None, begins_epoch: false }
     }
 }
 
@@ -66,6 +70,8 @@ impl Coordinator {
                     changes.into_iter().map(|change| Record::Consumer(request.group.clone(), change));
                 let waiting = group.waiting(&Refusal::RebalanceInProgress);
                 Ok(Origin {
+                    begins_epoch: group.state != State::Stable
+                        || !converted.is_given_out(turn.journal.topics()),
                     group: converted,
                     records: end().into_iter().chain(changes).collect(),
                     waiting: Some(waiting),
@@ -133,6 +139,17 @@ fn upgrade(group: &Classic, turn: &Turn<'_>) -> Result<(Consumer, Vec<ConsumerRe
     let mut converted = Consumer::default();
     changes.iter().cloned().for_each(|change| converted.apply(change));
     Ok((converted, changes))
+}
+
+impl Consumer {
+    /// Whether each partition that is read is somebody's.
+    fn is_given_out(&self, topics: &ClusterMetadata) -> bool {
+        self.names().into_keys().filter_map(|name| topics.id_of(name)).all(|topic| {
+            let count = topics.topic(topic).map_or(0, |topic| topic.partitions.len());
+            let mut partitions = (0..).map(PartitionIndex).take(count);
+            partitions.all(|partition| self.index.held.contains_key(&(topic, partition)))
+        })
+    }
 }
 
 /// What the leader of the last generation gave a member; nothing to one that has not been in any.
