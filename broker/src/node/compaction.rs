@@ -237,16 +237,15 @@ impl Node {
     ) {
         let Ok((replica, config)) = self.replica_and_config(partition) else {
             // The topic was deleted meanwhile; another of its name may have the folder by now.
-            if let Ok(Some(compacted)) = outcome {
-                let _ = compacted.discard();
-            }
-            return self.end_pass(now, now.monotonic);
+            return match outcome {
+                Ok(Some(compacted)) => discard(partition, compacted, effects),
+                _ => self.end_pass(now, now.monotonic),
+            };
         };
         let compacted = match outcome {
             Ok(Some(compacted)) if config.compaction.is_none() => {
                 // Since the policy is another one nothing more of it is to go.
-                let _ = compacted.discard();
-                return self.end_pass(now, now.monotonic);
+                return discard(partition, compacted, effects);
             }
             Ok(Some(compacted)) => *compacted,
             // The log was cut, or is gone, or the node is about to stop.
@@ -254,14 +253,14 @@ impl Node {
             Err(error) => return self.pass_failed(now, partition, &error, effects),
         };
         match replica.log.replace_compacted(compacted) {
-            Ok(Some(replaced)) => {
+            Ok(Ok(replaced)) => {
                 self.count(partition);
                 let ((topic, partition), replaced) = (partition, Box::new(replaced));
                 effects.push(Effect::Disk(DiskWork::SettleCompaction { topic, partition, replaced }));
                 self.go_on(Step::Settling);
             }
             // Segments were removed meanwhile: everything is looked at anew.
-            Ok(None) => self.put_off(now, partition),
+            Ok(Err(compacted)) => discard(partition, Box::new(compacted), effects),
             Err(error) => self.lose_log(now, partition, &error, effects),
         }
     }
@@ -323,4 +322,9 @@ impl Node {
         }
         self.end_pass(now, now.monotonic);
     }
+}
+
+/// What a pass wrote goes where nobody waits for it; only then the pass is over.
+fn discard((topic, partition): Watched, compacted: Box<Compacted>, effects: &mut Effects) {
+    effects.push(Effect::Disk(DiskWork::DiscardCompaction { topic, partition, compacted }));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use highwater_storage::checkpoint::OffsetCheckpoint;
-use highwater_storage::compaction::Compaction;
+use highwater_storage::compaction::{Compacted, Compaction};
 use highwater_storage::disk::Disk;
 use highwater_storage::{Removed, Replaced, SyncHandle, Synced, TopicId};
 
@@ -68,6 +68,15 @@ pub enum DiskWork {
         /// Becomes true when it is to end before its end.
         stop: Arc<AtomicBool>,
     },
+    /// Unlink what was written beside a log, and is not swapped in. It ends as a pass that came to nothing.
+    DiscardCompaction {
+        /// The topic of the partition.
+        topic: TopicId,
+        /// The partition.
+        partition: PartitionIndex,
+        /// What was written.
+        compacted: Box<Compacted>,
+    },
     /// Make durable what was swapped in.
     SettleCompaction {
         /// The topic of the partition.
@@ -106,6 +115,11 @@ impl DiskWork {
             Self::Compact { topic, partition, compaction, synced, stop } => {
                 let outcome = compaction.run(synced, &stop).map(|compacted| compacted.map(Box::new));
                 Some(Event::Compacted { topic, partition, outcome })
+            }
+            Self::DiscardCompaction { topic, partition, compacted } => {
+                // What cannot be removed now goes with the next pass, or when the log is opened.
+                let _ = compacted.discard();
+                Some(Event::Compacted { topic, partition, outcome: Ok(None) })
             }
             Self::SettleCompaction { topic, partition, replaced } => {
                 let bytes = replaced.bytes();

@@ -43,7 +43,7 @@
 //!     let synced = due.sync_handle().sync()?;
 //!     log.synced(synced);
 //!     let Some(compacted) = due.run(synced, &AtomicBool::new(false))? else { break };
-//!     let Some(replaced) = log.replace_compacted(compacted)? else { break };
+//!     let Ok(replaced) = log.replace_compacted(compacted)? else { break };
 //!     let (upto, old_files) = replaced.sync()?;
 //!     clean_upto = Some(upto);
 //!     old_files.run()?;
@@ -197,7 +197,7 @@ impl Compaction {
 }
 
 impl Compacted {
-    /// Gives the pass up.
+    /// Gives the pass up: unlinks every file of it.
     ///
     /// # Errors
     /// What the disk says of the first file that stays; the next pass removes it, or opening the log.

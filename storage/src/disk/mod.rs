@@ -1,8 +1,9 @@
 //! The seam every byte passes: what a log asks of a disk, in two small traits.
 //!
 //! What a log assumes: a write that returned is seen by every later read; a sync that returned survives a power cut; a
-//! rename within a directory is atomic. Nothing else: unsynced bytes may survive in any subset of 512-byte sectors, and
-//! an unsynced directory entry may be gone.
+//! rename within a directory is atomic; of the changes of a directory's names that are not synced yet a power cut leaves
+//! the first ones, up to some point (compaction swaps files by that). Nothing else: unsynced bytes may survive in any subset
+//! of 512-byte sectors, and an unsynced directory entry may be gone.
 //!
 //! [`MemoryDisk`] keeps files in memory, `OsDisk` (Unix) on the operating system's file system, [`FaultDisk`] makes
 //! another disk fail on demand and shows what a power cut leaves of it.

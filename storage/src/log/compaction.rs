@@ -128,24 +128,30 @@ impl Log {
         }
     }
 
-    /// Puts what a pass made in the place of the segments it was made of. `None` if it was a pass of another log, if this
-    /// one was cut meanwhile or some of them were removed: then nothing is, and everything is to be planned anew. (Of a part
-    /// of it not even the tombstones could go: what they delete might be in the other.)
+    /// Puts what a pass made in the place of the segments it was made of. Gives it back, to be
+    /// [discarded](Compacted::discard), if it was a pass of another log, if this one was cut meanwhile or some of them were
+    /// removed: then nothing is, and everything is to be planned anew. (Of a part of it not even the tombstones could go:
+    /// what they delete might be in the other.)
     ///
     /// # Errors
-    /// What the disk says; the log is then poisoned. That it was before.
-    pub fn replace_compacted(&mut self, compacted: Compacted) -> Result<Option<Replaced>, LogError> {
+    /// What the disk says; the log is then poisoned. That it was before; nothing is left of the pass then.
+    pub fn replace_compacted(
+        &mut self,
+        compacted: Compacted,
+    ) -> Result<Result<Replaced, Compacted>, LogError> {
+        if let Err(poisoned) = self.refuse_if_poisoned() {
+            // What is left of it goes when the log is opened.
+            let _ = compacted.discard();
+            return Err(poisoned);
+        }
         let is_there = |made: &Made| self.has(&made.sources);
-        if self.poisoned.is_some()
-            || !Arc::ptr_eq(&compacted.dir, &self.dir)
+        if !Arc::ptr_eq(&compacted.dir, &self.dir)
             || compacted.cuts != self.synced.cuts
             || !compacted.made.iter().all(is_there)
         {
-            // What is left of it goes with the next pass, or when the log is opened.
-            let _ = compacted.discard();
-            return self.refuse_if_poisoned().map(|()| None);
+            return Ok(Err(compacted));
         }
-        self.swap_in(compacted).map(Some).inspect_err(|error| self.poison(&error.to_string()))
+        self.swap_in(compacted).map(Ok).inspect_err(|error| self.poison(&error.to_string()))
     }
 
     /// Whether the log still has exactly these segments.

@@ -358,6 +358,30 @@ fn what_lies_behind_a_gap_of_kafkas_stays_also_where_its_checkpoint_is_damaged()
     assert_eq!(opened("delete", &[(cleaner, b"?")]).bounds(0), (0, 1));
 }
 
+/// A pass may have written many files: they are unlinked where nobody waits for it, and before the next pass.
+#[test]
+fn what_a_pass_wrote_that_comes_to_nothing_is_not_unlinked_within_a_step() {
+    let (mut world, _) = compacted(&[]);
+    world.write_one_key(5);
+    let due = world.begin();
+    let due = world.work_once(due);
+    assert!(is_compaction(&due), "{due:?}");
+    let written: Vec<Event> = due.into_iter().filter_map(DiskWork::run).collect();
+    world.alter(ResourceKind::TOPIC, "t", &[("cleanup.policy", Some("delete"))]);
+    let mut due = Vec::new();
+    for event in written {
+        due.extend(work(&mut world.bring(event)));
+    }
+    world.alter(ResourceKind::TOPIC, "t", &[("cleanup.policy", Some("compact"))]);
+    let is_left = |world: &World| world.names().iter().any(|name| name.ends_with("cleaned"));
+    assert!(is_left(&world), "{:?}", world.names());
+    assert!(world.begin().is_empty(), "the next pass waits for it");
+    world.work_off(due);
+    assert!(!is_left(&world), "{:?}", world.names());
+    world.look();
+    assert_eq!(world.node.tally.compactions, 1);
+}
+
 #[test]
 fn a_pass_ends_when_the_node_is_to_stop_and_leaves_nothing() {
     let (mut world, _) = compacted(&[]);
