@@ -1,5 +1,7 @@
 //! Telling settings (`ConfigHelper.describeConfigs`).
 
+use std::collections::BTreeSet;
+
 use super::{ConfigResource, DescribedConfig, Node, ResourceKind};
 use crate::config::{Effective, TopicConfig, client_metrics, identity};
 use crate::ids::TopicName;
@@ -18,6 +20,7 @@ impl Node {
     pub(super) fn describe_configs(&self, resources: &[ConfigResource]) -> Vec<DescribedConfig> {
         let too_many = resources.len() > MAX_RESOURCES;
         let mut settings = 0;
+        let mut told = BTreeSet::new();
         let one = |resource: &ConfigResource| {
             let asked = |effective: &Effective| {
                 resource.keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key == effective.name))
@@ -33,7 +36,8 @@ impl Node {
             settings += outcome.as_ref().map_or(0, Vec::len);
             DescribedConfig { kind: resource.kind, name: resource.name.clone(), outcome }
         };
-        resources.iter().map(one).collect()
+        // What is asked in the same words again is told once.
+        resources.iter().filter(|resource| told.insert(*resource)).map(one).collect()
     }
 
     fn settings_of(&self, resource: &ConfigResource) -> Result<Vec<Effective>, Refusal> {

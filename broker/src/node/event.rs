@@ -424,7 +424,7 @@ pub struct ConfigChange {
 pub type LogsToDescribe = BTreeSet<(TopicName, PartitionIndex)>;
 
 /// What to tell the settings of.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigResource {
     /// What it is.
     pub kind: ResourceKind,

@@ -277,8 +277,13 @@ fn resources_with_settings_are_listed_by_kind() {
 #[test]
 fn a_resource_that_is_named_again_and_again_is_told_of_so_often_and_no_more() {
     let mut world = World::new();
-    let one = || ConfigResource { kind: BROKER, name: "0".into(), keys: None };
-    let asked = (0..10_000).map(|_| one()).collect();
+    let all: Vec<_> = crate::BrokerConfig::known().map(|(name, ..)| name.to_owned()).collect();
+    // Never in the same words.
+    let one = |number: i32| {
+        let keys = all.iter().cloned().chain([number.to_string()]).collect();
+        ConfigResource { kind: BROKER, name: "0".into(), keys: Some(keys) }
+    };
+    let asked = (0..10_000).map(one).collect();
     match world.ask(Request::DescribeConfigs(asked)).pop() {
         Some(Effect::Reply(_, Reply::DescribeConfigs(described))) => {
             let told: usize = described.iter().filter_map(|one| Some(one.outcome.as_ref().ok()?.len())).sum();
