@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::classic::{Classic, State};
+use super::consumer::ConsumerRecord;
 use super::consumers::{alive, as_static, joins, leaves, topic_id};
 use super::coordinator::Kind;
 use super::migrations::{cooperative, told, words};
@@ -48,6 +50,8 @@ struct Client {
     speaks: Speaks,
     /// The partitions of `t` that it reads.
     reads: BTreeSet<i32>,
+    /// What it said it reads when it joined as a classic member. It may have stopped since.
+    said: BTreeSet<i32>,
     /// When it was heard of last.
     heard_ms: i64,
     /// As a classic member: its name, and the generation it is in, with those whose leader it is and what they have.
@@ -84,15 +88,48 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct History {
     bench: Bench,
     clients: Vec<Client>,
-    /// The group's generation or epoch that is written down, while somebody is in it.
-    number: Option<i32>,
+    numbers: Numbers,
 }
 
-/// A group's generation or epoch.
-fn number(kind: &Kind) -> i32 {
-    match kind {
-        Kind::Classic(group) => group.generation.0,
-        Kind::Consumer(group) => group.epoch.0,
+/// The generations and epochs that are written down: of what is not, because the log is full, nobody is told.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// How many records were looked at.
+    seen: usize,
+    last: Option<i32>,
+    /// Whether nobody is in the group that this is of. That, too, may have found no room in the log.
+    is_empty: bool,
+    /// Whether the group has just ended as one of its protocol.
+    is_over: bool,
+}
+
+impl Numbers {
+    /// What begins has a number of its own, larger than all before; but for a group that nobody is in and that changes its
+    /// protocol.
+    fn check(&mut self, log: &[Record]) {
+        for record in &log[self.seen..] {
+            let (number, is_empty, begins) = match record {
+                // A generation is announced before anybody is in it; then it is assigned.
+                Record::Group(_, Some(group)) => {
+                    (group.generation.0, group.members.is_empty(), group.members.is_empty())
+                }
+                Record::Consumer(_, ConsumerRecord::Epoch(Some((epoch, _)))) => (epoch.0, false, true),
+                Record::Group(_, None) | Record::Consumer(_, ConsumerRecord::Epoch(None)) => {
+                    self.is_over = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            match self.last {
+                Some(_) if self.is_over && (self.is_empty || is_empty) => {}
+                Some(last) if self.is_over => assert!(last <= number, "{number} follows {last}"),
+                Some(last) if begins => assert!(last < number, "{number} is used again"),
+                Some(last) => assert_eq!(last, number),
+                None => {}
+            }
+            (self.last, self.is_empty, self.is_over) = (Some(number), is_empty, false);
+        }
+        self.seen = log.len();
     }
 }
 
@@ -123,7 +160,17 @@ fn as_client(client: usize, request: ConsumerHeartbeat) -> ConsumerHeartbeat {
 
 impl History {
     fn new() -> Self {
-        Self { bench: Bench::with_topics(), clients: vec![Client::default(); CLIENTS], number: None }
+        Self {
+            bench: Bench::with_topics(),
+            clients: vec![Client::default(); CLIENTS],
+            numbers: Numbers::default(),
+        }
+    }
+
+    fn of(steps: &[Step]) -> Self {
+        let mut history = Self::new();
+        steps.iter().for_each(|step| history.take(step));
+        history
     }
 
     fn now_ms(&self) -> i64 {
@@ -143,8 +190,14 @@ impl History {
             Step::Fill { full } => self.bench.log.is_full = *full,
             Step::Crash => {
                 self.bench.crash();
+                // With a generation that was announced and not assigned its members are forgotten. Who reads on while it
+                // joins does not know before its next request; here it does at once.
+                let is_forgotten = Self::kind(&self.bench.coordinator).is_none_or(|kind| kind.is_empty());
                 for client in &mut self.clients {
                     (client.joining, client.syncing) = (None, None);
+                    if is_forgotten && client.speaks == Speaks::Classic {
+                        client.reads.clear();
+                    }
                 }
             }
         }
@@ -230,7 +283,8 @@ impl History {
                 self.clients[client].reads.clear();
             }
             let member = believes.member.unwrap_or_else(|| "".into());
-            let protocols = says(&self.clients[client].reads);
+            self.clients[client].said = self.clients[client].reads.clone();
+            let protocols = says(&self.clients[client].said);
             let asked = JoinGroup { instance: instance(client), protocols, ..rejoin(&member) };
             let ticket = self.bench.ask_to_join(&asked);
             self.clients[client].joining = Some(ticket);
@@ -286,10 +340,9 @@ impl History {
         let is_in_time = client.generation.is_some();
         match synced {
             Ok(words) if is_in_time => {
-                let had = std::mem::take(&mut client.reads);
                 client.reads = if words.is_empty() { BTreeSet::new() } else { told(&words) };
                 (client.has_synced, client.heard_ms) = (true, now);
-                if !had.is_subset(&client.reads) {
+                if !client.said.is_subset(&client.reads) {
                     // What it gave up is for others: all come together again.
                     client.generation = None;
                 }
@@ -332,24 +385,25 @@ impl History {
                 assert!(read.insert(*partition), "{partition} has two readers");
             }
         }
-        let kind = Self::kind(&self.bench.coordinator).filter(|kind| !kind.is_empty());
+        self.numbers.check(&self.bench.log.records);
         let written = Self::kind(&self.bench.replayed());
-        self.check_number(written.as_ref());
-        let Some(Kind::Consumer(mut live)) = kind else { return };
-        let found = self.bench.consumers();
-        assert!(found.target_epoch <= found.epoch);
-        assert!(found.members.iter().all(|member| member.epoch <= found.target_epoch), "{found:?}");
-        live.seen_topics = None;
-        assert_eq!(written, Some(Kind::Consumer(live)));
-    }
-
-    /// Of what is written down: a number that is not, because the log is full, nobody is told.
-    fn check_number(&mut self, written: Option<&Kind>) {
-        let now = written.filter(|kind| !kind.is_empty()).map(number);
-        assert!(self.number.zip(now).is_none_or(|(before, now)| before <= now), "a number is used again");
-        let live = Self::kind(&self.bench.coordinator).as_ref().map(number);
-        assert!(now.is_none_or(|now| live >= Some(now)), "{live:?} is behind the log");
-        self.number = now;
+        let live = Self::kind(&self.bench.coordinator).filter(|kind| !kind.is_empty());
+        self.numbers.is_empty |= live.is_none();
+        match live {
+            Some(Kind::Consumer(mut live)) => {
+                let found = self.bench.consumers();
+                assert!(found.target_epoch <= found.epoch);
+                assert!(found.members.iter().all(|member| member.epoch <= found.target_epoch), "{found:?}");
+                live.seen_topics = None;
+                assert_eq!(written, Some(Kind::Consumer(live)));
+            }
+            Some(Kind::Classic(live)) if live.state == State::Stable => {
+                let Some(Kind::Classic(written)) = written else { panic!("{written:?}") };
+                let all = |group: &Classic| group.metadata(|_, member| member.assignment.clone());
+                assert_eq!(all(&written), all(&live));
+            }
+            _ => {}
+        }
     }
 
     /// When nothing happens any more, those who are there share everything, in a group of their protocol.
@@ -374,10 +428,20 @@ impl History {
     }
 }
 
+fn becomes(client: usize, speaks: Speaks) -> Step {
+    Step::Become { client, speaks, killed: false }
+}
+
+fn act(client: usize) -> Step {
+    Step::Act { client }
+}
+
+fn fill(full: bool) -> Step {
+    Step::Fill { full }
+}
+
 #[test]
 fn a_generation_that_the_log_had_no_room_for_is_nobodys() {
-    let becomes = |client, speaks| Step::Become { client, speaks, killed: false };
-    let (act, fill) = (|client| Step::Act { client }, |full| Step::Fill { full });
     let steps = [
         becomes(3, Speaks::Classic),
         act(3),
@@ -389,10 +453,25 @@ fn a_generation_that_the_log_had_no_room_for_is_nobodys() {
         act(1),
         Step::Crash,
     ];
-    let mut history = History::new();
-    steps.iter().for_each(|step| history.take(step));
+    let mut history = History::of(&steps);
     assert!(history.clients.iter().all(|client| client.generation.is_none()), "nobody was told of it");
     history.settle();
+}
+
+#[test]
+fn that_nobody_is_left_may_find_no_room_in_the_log() {
+    let (native, classic) = (becomes(0, Speaks::Consumer), becomes(STATIC, Speaks::Classic));
+    let begun = [native.clone(), classic, act(0), act(STATIC), becomes(0, Speaks::Nothing)];
+    // The group counts anew all the same.
+    let ended = [fill(true), Step::Wait { ms: SESSION_MS }, native];
+    History::of(&[&begun[..], &ended].concat()).settle();
+}
+
+#[test]
+fn who_stops_reading_while_it_waits_to_join_says_so_when_it_has() {
+    let begun = [becomes(3, Speaks::Classic), act(3), becomes(1, Speaks::Classic), act(3), act(1), act(3)];
+    // Both are refused a generation, and one comes back under another name: the first one's session is waited for.
+    History::of(&[&begun[..], &[fill(true), act(3)]].concat()).settle();
 }
 
 proptest! {
@@ -400,10 +479,6 @@ proptest! {
 
     #[test]
     fn no_partition_has_two_readers_whatever_protocol_they_speak(steps in steps()) {
-        let mut history = History::new();
-        for step in &steps {
-            history.take(step);
-        }
-        history.settle();
+        History::of(&steps).settle();
     }
 }
