@@ -289,6 +289,35 @@ impl Classic {
 
     /// What is written down of it.
     pub(super) fn metadata(&self, assignment: impl Fn(&MemberId, &Member) -> Bytes) -> GroupMetadata {
+        GroupMetadata {
+            protocol_type: self.protocol_type.clone(),
+            generation: self.generation,
+            protocol: self.protocol.clone(),
+            leader: self.leader.clone(),
+            since: self.since,
+            members: self.written_members(self.protocol.as_ref(), assignment),
+        }
+    }
+
+    /// What is written down of a generation before it has an assignment: its members, with what they had before. Nobody
+    /// leads, so that they come together after a crash, too, before what one of them may still read is another's.
+    pub(super) fn announcement(&self, generation: Generation, now: TimestampMs) -> GroupMetadata {
+        let protocol = self.select_protocol();
+        GroupMetadata {
+            protocol_type: self.protocol_type.clone(),
+            generation,
+            members: self.written_members(protocol.as_ref(), |_, member| member.assignment.clone()),
+            protocol,
+            leader: None,
+            since: Some(now),
+        }
+    }
+
+    fn written_members(
+        &self,
+        protocol: Option<&ProtocolName>,
+        assignment: impl Fn(&MemberId, &Member) -> Bytes,
+    ) -> Vec<MemberMetadata> {
         let one = |(id, member): (&MemberId, &Member)| MemberMetadata {
             id: id.clone(),
             instance: member.instance.clone(),
@@ -296,17 +325,10 @@ impl Classic {
             client_host: member.client_host.clone(),
             rebalance_timeout_ms: member.rebalance_timeout_ms,
             session_timeout_ms: member.session_timeout_ms,
-            subscription: member.metadata(self.protocol.as_ref()),
+            subscription: member.metadata(protocol),
             assignment: assignment(id, member),
         };
-        GroupMetadata {
-            protocol_type: self.protocol_type.clone(),
-            generation: self.generation,
-            protocol: self.protocol.clone(),
-            leader: self.leader.clone(),
-            since: self.since,
-            members: self.members.iter().map(one).collect(),
-        }
+        self.members.iter().map(one).collect()
     }
 
     /// The group that was written down.

@@ -5,7 +5,7 @@
 
 use super::classic::{Classic, Initial, State};
 use super::ids::{GroupId, MemberId};
-use super::record::{GroupMetadata, Record};
+use super::record::Record;
 use super::timers::{Timer, Timers};
 use super::turn::Turn;
 use super::words::{GroupReply, Joined};
@@ -127,7 +127,8 @@ impl Acting<'_, '_> {
 
     fn begin_generation(&mut self) {
         let (now, generation) = (self.turn.now, self.group.generation.next());
-        if let Err(refusal) = self.turn.journal.append(&[self.announcement(generation)]) {
+        let announced = Record::Group(self.id.clone(), Some(self.group.announcement(generation, now.wall)));
+        if let Err(refusal) = self.turn.journal.append(&[announced]) {
             return self.refuse_joins(&refusal);
         }
         self.group.begin_generation(generation, now.wall);
@@ -146,19 +147,6 @@ impl Acting<'_, '_> {
         }
         let until = now.monotonic.plus_ms(self.group.rebalance_timeout_ms());
         self.timers.set(Timer::Sync(self.id.clone()), until);
-    }
-
-    /// What is written down of a generation before it has an assignment: that it was, with nobody in it.
-    fn announcement(&self, generation: super::ids::Generation) -> Record {
-        let metadata = GroupMetadata {
-            protocol_type: self.group.protocol_type.clone(),
-            generation,
-            protocol: None,
-            leader: None,
-            since: Some(self.turn.now.wall),
-            members: Vec::new(),
-        };
-        Record::Group(self.id.clone(), Some(metadata))
     }
 
     /// The generation could not be written down: everyone has to ask again.

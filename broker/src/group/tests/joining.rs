@@ -178,8 +178,13 @@ fn a_generation_that_a_crash_left_without_an_assignment_does_not_come_back() {
     let (_, told) = bench.join_now(&rejoin(&leader)).unwrap();
     assert_eq!(told.generation, Generation(2));
     bench.crash();
-    assert_eq!(bench.sync_now(&sync(&leader, Generation(2), &[])), Err(Refusal::UnknownMember));
-    assert_eq!(bench.join_now(&join("")).unwrap().1.generation, Generation(3));
+    // Its members are known, and waited for before anybody else is given what one of them may still read.
+    assert_eq!(bench.state(), Some("PreparingRebalance"));
+    assert_eq!(bench.sync_now(&sync(&leader, Generation(2), &[])), Err(Refusal::RebalanceInProgress));
+    let newcomer = bench.ask_to_join(&join(""));
+    assert!(bench.joined(newcomer).is_none());
+    assert_eq!(bench.join_now(&rejoin(&leader)).unwrap().1.generation, Generation(3));
+    assert_eq!(bench.joined(newcomer).unwrap().outcome.unwrap().generation, Generation(3));
 }
 
 #[test]

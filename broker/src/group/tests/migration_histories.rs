@@ -109,9 +109,9 @@ impl Numbers {
     fn check(&mut self, log: &[Record]) {
         for record in &log[self.seen..] {
             let (number, is_empty, begins) = match record {
-                // A generation is announced before anybody is in it; then it is assigned.
+                // A generation is announced before anybody leads it; then it is assigned.
                 Record::Group(_, Some(group)) => {
-                    (group.generation.0, group.members.is_empty(), group.members.is_empty())
+                    (group.generation.0, group.members.is_empty(), group.leader.is_none())
                 }
                 Record::Consumer(_, ConsumerRecord::Epoch(Some((epoch, _)))) => (epoch.0, false, true),
                 Record::Group(_, None) | Record::Consumer(_, ConsumerRecord::Epoch(None)) => {
@@ -190,14 +190,8 @@ impl History {
             Step::Fill { full } => self.bench.log.is_full = *full,
             Step::Crash => {
                 self.bench.crash();
-                // With a generation that was announced and not assigned its members are forgotten. Who reads on while it
-                // joins does not know before its next request; here it does at once.
-                let is_forgotten = Self::kind(&self.bench.coordinator).is_none_or(|kind| kind.is_empty());
                 for client in &mut self.clients {
                     (client.joining, client.syncing) = (None, None);
-                    if is_forgotten && client.speaks == Speaks::Classic {
-                        client.reads.clear();
-                    }
                 }
             }
         }
@@ -456,6 +450,13 @@ fn a_generation_that_the_log_had_no_room_for_is_nobodys() {
     let mut history = History::of(&steps);
     assert!(history.clients.iter().all(|client| client.generation.is_none()), "nobody was told of it");
     history.settle();
+}
+
+#[test]
+fn who_reads_on_while_it_joins_is_known_after_a_crash_that_left_its_generation_without_an_assignment() {
+    let begun = [becomes(0, Speaks::Classic), becomes(1, Speaks::Classic), act(1), act(1)];
+    let crashed = [becomes(2, Speaks::Consumer), act(0), act(1), act(1), Step::Crash, act(2)];
+    History::of(&[&begun[..], &crashed].concat()).settle();
 }
 
 #[test]
