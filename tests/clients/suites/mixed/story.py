@@ -84,7 +84,11 @@ class Story:
         # One at least goes on.
         others = [self.leave, self.kill, self.hold_still] if len(awake) > 1 else []
         what = self.draw.choice(joins + others or [lambda: None])
-        what(self.draw.choice(awake)) if what in others else what()
+        member = self.draw.choice(awake) if what in others else None
+        # Whose group has become a classic one meanwhile is told that there is none, as by Kafka: that ends its consumer.
+        if what == self.hold_still and self.strategy == "changing" and member.strategy == "consumer":
+            what = self.kill
+        what(member) if member else what()
 
     def living(self):
         return [member for member in self.members if member.process.poll() is None]
