@@ -237,7 +237,10 @@ impl Log {
         if from < self.start_offset || from >= bound.min(self.end_offset()) {
             return LogRange::EMPTY;
         }
-        LogRange::new(&self.segments[self.segment_of(from)], from, bound, max_bytes, at_least_one)
+        // Kafka's compaction leaves segments with nothing in them: what a reader is to have next is behind those.
+        let next = &self.segments[self.segment_of(from)..];
+        let segment = next.iter().find(|segment| segment.size_bytes > 0).unwrap_or(&next[0]);
+        LogRange::new(segment, from, bound, max_bytes, at_least_one)
     }
 
     /// How many bytes a reader at `from` has before it, from memory: exact near the end of the log, elsewhere to within

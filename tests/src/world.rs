@@ -202,7 +202,8 @@ impl World {
                 }
                 Effect::Continue(ticket, progress) => events.push_back(Event::Continue(ticket, progress)),
                 Effect::Close(connection, _) => {
-                    self.asked.retain(|(asked, _)| asked.connection != connection)
+                    self.asked.retain(|(asked, _)| asked.connection != connection);
+                    events.push_back(Event::Disconnected(connection));
                 }
                 Effect::TopicOpened { id, name, config } => self.rules.open(id, name, &config),
                 Effect::TopicClosed { id, name } => self.rules.close(id, &name),
