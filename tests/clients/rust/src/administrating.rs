@@ -1,7 +1,5 @@
 //! Topics, offsets and records through the controller and the partition's client.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use chrono::DateTime;
 use rskafka::client::error::ProtocolError;
@@ -31,10 +29,8 @@ async fn topics(cluster: &Cluster) -> Result<()> {
         ProtocolError::TopicAlreadyExists,
     )?;
     cluster.controller.delete_topic(&name, LIMIT_MS).await?;
-    // A broker may learn of it a little later; the test's time is limited.
-    while known().await?.is_some() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    // A broker may learn of it a little later: it is asked until it has; the test's time is limited.
+    while known().await?.is_some() {}
     Ok(())
 }
 
