@@ -29,6 +29,7 @@ mod entropy;
 pub mod faults;
 pub mod group;
 mod ids;
+pub mod message;
 pub mod node;
 mod observation;
 mod partition;

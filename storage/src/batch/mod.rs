@@ -19,6 +19,7 @@ mod header;
 mod records;
 mod refusal;
 pub(crate) mod sifted;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod varint;
@@ -32,3 +33,4 @@ pub use records::{
     RecordViews, control_record,
 };
 pub use refusal::{BatchRefusal, MAX_RECORD_REFUSALS, RecordRefusal, RecordRefusalReason};
+pub use stored::StoredBatch;
