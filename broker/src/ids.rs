@@ -36,15 +36,15 @@ impl fmt::Display for PartitionIndex {
 /// One life of a node: grows with every start, so that nothing an earlier one said is taken for the present one's.
 /// Kafka's broker epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BrokerEpoch(pub i64);
+pub(crate) struct BrokerEpoch(pub i64);
 
 /// How often a partition changed: its leader, who is in sync, who holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PartitionEpoch(pub i32);
+pub(crate) struct PartitionEpoch(pub i32);
 
 /// An offset in the cluster's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MetadataOffset(pub i64);
+pub(crate) struct MetadataOffset(pub i64);
 
 /// A topic's name as somebody said it; cheap to clone. [`TopicName::check`] tells whether Kafka allows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
