@@ -91,6 +91,9 @@ pub enum AppendError {
         /// The log's end.
         end_offset: Offset,
     },
+    /// A batch from a leader that cannot stand behind this log's end (`UnexpectedAppendOffsetException`). Nothing was written.
+    #[error("a batch from the leader does not follow the log")]
+    Misplaced(#[source] BatchError),
     /// The disk is full (Kafka's KAFKA_STORAGE_ERROR, 56). Nothing of the batch is in the log, which goes on when there is
     /// room.
     #[error("no room for the batch")]

@@ -12,6 +12,7 @@ mod config;
 mod deletion;
 mod durability;
 mod removal;
+mod replication;
 mod room;
 pub(crate) mod snapshots;
 pub(crate) mod truncation;
@@ -20,6 +21,7 @@ use std::{path::Path, sync::Arc};
 
 pub use self::{
     append::Appended, compaction::Replaced, config::LogConfig, deletion::LogDeletion, removal::Removed,
+    replication::AppendedReplicated,
 };
 use self::{birth::Unborn, room::Room, snapshots::SnapshotFile};
 use crate::{

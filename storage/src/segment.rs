@@ -5,6 +5,7 @@
 //! it was just written or found when the log was opened. The indexes are complete in memory; their files may lag behind
 //! while the disk is full, and are made whole before the segment is left.
 
+mod fill;
 mod name;
 mod place;
 mod resume;
@@ -146,35 +147,15 @@ impl Segment {
         self.first_timestamp
     }
 
-    /// Whether a batch must go to a new segment (`LogSegment.shouldRoll`).
-    pub(crate) fn is_full_for(&self, header: &BatchHeader, config: &LogConfig, now: TimestampMs) -> bool {
-        if self.size_bytes == 0 {
-            return false;
-        }
-        let age_ms = if self.first_timestamp.is_some() {
-            header.max_timestamp.since(self.first_timestamp)
-        } else {
-            now.since(self.opened)
-        };
-        let segment_ms = config.segment_ms.saturating_sub(config.segment_jitter_ms);
-        let room = (config.segment_bytes as u64).saturating_sub(header.size_bytes() as u64);
-        self.size_bytes > room
-            || age_ms > segment_ms
-            || self.offset_index.len() >= config.segment_index_bytes / OFFSET_ENTRY_BYTES
-            || self.time_index.len() + 1 >= config.segment_index_bytes / TIME_ENTRY_BYTES
-            || self.relative(header.last_offset()).is_none()
-    }
-
     fn relative(&self, offset: Offset) -> Option<u32> {
         let relative = i32::try_from(offset.since(self.base_offset())).ok()?;
         u32::try_from(relative).ok()
     }
 
-    /// Writes a batch behind the last one, still to be noted. After an error nothing of it is in the file if the disk
+    /// Writes batches behind the last one, still to be noted. After an error nothing of them is in the file if the disk
     /// was full, and unknown bytes otherwise.
-    pub(crate) fn write(&mut self, header: &BatchHeader, body: &[u8]) -> Result<(), LogError> {
-        let head = header.to_bytes();
-        let wrote = self.file().write_at(self.size_bytes, &[IoSlice::new(&head), IoSlice::new(body)]);
+    pub(crate) fn write(&mut self, parts: &[IoSlice<'_>]) -> Result<(), LogError> {
+        let wrote = self.file().write_at(self.size_bytes, parts);
         wrote.map_err(|source| {
             let refused = self.name.failed("write", source);
             if !refused.is_full() {

@@ -33,4 +33,5 @@ pub use records::{
     RecordViews, control_record,
 };
 pub use refusal::{BatchRefusal, MAX_RECORD_REFUSALS, RecordRefusal, RecordRefusalReason};
-pub use stored::StoredBatch;
+pub(crate) use stored::control_of;
+pub use stored::{COPIED_BELOW_BYTES, StoredBatch};

@@ -5,12 +5,12 @@
 //! kept ahead, a roll that could not make its files is undone, and index entries that found no room are written with the next ones. Any other failure
 //! poisons the log.
 
-use std::sync::Arc;
+use std::{io::IoSlice, sync::Arc};
 
 use super::Log;
 use crate::{
     AppendError, LeaderEpoch, LogError, Offset, TimestampMs,
-    batch::{BatchHeader, CheckedBatch, ControlKind, RecordViews, control_record},
+    batch::{BatchHeader, CheckedBatch, ControlKind, control_of},
     segment::Segment,
 };
 
@@ -52,15 +52,10 @@ impl Log {
         if header.check_offsets().is_err() {
             return Err(AppendError::OffsetsExhausted { end_offset: self.end_offset() });
         }
-        let rolled = match self.write(&header, batch.body(), now) {
-            Ok(rolled) => rolled,
-            Err(error) if error.is_full() => return Err(AppendError::Full(error)),
-            Err(error) => {
-                self.poison(&error.to_string());
-                return Err(AppendError::Failed(error));
-            }
-        };
-        self.note(&header, batch, leader_epoch);
+        let wrote = self.with_all_room(|log| log.write(&header, batch.body(), now));
+        let rolled = wrote.map_err(|error| self.not_written(error))?;
+        self.note(&header, control_of(&header, batch.body()));
+        self.noted();
         let log_append_time =
             if batch.takes_append_time() { header.max_timestamp } else { TimestampMs::NONE };
         Ok(Appended {
@@ -73,47 +68,68 @@ impl Log {
     }
 
     /// Writes; if there is no room on the disk, once more without what this log kept of it for later.
-    fn write(&mut self, header: &BatchHeader, body: &[u8], now: TimestampMs) -> Result<bool, LogError> {
+    pub(super) fn with_all_room<T>(
+        &mut self,
+        mut write: impl FnMut(&mut Self) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
         let had_room = self.active().has_room();
-        match self.write_once(header, body, now) {
+        match write(self) {
             Err(error) if error.is_full() && had_room => {
                 self.give_room_back()?;
-                self.write_once(header, body, now)
+                write(self)
             }
             wrote => wrote,
         }
     }
 
+    /// What a failed write means.
+    pub(super) fn not_written(&mut self, error: LogError) -> AppendError {
+        if error.is_full() {
+            return AppendError::Full(error);
+        }
+        self.poison(&error.to_string());
+        AppendError::Failed(error)
+    }
+
     /// Makes files and rolls if need be, and writes; tells whether it began a segment other than the log's first.
-    fn write_once(&mut self, header: &BatchHeader, body: &[u8], now: TimestampMs) -> Result<bool, LogError> {
+    fn write(&mut self, header: &BatchHeader, body: &[u8], now: TimestampMs) -> Result<bool, LogError> {
         self.be_born()?;
         if self.active().is_full_for(header, &self.config, now) {
             self.roll(now)?;
         }
+        let head = header.to_bytes();
+        self.write_parts(&[IoSlice::new(&head), IoSlice::new(body)])
+    }
+
+    /// Writes to the active segment; tells whether it is the first that goes there, and the segment not the log's first.
+    pub(super) fn write_parts(&mut self, parts: &[IoSlice<'_>]) -> Result<bool, LogError> {
         let active = self.segments.last_mut().expect("a log has a segment");
-        active.write(header, body)?;
+        active.write(parts)?;
         Ok(active.size_bytes == 0 && self.segments.len() > 1)
     }
 
-    /// Learns of the batch that was just written.
-    fn note(&mut self, header: &BatchHeader, batch: &CheckedBatch, leader_epoch: LeaderEpoch) {
+    /// Learns of a batch that was just written, in the order of the batches. `control` is what it says if it is a control batch.
+    pub(super) fn note(&mut self, header: &BatchHeader, control: Option<ControlKind>) {
         let active = self.segments.last_mut().expect("a log has a segment");
         active.note(header, &self.config);
-        if leader_epoch.is_some() {
-            self.epochs.assign(leader_epoch, header.base_offset);
+        if header.leader_epoch.is_some() {
+            self.epochs.assign(header.leader_epoch, header.base_offset);
             let begins = self.epochs.latest().is_some_and(|latest| latest.start_offset == header.base_offset);
             self.epochs_version += u32::from(begins);
         }
         if header.has_producer() {
             self.snapshot_is_current = false;
         }
-        let aborted = self.producers.note(header, control_of(batch));
+        active.note_aborted(self.producers.note(header, control));
+    }
+
+    /// Brings the files up to what was noted.
+    pub(super) fn noted(&mut self) {
         let active = self.segments.last_mut().expect("a log has a segment");
-        active.note_aborted(aborted);
         match active.write_indexes(&*self.disk) {
             Ok(made) => self.names_version += u32::from(made),
             Err(error) if error.is_full() => {}
-            // The batch is in the log, whole: the next one is refused.
+            // The batches are in the log, whole: the next one is refused.
             Err(error) => self.poison(&error.to_string()),
         }
         self.keep_room();
@@ -132,13 +148,4 @@ impl Log {
         self.segments.push(next);
         Ok(())
     }
-}
-
-pub(super) fn control_of(batch: &CheckedBatch) -> Option<ControlKind> {
-    if !batch.header().attributes.is_control() {
-        return None;
-    }
-    let mut records = RecordViews::new(batch.body(), batch.header().record_count).ok()?;
-    let record = records.next()?.ok()?;
-    control_record(record.key, record.value)
 }

@@ -7,6 +7,7 @@ mod model;
 mod power;
 mod recovery;
 mod removal;
+mod replication;
 mod room;
 mod transactions;
 
@@ -14,11 +15,10 @@ use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 
-use super::append;
 use crate::{
     AbortedTransaction, LeaderEpoch, Log, LogConfig, Offset, Opening, ProducerEpoch, ProducerId,
     ProducerTable, Recovered, Sequence, StopKind, TimestampMs,
-    batch::{BatchBuilder, BatchHeader, CheckedBatch, Codec, ControlKind},
+    batch::{BatchBuilder, BatchHeader, CheckedBatch, Codec, ControlKind, control_of},
     disk::Disk,
     segment::base_of,
 };
@@ -93,7 +93,7 @@ fn append(log: &mut Log, batch: &CheckedBatch, epoch: LeaderEpoch) -> Stored {
     let bytes = Bytes::from([&appended.header.to_bytes()[..], &batch.body()[..]].concat());
     let active = log.active();
     let position = usize::try_from(active.size_bytes).unwrap() - bytes.len();
-    let control = append::control_of(batch);
+    let control = control_of(&appended.header, batch.body());
     Stored { header: appended.header, bytes, segment: active.base_offset(), position, control }
 }
 
