@@ -24,6 +24,7 @@
 
 mod cluster;
 mod config;
+pub mod controller;
 mod embedded;
 mod entropy;
 pub mod faults;

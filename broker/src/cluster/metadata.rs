@@ -6,7 +6,7 @@ use std::sync::Arc;
 use highwater_storage::{LeaderEpoch, TopicId};
 
 use super::record::MetadataRecord;
-use crate::ids::{NodeId, PartitionIndex, TopicName};
+use crate::ids::{BrokerEpoch, NodeId, PartitionIndex, TopicName};
 
 /// One partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(crate) struct ClusterMetadata {
     topics_version: u64,
     /// What was set on each node, and on all.
     node_configs: BTreeMap<Option<NodeId>, BTreeMap<String, String>>,
+    /// The life of each node that ever started.
+    broker_epochs: BTreeMap<NodeId, BrokerEpoch>,
 }
 
 impl ClusterMetadata {
@@ -71,6 +73,11 @@ impl ClusterMetadata {
     /// The first producer id that was never given out.
     pub(crate) fn next_producer_id(&self) -> i64 {
         self.next_producer_id
+    }
+
+    /// The present life of a node, or its last.
+    pub(crate) fn broker_epoch(&self, node: NodeId) -> BrokerEpoch {
+        self.broker_epochs.get(&node).copied().unwrap_or(BrokerEpoch(0))
     }
 
     /// One partition.
@@ -120,6 +127,7 @@ impl ClusterMetadata {
     }
 
     fn lead_anew(&mut self, node: NodeId) {
+        self.broker_epochs.insert(node, BrokerEpoch(self.broker_epoch(node).0 + 1));
         let partitions = self.topics.values_mut().flat_map(|topic| &mut topic.partitions);
         for partition in partitions.filter(|partition| partition.leader == node) {
             partition.leader_epoch = partition.leader_epoch.next();

@@ -1,0 +1,253 @@
+//! The controller: the one owner of the cluster's log. [`Controller::step`] takes one event and the time, and appends what
+//! is to be done to `effects`; what it decides is in [`crate::cluster`].
+//!
+//! It lives as long as the process, and no node's end touches it. Nodes learn of everything by messages.
+//!
+//! Always: a node is told every record once and in order, and at most one message with records is on its way to it. Where
+//! it is promised that what is acknowledged survives the power, nobody is told of a record, or answered on the strength of
+//! one, before it is durable. Producer ids are durable before they are told, in any case.
+
+#![allow(dead_code, reason = "the nodes take it up next")]
+
+mod format;
+mod journal;
+mod open;
+mod publication;
+mod requests;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use highwater_storage::disk::Disk;
+use highwater_storage::{LogError, StopKind, SyncHandle, Synced, TopicId};
+
+use self::journal::Journal;
+use self::publication::{Answers, Sessions};
+use crate::cluster::metadata::ClusterMetadata;
+use crate::cluster::record::MetadataRecord;
+use crate::config::BrokerConfig;
+use crate::entropy::Entropy;
+use crate::ids::{BrokerEpoch, MetadataOffset, Monotonic, NodeId, Now};
+use crate::message::{Ask, FromController, ToController};
+use crate::node::DiskWork;
+use crate::refusal::Refusal;
+
+/// What a controller needs to come up.
+#[derive(Debug)]
+pub struct ControllerOptions {
+    /// All nodes of the cluster.
+    pub nodes: Vec<NodeId>,
+    /// The brokers' settings, as they were given.
+    pub config: Arc<BrokerConfig>,
+    /// Where its files are.
+    pub disk: Arc<dyn Disk>,
+    /// The folder on that disk; the cluster's log is in `cluster/` there.
+    pub folder: PathBuf,
+    /// The source of ids.
+    pub entropy: Entropy,
+}
+
+/// One thing that happens to the controller.
+#[derive(Debug)]
+pub(crate) enum ControllerEvent {
+    /// Nodes come up: those of a process all at once. Each is told of with [`ControllerEffect::Started`].
+    Start {
+        /// Each with how it went down before.
+        nodes: Vec<(NodeId, StopKind)>,
+    },
+    /// A node is not there any more: killed, without power, or stopped after it [left](ControllerEffect::Left).
+    Gone {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node wants to stop; [`ControllerEffect::Left`] says when it may.
+    Leaving {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node says something.
+    Message {
+        /// Which.
+        from: NodeId,
+        /// What.
+        message: ToController,
+    },
+    /// What became of a [`ControllerEffect::Sync`].
+    Synced(Result<Synced, LogError>),
+    /// Time passed.
+    Tick,
+}
+
+/// Something the controller wants done.
+#[derive(Debug)]
+pub(crate) enum ControllerEffect {
+    /// Tell a node something.
+    Send {
+        /// Whom.
+        to: NodeId,
+        /// What.
+        message: FromController,
+    },
+    /// Make the cluster's log durable; the outcome comes back as [`ControllerEvent::Synced`]. Never two at once.
+    Sync(Box<SyncHandle>),
+    /// Work for the disk whose outcome nobody waits for.
+    Disk(DiskWork),
+    /// A node is registered: it opens its folder with this.
+    Started(Box<Started>),
+    /// Nodes cannot be registered: the cluster's log takes no more.
+    NotStarted {
+        /// Which.
+        nodes: Vec<NodeId>,
+        /// Why.
+        why: Refusal,
+    },
+    /// A node leads nothing any more, as far as others can, and may stop.
+    Left {
+        /// Which.
+        node: NodeId,
+    },
+}
+
+/// With what a node comes up.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Which node.
+    pub(crate) node: NodeId,
+    /// Its new life.
+    pub(crate) broker_epoch: BrokerEpoch,
+    /// The cluster as it is,
+    pub(crate) metadata: ClusterMetadata,
+    /// with all records before this offset.
+    pub(crate) upto: MetadataOffset,
+    /// Topics that there were and are not any more: what is left of them on disk is nobody's.
+    pub(crate) gone_topics: BTreeSet<TopicId>,
+}
+
+/// What a step wants done, in order.
+pub(crate) type ControllerEffects = Vec<ControllerEffect>;
+
+/// The controller of the cluster. See the [module](self) for what always holds.
+#[derive(Debug)]
+pub struct Controller {
+    nodes: Vec<NodeId>,
+    cluster_id: Arc<str>,
+    config: Arc<BrokerConfig>,
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    entropy: Entropy,
+    journal: Journal,
+    /// The cluster as all of the log's records tell it, those too that nobody was told of yet.
+    metadata: ClusterMetadata,
+    /// Of the replay; those who start first take it.
+    gone_topics: Option<BTreeSet<TopicId>>,
+    sessions: Sessions,
+    answers: Answers,
+}
+
+impl Controller {
+    /// Takes one event.
+    pub(crate) fn step(&mut self, now: Now, event: ControllerEvent, effects: &mut ControllerEffects) {
+        match event {
+            ControllerEvent::Start { nodes } => self.start(now, &nodes, effects),
+            ControllerEvent::Gone { node } => self.forget(node),
+            ControllerEvent::Leaving { node } => {
+                self.forget(node);
+                effects.push(ControllerEffect::Left { node });
+            }
+            ControllerEvent::Message { from, message } => self.hear(now, from, message),
+            ControllerEvent::Synced(outcome) => self.synced(outcome, effects),
+            ControllerEvent::Tick => {}
+        }
+        self.release_answers(effects);
+        self.publish(now, effects);
+        effects.extend(self.journal.begin_sync().map(ControllerEffect::Sync));
+    }
+
+    /// When the controller must be stepped again even if nothing happens.
+    pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
+        None
+    }
+
+    /// The cluster's id, as Kafka prints ids.
+    pub fn cluster_id(&self) -> &Arc<str> {
+        &self.cluster_id
+    }
+
+    fn hear(&mut self, now: Now, from: NodeId, message: ToController) {
+        let ToController { broker_epoch, what } = message;
+        if !self.sessions.is_of(from, broker_epoch) {
+            return;
+        }
+        match what {
+            Ask::Heartbeat => self.sessions.heard(now, from),
+            Ask::Applied { upto } => self.sessions.applied(from, upto),
+            Ask::Request { caller, request } => self.request(now, (from, caller), request),
+            Ask::TopicsOnDemand { caller, names } => self.create_on_demand(now, (from, caller), names),
+            Ask::ProducerIds { caller } => self.reserve_producer_ids(now, (from, caller)),
+            Ask::AlterPartitions(_) => {}
+        }
+    }
+
+    /// Nodes come up.
+    fn start(&mut self, now: Now, nodes: &[(NodeId, StopKind)], effects: &mut ControllerEffects) {
+        let records: Vec<_> =
+            nodes.iter().map(|(node, _)| MetadataRecord::NodeStarted { node: node.0 }).collect();
+        let registered = self.commit(now, &records).and_then(|()| match self.config.is_durable() {
+            true => self.journal.flush(),
+            false => Ok(()),
+        });
+        let gone_topics = registered.and_then(|()| match self.gone_topics.take() {
+            Some(gone) => Ok(gone),
+            None => self.journal.gone_topics(),
+        });
+        let ids = || nodes.iter().map(|(node, _)| *node);
+        let gone_topics = match gone_topics {
+            Ok(gone) => gone,
+            Err(why) => return effects.push(ControllerEffect::NotStarted { nodes: ids().collect(), why }),
+        };
+        let upto = self.journal.end();
+        for node in ids() {
+            let broker_epoch = self.metadata.broker_epoch(node);
+            self.answers.forget(node);
+            self.sessions.begin(now, node, broker_epoch, upto);
+            effects.push(ControllerEffect::Started(Box::new(Started {
+                node,
+                broker_epoch,
+                metadata: self.metadata.clone(),
+                upto,
+                gone_topics: gone_topics.clone(),
+            })));
+        }
+    }
+
+    fn forget(&mut self, node: NodeId) {
+        self.sessions.end(node);
+        self.answers.forget(node);
+    }
+
+    /// Appends records to the cluster's log and makes what they say so.
+    fn commit(&mut self, now: Now, records: &[MetadataRecord]) -> Result<(), Refusal> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.journal.append(now, records)?;
+        records.iter().for_each(|record| self.metadata.apply(record));
+        Ok(())
+    }
+
+    fn synced(&mut self, outcome: Result<Synced, LogError>, effects: &mut ControllerEffects) {
+        let Err(refusal) = self.journal.synced(outcome) else { return };
+        tracing::error!(%refusal, "a sync of the cluster's log failed");
+        self.answers.refuse_all(&refusal, effects);
+        // What nobody was told of, and nobody will be, is no ground to decide on.
+        if self.config.is_durable()
+            && let Ok(durable) = self.journal.durable_metadata()
+        {
+            self.metadata = durable;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

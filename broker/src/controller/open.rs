@@ -1,0 +1,116 @@
+//! How the controller comes up and goes down: its folder, and the replay of the cluster's log.
+//!
+//! The folder: `cluster/` holds the cluster's log, and a marker that says that it was closed; the marker is taken away
+//! before anything else is read. Folders from before there was one are taken for not closed: more of the log is checked.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use highwater_storage::disk::Disk;
+use highwater_storage::{Log, LogConfig, LogError, Opening, StopKind};
+
+use super::journal::{Journal, ReadError, Replayed};
+use super::publication::{Answers, Sessions};
+use super::{Controller, ControllerEffects, ControllerOptions, format};
+use crate::cluster::record::MetadataRecord;
+use crate::ids::Now;
+use crate::node::OpenError;
+
+const CLUSTER_FOLDER: &str = "cluster";
+/// Kafka's name and content for it.
+const CLEAN_MARKER: &str = ".kafka_cleanshutdown";
+const CLEAN_MARKER_CONTENT: &[u8] = br#"{"version":0,"brokerEpoch":-1}"#;
+
+impl Controller {
+    /// Opens a cluster's folder, or begins one.
+    pub(crate) fn open(
+        options: ControllerOptions,
+        now: Now,
+        effects: &mut ControllerEffects,
+    ) -> Result<Self, OpenError> {
+        let ControllerOptions { nodes, config, disk, folder, mut entropy } = options;
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            |source| OpenError::Io { path, source }
+        };
+        disk.create_dir(&folder).map_err(failed(&folder))?;
+        let listed = disk.list(&folder).map_err(failed(&folder))?;
+        let holds_cluster = listed.iter().any(|entry| entry.name == CLUSTER_FOLDER);
+        format::check(&disk, &folder, holds_cluster, effects)?;
+        let path = folder.join(CLUSTER_FOLDER);
+        let left = match holds_cluster {
+            true => Some(take_marker(disk.as_ref(), &path)?),
+            false => None,
+        };
+        let log = open_log(&disk, &path, left, now)
+            .map_err(|source| OpenError::ClusterLog { path: path.clone(), source })?;
+        let mut journal = Journal::new(log);
+        let Replayed { mut metadata, cluster_id, gone_topics } =
+            journal.replay().map_err(|error| match error {
+                ReadError::Log(source) => OpenError::ClusterLog { path: path.clone(), source },
+                ReadError::Record(message) => OpenError::ClusterRecord { path: path.clone(), message },
+            })?;
+        let cluster_id = match cluster_id {
+            Some(id) => id,
+            None => {
+                let begun = MetadataRecord::ClusterBegun { id: entropy.uuid().to_string() };
+                journal.append(now, std::slice::from_ref(&begun)).map_err(|refusal| {
+                    OpenError::ClusterRecord { path: path.clone(), message: refusal.to_string() }
+                })?;
+                metadata.apply(&begun);
+                let MetadataRecord::ClusterBegun { id } = begun else { unreachable!("it was just made") };
+                id
+            }
+        };
+        Ok(Self {
+            nodes,
+            cluster_id: cluster_id.into(),
+            config,
+            disk,
+            folder,
+            entropy,
+            journal,
+            metadata,
+            gone_topics: Some(gone_topics),
+            sessions: Sessions::default(),
+            answers: Answers::default(),
+        })
+    }
+
+    /// Writes down that everything is written down. Nodes that are there still may come back as they were.
+    pub(crate) fn close(self) -> Result<(), LogError> {
+        let Self { disk, folder, journal, .. } = self;
+        journal.close()?;
+        disk.sync_dir(&folder).map_err(|source| LogError::Io {
+            what: "sync",
+            path: folder.clone(),
+            source,
+        })?;
+        let marker = folder.join(CLUSTER_FOLDER).join(CLEAN_MARKER);
+        disk.write_atomic(&marker, CLEAN_MARKER_CONTENT).map_err(|source| LogError::Io {
+            what: "write",
+            path: marker,
+            source,
+        })
+    }
+}
+
+/// Opens the cluster's log as it was left, or makes it.
+fn open_log(disk: &Arc<dyn Disk>, path: &Path, left: Option<StopKind>, now: Now) -> Result<Log, LogError> {
+    let config = LogConfig::default();
+    let disk = Arc::clone(disk);
+    match left {
+        Some(stop) => Log::open(disk, path, config, Opening::after(stop), now.wall).map(|(log, _)| log),
+        None => Ok(Log::create(disk, path, config, None, now.wall)),
+    }
+}
+
+fn take_marker(disk: &dyn Disk, cluster: &Path) -> Result<StopKind, OpenError> {
+    let path = cluster.join(CLEAN_MARKER);
+    match disk.remove_file(&path) {
+        Ok(()) => Ok(StopKind::Clean),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(StopKind::Unclean),
+        Err(source) => Err(OpenError::Io { path, source }),
+    }
+}

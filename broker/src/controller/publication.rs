@@ -1,0 +1,160 @@
+//! Who is told what, and when: records go to each node in order, answers wait until what they rest on is as safe as it is
+//! promised to be.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Controller, ControllerEffect, ControllerEffects};
+use crate::ids::{BrokerEpoch, MetadataOffset, Monotonic, NodeId, Now};
+use crate::message::{Answer, Caller, FromController};
+use crate::refusal::Refusal;
+
+/// After how long records are sent again to a node that is heard and did not say that it has them: a link may lose them.
+const RESEND_MS: i32 = 2_000;
+
+/// One life of a node.
+#[derive(Debug)]
+struct Session {
+    broker_epoch: BrokerEpoch,
+    /// The end of what the node has made so.
+    applied: MetadataOffset,
+    /// The end of what is on its way, and since when.
+    sent: Option<(MetadataOffset, Monotonic)>,
+    heard: Monotonic,
+}
+
+/// The nodes that are there.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    live: BTreeMap<NodeId, Session>,
+}
+
+impl Sessions {
+    pub(super) fn begin(&mut self, now: Now, node: NodeId, broker_epoch: BrokerEpoch, upto: MetadataOffset) {
+        let session = Session { broker_epoch, applied: upto, sent: None, heard: now.monotonic };
+        self.live.insert(node, session);
+    }
+
+    pub(super) fn end(&mut self, node: NodeId) {
+        self.live.remove(&node);
+    }
+
+    /// Whether a node is there, in this life.
+    pub(super) fn is_of(&self, node: NodeId, broker_epoch: BrokerEpoch) -> bool {
+        self.live.get(&node).is_some_and(|session| session.broker_epoch == broker_epoch)
+    }
+
+    /// The node is there.
+    pub(super) fn heard(&mut self, now: Now, node: NodeId) {
+        let Some(session) = self.live.get_mut(&node) else { return };
+        session.heard = now.monotonic;
+        session.sent = session.sent.filter(|(_, since)| since.plus_ms(RESEND_MS) > now.monotonic);
+    }
+
+    /// The node has made all records before this offset so.
+    pub(super) fn applied(&mut self, node: NodeId, upto: MetadataOffset) {
+        let Some(session) = self.live.get_mut(&node) else { return };
+        session.applied = session.applied.max(upto);
+        session.sent = session.sent.filter(|(sent, _)| *sent > session.applied);
+    }
+}
+
+/// An answer that waits.
+#[derive(Debug)]
+struct Waiting {
+    to: NodeId,
+    caller: Caller,
+    /// What must be durable.
+    needs: MetadataOffset,
+    at: MetadataOffset,
+    answer: Answer,
+}
+
+/// Answers that wait for the disk, in order.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    waiting: VecDeque<Waiting>,
+}
+
+impl Answers {
+    /// A node is not there any more, and with it who asked.
+    pub(super) fn forget(&mut self, node: NodeId) {
+        self.waiting.retain(|waiting| waiting.to != node);
+    }
+
+    /// The cluster's log failed: what an answer rests on may be lost.
+    pub(super) fn refuse_all(&mut self, refusal: &Refusal, effects: &mut ControllerEffects) {
+        for mut waiting in self.waiting.drain(..) {
+            waiting.answer.refuse(refusal);
+            effects.push(waiting.send());
+        }
+    }
+}
+
+impl Waiting {
+    fn send(self) -> ControllerEffect {
+        let Self { to, caller, at, answer, .. } = self;
+        ControllerEffect::Send { to, message: FromController::Answer { caller, at, answer } }
+    }
+}
+
+impl Controller {
+    /// Answers, as soon as that may be. `is_durable` says that what is told must be, whatever is promised otherwise.
+    pub(super) fn answer(&mut self, (to, caller): (NodeId, Caller), mut answer: Answer, is_durable: bool) {
+        let at = self.journal.end();
+        let must_be_durable = is_durable || self.config.is_durable();
+        let needs = if must_be_durable { at } else { MetadataOffset(0) };
+        if must_be_durable {
+            match self.journal.failure() {
+                Some(failure) if self.journal.durable() < needs => answer.refuse(&failure),
+                _ => self.journal.want_sync(),
+            }
+        }
+        self.answers.waiting.push_back(Waiting { to, caller, needs, at, answer });
+    }
+
+    /// Sends the answers that may be given.
+    pub(super) fn release_answers(&mut self, effects: &mut ControllerEffects) {
+        let durable = self.journal.durable();
+        let is_over = self.journal.failure().is_some();
+        // One that waits for nothing does not wait for those before it either.
+        for waiting in std::mem::take(&mut self.answers.waiting) {
+            if is_over || waiting.needs <= durable {
+                effects.push(waiting.send());
+            } else {
+                self.answers.waiting.push_back(waiting);
+            }
+        }
+    }
+
+    /// Tells each node of what is new to it, unless something is on its way to it.
+    pub(super) fn publish(&mut self, now: Now, effects: &mut ControllerEffects) {
+        let is_durable = self.config.is_durable();
+        let bound = if is_durable { self.journal.durable() } else { self.journal.end() };
+        if is_durable && bound < self.journal.end() {
+            self.journal.want_sync();
+        }
+        for (node, session) in &mut self.sessions.live {
+            if session.sent.is_some() || session.applied >= bound {
+                continue;
+            }
+            match self.journal.records(session.applied, bound) {
+                Ok((upto, records)) => {
+                    session.sent = Some((upto, now.monotonic));
+                    let message = FromController::Records { upto, records };
+                    effects.push(ControllerEffect::Send { to: *node, message });
+                }
+                Err(why) => tracing::error!(%node, %why, "the cluster's log cannot be read"),
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// What the answer rests on may be lost: whatever it grants is refused.
+    fn refuse(&mut self, refusal: &Refusal) {
+        match self {
+            Self::ProducerIds(outcome) => *outcome = Err(refusal.clone()),
+            Self::Reply(reply) => super::requests::refuse(reply, refusal),
+        }
+    }
+}

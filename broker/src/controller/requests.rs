@@ -1,0 +1,230 @@
+//! What nodes ask for on behalf of their clients: decided, written down, answered.
+
+use std::collections::BTreeSet;
+
+use super::Controller;
+use crate::cluster::controller::{Controller as Decisions, Creation};
+use crate::cluster::record::MetadataRecord;
+use crate::config::{BrokerConfig, TopicConfig, without_effect};
+use crate::ids::{NodeId, Now, TopicName};
+use crate::message::{Answer, Caller};
+use crate::node::{
+    AlterConfigsRequest, AlteredConfig, CreatePartitionsRequest, CreateTopicsRequest, CreatedTopic,
+    DeletedTopic, EnlargedTopic, NewTopic, NewTopicFacts, Reply, Request, ResourceToAlter, TopicToDelete,
+};
+use crate::producer::id_block::BLOCK_IDS;
+use crate::refusal::Refusal;
+
+/// How many resources one request may be about.
+const MAX_RESOURCES: usize = 10_000;
+
+/// Who is answered.
+type Asker = (NodeId, Caller);
+
+impl Controller {
+    pub(super) fn request(&mut self, now: Now, asker: Asker, request: Request) {
+        let config = self.config_of(asker.0);
+        let reply = match request {
+            Request::CreateTopics(request) => Reply::CreateTopics(self.create_topics(now, &config, &request)),
+            Request::CreatePartitions(request) => {
+                Reply::CreatePartitions(self.create_partitions(now, &config, &request))
+            }
+            Request::DeleteTopics(topics) => Reply::DeleteTopics(self.delete_topics(now, &config, &topics)),
+            Request::AlterConfigs(request) => {
+                Reply::AlterConfigs(self.alter_configs(now, &config, asker.0, request))
+            }
+            other => unreachable!("{other:?} is for the node itself"),
+        };
+        self.answer(asker, Answer::Reply(Box::new(reply)), false);
+    }
+
+    /// Topics that somebody asked about, with the broker's defaults; the one that keeps groups in a way of its own.
+    pub(super) fn create_on_demand(&mut self, now: Now, asker: Asker, names: Vec<TopicName>) {
+        let config = self.config_of(asker.0);
+        let by_default = |name| NewTopic {
+            name,
+            partitions: -1,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let offsets = TopicName::consumer_offsets();
+        let (own, asked): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| *name == offsets);
+        let topics = asked.into_iter().map(by_default).collect();
+        let request = CreateTopicsRequest { topics, validate_only: false };
+        let mut created = self.create_topics(now, &config, &request);
+        if !own.is_empty() {
+            let outcome = self.create_offsets_topic(now, &config, &offsets);
+            created.push(CreatedTopic { name: offsets, outcome });
+        }
+        self.answer(asker, Answer::Reply(Box::new(Reply::CreateTopics(created))), false);
+    }
+
+    /// A block of producer ids: durable before it is told, for an id that is given twice would make one producer's records
+    /// the other's duplicates.
+    pub(super) fn reserve_producer_ids(&mut self, now: Now, asker: Asker) {
+        let first = self.metadata.next_producer_id();
+        let reserved = self.commit(now, &[MetadataRecord::ProducerIdsReserved { next: first + BLOCK_IDS }]);
+        self.answer(asker, Answer::ProducerIds(reserved.map(|()| first)), true);
+    }
+
+    /// The settings as they are on a node.
+    fn config_of(&self, node: NodeId) -> BrokerConfig {
+        self.config.altered(self.metadata.node_configs(Some(node)), self.metadata.node_configs(None))
+    }
+
+    fn decide<R>(&mut self, config: &BrokerConfig, ask: impl FnOnce(&mut Decisions<'_>) -> R) -> R {
+        let Self { metadata, nodes, entropy, .. } = self;
+        ask(&mut Decisions { metadata, config, nodes, entropy })
+    }
+
+    fn create_topics(
+        &mut self,
+        now: Now,
+        config: &BrokerConfig,
+        request: &CreateTopicsRequest,
+    ) -> Vec<CreatedTopic> {
+        let decided = self.decide(config, |decisions| decisions.create_topics(&request.topics));
+        let made = decided.and_then(|decided| {
+            let created = decided.iter().filter_map(|(name, outcome)| Some((name, outcome.as_ref().ok()?)));
+            if !request.validate_only {
+                let records: Vec<_> = created.map(|(name, creation)| creation.record(name)).collect();
+                self.commit(now, &records)?;
+            }
+            Ok(decided)
+        });
+        match made {
+            Ok(decided) => decided
+                .into_iter()
+                .map(|(name, outcome)| CreatedTopic {
+                    name,
+                    outcome: outcome.map(|creation| facts(&creation, config)),
+                })
+                .collect(),
+            Err(refusal) => request
+                .topics
+                .iter()
+                .map(|topic| CreatedTopic { name: topic.name.clone(), outcome: Err(refusal.clone()) })
+                .collect(),
+        }
+    }
+
+    fn create_offsets_topic(
+        &mut self,
+        now: Now,
+        config: &BrokerConfig,
+        name: &TopicName,
+    ) -> Result<NewTopicFacts, Refusal> {
+        if self.metadata.id_of(name).is_some() {
+            return Err(Refusal::TopicExists { message: format!("Topic '{name}' already exists.") });
+        }
+        let creation = self.decide(config, |decisions| decisions.offsets_topic(name))?;
+        self.commit(now, &[creation.record(name)])?;
+        Ok(facts(&creation, config))
+    }
+
+    fn create_partitions(
+        &mut self,
+        now: Now,
+        config: &BrokerConfig,
+        request: &CreatePartitionsRequest,
+    ) -> Vec<EnlargedTopic> {
+        let decided = self.decide(config, |decisions| decisions.create_partitions(&request.topics));
+        let made = match request.validate_only {
+            true => Ok(()),
+            false => {
+                let enlargements = decided.iter().filter_map(|(_, outcome)| outcome.as_ref().ok());
+                let records: Vec<_> = enlargements.map(|enlargement| enlargement.record()).collect();
+                self.commit(now, &records)
+            }
+        };
+        let answer = |(name, outcome): (TopicName, Result<_, Refusal>)| EnlargedTopic {
+            name,
+            outcome: outcome.and_then(|_| made.clone()),
+        };
+        decided.into_iter().map(answer).collect()
+    }
+
+    fn delete_topics(
+        &mut self,
+        now: Now,
+        config: &BrokerConfig,
+        topics: &[TopicToDelete],
+    ) -> Vec<DeletedTopic> {
+        let mut decided = self.decide(config, |decisions| decisions.delete_topics(topics));
+        let gone: BTreeSet<_> =
+            decided.iter().filter(|topic| topic.outcome.is_ok()).map(|topic| topic.id).collect();
+        let records: Vec<_> =
+            gone.into_iter().map(|id| MetadataRecord::TopicDeleted { id: id.get() }).collect();
+        if let Err(refusal) = self.commit(now, &records) {
+            for topic in decided.iter_mut().filter(|topic| topic.outcome.is_ok()) {
+                topic.outcome = Err(refusal.clone());
+            }
+        }
+        decided
+    }
+
+    fn alter_configs(
+        &mut self,
+        now: Now,
+        config: &BrokerConfig,
+        node: NodeId,
+        request: AlterConfigsRequest,
+    ) -> Vec<AlteredConfig> {
+        let AlterConfigsRequest { resources, validate_only } = request;
+        let decided = if resources.len() > MAX_RESOURCES {
+            let message = format!("More than {MAX_RESOURCES} resources in one request.");
+            resources.iter().map(|_| Err(Refusal::PolicyViolation { message: message.clone() })).collect()
+        } else {
+            self.decide(config, |decisions| decisions.alter_configs(node, &resources))
+        };
+        let made = match validate_only {
+            true => Ok(()),
+            false => {
+                let records: Vec<_> = decided.iter().flatten().flatten().cloned().collect();
+                records.iter().for_each(say_without_effect);
+                self.commit(now, &records)
+            }
+        };
+        let answer = |(resource, outcome): (ResourceToAlter, Result<_, Refusal>)| AlteredConfig {
+            kind: resource.kind,
+            name: resource.name,
+            outcome: outcome.and_then(|_| made.clone()),
+        };
+        resources.into_iter().zip(decided).map(answer).collect()
+    }
+}
+
+/// What a reply grants may be lost: it is refused.
+pub(super) fn refuse(reply: &mut Reply, refusal: &Refusal) {
+    fn each<'a, T: 'a>(outcomes: impl Iterator<Item = &'a mut Result<T, Refusal>>, refusal: &Refusal) {
+        outcomes.filter(|outcome| outcome.is_ok()).for_each(|outcome| *outcome = Err(refusal.clone()));
+    }
+    match reply {
+        Reply::CreateTopics(topics) => each(topics.iter_mut().map(|topic| &mut topic.outcome), refusal),
+        Reply::CreatePartitions(topics) => each(topics.iter_mut().map(|topic| &mut topic.outcome), refusal),
+        Reply::DeleteTopics(topics) => each(topics.iter_mut().map(|topic| &mut topic.outcome), refusal),
+        Reply::AlterConfigs(altered) => each(altered.iter_mut().map(|one| &mut one.outcome), refusal),
+        other => unreachable!("{other:?} is no answer of the controller's"),
+    }
+}
+
+fn facts(creation: &Creation, config: &BrokerConfig) -> NewTopicFacts {
+    NewTopicFacts {
+        id: creation.id,
+        partitions: i32::try_from(creation.replicas.len()).unwrap_or(i32::MAX),
+        replication_factor: i16::try_from(creation.replicas.first().map_or(0, Vec::len)).unwrap_or(i16::MAX),
+        configs: TopicConfig::describe(&creation.configs, config),
+    }
+}
+
+fn say_without_effect(record: &MetadataRecord) {
+    let (changes, is_without): (_, fn(&str) -> bool) = match record {
+        MetadataRecord::TopicConfigured { changes, .. } => (changes, without_effect::is_for_topics),
+        MetadataRecord::NodesConfigured { changes, .. } => (changes, without_effect::is_for_brokers),
+        _ => return,
+    };
+    for (setting, _) in changes.iter().filter(|(name, value)| value.is_some() && is_without(name)) {
+        tracing::warn!(setting, "this setting makes no difference here");
+    }
+}
