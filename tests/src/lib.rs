@@ -6,6 +6,7 @@
 //! - [`requests`]: the requests tests send most.
 //! - [`world`]: a node without tokio, on a disk of the test's choice, with time as the test tells it.
 //! - [`fuzz`]: what must hold on any bytes.
+//! - [`guarantees`]: what every fault may cost, as data, and who compares what happened with it.
 //! - [`program`]: the program as a process of its own, to be killed.
 //! - [`random`]: numbers from a seed.
 //!
@@ -19,6 +20,7 @@
 pub mod batches;
 pub mod connection;
 pub mod fuzz;
+pub mod guarantees;
 pub mod program;
 pub mod random;
 pub mod requests;
