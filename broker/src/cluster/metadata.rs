@@ -3,21 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use highwater_storage::{LeaderEpoch, TopicId};
+use highwater_storage::TopicId;
 
-use super::record::MetadataRecord;
+pub(crate) use super::partition::PartitionMetadata;
+use super::partition::{Lists, PartitionChange};
+use super::record::{MetadataRecord, NodeState};
 use crate::ids::{BrokerEpoch, NodeId, PartitionIndex, TopicName};
-
-/// One partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PartitionMetadata {
-    /// Who holds it, preferred leader first.
-    pub(crate) replicas: Vec<NodeId>,
-    /// Who leads it.
-    pub(crate) leader: NodeId,
-    /// In which epoch.
-    pub(crate) leader_epoch: LeaderEpoch,
-}
 
 /// One topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,17 +21,26 @@ pub(crate) struct TopicMetadata {
     pub(crate) partitions: Vec<PartitionMetadata>,
 }
 
-/// All topics, and what has been reserved.
+/// A node that there is, or was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NodeMetadata {
+    /// Its present life, or its last.
+    pub(crate) broker_epoch: BrokerEpoch,
+    /// How it serves in it.
+    pub(crate) state: NodeState,
+}
+
+/// All nodes and topics, and what has been reserved. A clone shares what neither of both changes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct ClusterMetadata {
-    topics: BTreeMap<TopicId, TopicMetadata>,
+    topics: BTreeMap<TopicId, Arc<TopicMetadata>>,
     ids: BTreeMap<TopicName, TopicId>,
     next_producer_id: i64,
     topics_version: u64,
     /// What was set on each node, and on all.
     node_configs: BTreeMap<Option<NodeId>, BTreeMap<String, String>>,
-    /// The life of each node that ever started.
-    broker_epochs: BTreeMap<NodeId, BrokerEpoch>,
+    nodes: BTreeMap<NodeId, NodeMetadata>,
+    lists: Lists,
 }
 
 impl ClusterMetadata {
@@ -51,12 +51,33 @@ impl ClusterMetadata {
 
     /// The topic of this id.
     pub(crate) fn topic(&self, id: TopicId) -> Option<&TopicMetadata> {
-        self.topics.get(&id)
+        self.topics.get(&id).map(|topic| &**topic)
     }
 
     /// Every topic, by name.
     pub(crate) fn by_name(&self) -> impl Iterator<Item = (TopicId, &TopicMetadata)> {
-        self.ids.values().filter_map(|id| Some((*id, self.topics.get(id)?)))
+        self.ids.values().filter_map(|id| Some((*id, self.topic(*id)?)))
+    }
+
+    /// The nodes that ever started, in order.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.keys().copied()
+    }
+
+    /// A node, if it ever started.
+    pub(crate) fn node(&self, node: NodeId) -> Option<NodeMetadata> {
+        self.nodes.get(&node).copied()
+    }
+
+    /// The nodes that serve, each in its present life.
+    pub(crate) fn serving(&self) -> impl Iterator<Item = (NodeId, BrokerEpoch)> {
+        let serving = self.nodes.iter().filter(|(_, node)| node.state == NodeState::Serving);
+        serving.map(|(id, node)| (*id, node.broker_epoch))
+    }
+
+    /// Whether a node serves, so that it may lead and be in sync.
+    pub(crate) fn serves(&self, node: NodeId) -> bool {
+        self.node(node).is_some_and(|node| node.state == NodeState::Serving)
     }
 
     /// A number that is another one when topics or partitions came or went since.
@@ -77,7 +98,7 @@ impl ClusterMetadata {
 
     /// The present life of a node, or its last.
     pub(crate) fn broker_epoch(&self, node: NodeId) -> BrokerEpoch {
-        self.broker_epochs.get(&node).copied().unwrap_or(BrokerEpoch(0))
+        self.node(node).map_or(BrokerEpoch(0), |node| node.broker_epoch)
     }
 
     /// One partition.
@@ -90,15 +111,23 @@ impl ClusterMetadata {
         match record {
             // Only who opens the log asks for the id.
             MetadataRecord::ClusterBegun { .. } => {}
-            MetadataRecord::NodeStarted { node } => self.lead_anew(NodeId(*node)),
+            MetadataRecord::NodeStarted { node } => self.begin_life(NodeId(*node)),
+            MetadataRecord::NodeChanged { node, state } => {
+                if let Some(node) = self.nodes.get_mut(&NodeId(*node)) {
+                    node.state = *state;
+                }
+            }
+            MetadataRecord::PartitionsChanged { id, changes } => {
+                self.change_partitions(TopicId::new(*id), changes)
+            }
             MetadataRecord::TopicCreated { id, name, configs, replicas } => {
                 let id = TopicId::new(*id);
                 let name = TopicName::from(name.as_str());
-                let partitions = replicas.iter().filter_map(|nodes| new_partition(nodes)).collect();
+                let partitions = self.new_partitions(replicas);
                 let configs = Arc::new(configs.clone());
                 self.topics_version += 1;
                 self.ids.insert(name.clone(), id);
-                self.topics.insert(id, TopicMetadata { name, configs, partitions });
+                self.topics.insert(id, Arc::new(TopicMetadata { name, configs, partitions }));
             }
             MetadataRecord::TopicDeleted { id } => {
                 self.topics_version += 1;
@@ -108,13 +137,14 @@ impl ClusterMetadata {
             }
             MetadataRecord::PartitionsAdded { id, replicas } => {
                 self.topics_version += 1;
+                let partitions = self.new_partitions(replicas);
                 if let Some(topic) = self.topics.get_mut(&TopicId::new(*id)) {
-                    topic.partitions.extend(replicas.iter().filter_map(|nodes| new_partition(nodes)));
+                    Arc::make_mut(topic).partitions.extend(partitions);
                 }
             }
             MetadataRecord::TopicConfigured { id, changes } => {
                 if let Some(topic) = self.topics.get_mut(&TopicId::new(*id)) {
-                    change(Arc::make_mut(&mut topic.configs), changes);
+                    change(Arc::make_mut(&mut Arc::make_mut(topic).configs), changes);
                 }
             }
             MetadataRecord::NodesConfigured { node, changes } => {
@@ -126,12 +156,33 @@ impl ClusterMetadata {
         }
     }
 
-    fn lead_anew(&mut self, node: NodeId) {
-        self.broker_epochs.insert(node, BrokerEpoch(self.broker_epoch(node).0 + 1));
-        let partitions = self.topics.values_mut().flat_map(|topic| &mut topic.partitions);
-        for partition in partitions.filter(|partition| partition.leader == node) {
-            partition.leader_epoch = partition.leader_epoch.next();
+    /// A node starts: it serves, and what it leads it leads in a new epoch.
+    fn begin_life(&mut self, node: NodeId) {
+        let broker_epoch = BrokerEpoch(self.broker_epoch(node).0 + 1);
+        self.nodes.insert(node, NodeMetadata { broker_epoch, state: NodeState::Serving });
+        let is_led = |partition: &PartitionMetadata| partition.leader == Some(node);
+        for topic in self.topics.values_mut().filter(|topic| topic.partitions.iter().any(is_led)) {
+            let partitions = Arc::make_mut(topic).partitions.iter_mut();
+            partitions.filter(|partition| is_led(partition)).for_each(PartitionMetadata::lead_anew);
         }
+    }
+
+    fn change_partitions(&mut self, id: TopicId, changes: &[PartitionChange]) {
+        let Some(topic) = self.topics.get_mut(&id) else { return };
+        let partitions = &mut Arc::make_mut(topic).partitions;
+        for change in changes {
+            let slot = PartitionIndex(change.partition).slot();
+            if let Some(partition) = slot.and_then(|slot| partitions.get_mut(slot)) {
+                partition.change(change, &mut self.lists);
+            }
+        }
+    }
+
+    /// New partitions. A node that does not serve is not in sync with them; nodes that nothing is known of are.
+    fn new_partitions(&mut self, replicas: &[Vec<i32>]) -> Vec<PartitionMetadata> {
+        let Self { nodes, lists, .. } = self;
+        let serves = |node: NodeId| nodes.get(&node).is_none_or(|node| node.state == NodeState::Serving);
+        replicas.iter().filter_map(|of_one| PartitionMetadata::new(of_one, serves, lists)).collect()
     }
 }
 
@@ -144,14 +195,10 @@ fn change(configs: &mut BTreeMap<String, String>, changes: &BTreeMap<String, Opt
     }
 }
 
-fn new_partition(nodes: &[i32]) -> Option<PartitionMetadata> {
-    let replicas: Vec<_> = nodes.iter().copied().map(NodeId).collect();
-    let leader = *replicas.first()?;
-    Some(PartitionMetadata { replicas, leader, leader_epoch: LeaderEpoch::new(0) })
-}
-
 #[cfg(test)]
 mod tests {
+    use highwater_storage::LeaderEpoch;
+
     use super::*;
 
     fn created(id: u8, name: &str) -> MetadataRecord {
@@ -182,7 +229,7 @@ mod tests {
         metadata.apply(&MetadataRecord::NodeStarted { node: 1 });
         let id = TopicId::new([1; 16]);
         let partition = metadata.partition(id, PartitionIndex(1)).unwrap();
-        assert_eq!((partition.leader, partition.leader_epoch), (NodeId(0), LeaderEpoch::new(1)));
+        assert_eq!((partition.leader, partition.leader_epoch), (Some(NodeId(0)), LeaderEpoch::new(1)));
         assert_eq!(metadata.partition(id, PartitionIndex(2)), None);
         assert_eq!(metadata.partition(id, PartitionIndex(-1)), None);
     }

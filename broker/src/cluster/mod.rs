@@ -2,8 +2,11 @@
 //!
 //! [`record`] is what is written to the cluster's own log, [`metadata`] the state that applying those records builds,
 //! [`controller`] decides from a request and that state which records come next. Recovery is replay: nothing else
-//! changes the state.
+//! changes the state. [`partition`] is one partition of it.
+
+#![allow(dead_code, reason = "the nodes take it up next")]
 
 pub(crate) mod controller;
 pub(crate) mod metadata;
+pub(crate) mod partition;
 pub(crate) mod record;

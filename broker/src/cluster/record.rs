@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::partition::PartitionChange;
+
 /// The version written; an unknown one is an error, never a guess.
 const VERSION: u8 = 1;
 
-/// One thing the cluster agreed on.
+/// One thing the cluster agreed on. New ones come last: what is written names them by number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum MetadataRecord {
     /// The first record of all.
@@ -62,6 +64,31 @@ pub(crate) enum MetadataRecord {
         /// What each of them is now; none for what falls back.
         changes: BTreeMap<String, Option<String>>,
     },
+    /// A node serves otherwise than before.
+    NodeChanged {
+        /// Which.
+        node: i32,
+        /// How it serves now.
+        state: NodeState,
+    },
+    /// Partitions of a topic changed.
+    PartitionsChanged {
+        /// The topic's id.
+        id: [u8; 16],
+        /// Each change; a partition is named once.
+        changes: Vec<PartitionChange>,
+    },
+}
+
+/// How a node serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum NodeState {
+    /// It may lead and be in sync.
+    Serving,
+    /// It is about to stop: it leads nothing any more if another one can, and is in sync with nothing.
+    Leaving,
+    /// Nobody hears from it.
+    Fenced,
 }
 
 /// A record that is not one of these.
@@ -102,6 +129,18 @@ impl MetadataRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What programs before this one wrote.
+    #[test]
+    fn the_numbers_of_records_stay() {
+        let number = |record: &MetadataRecord| record.encode()[1];
+        assert_eq!(number(&MetadataRecord::NodeStarted { node: 0 }), 1);
+        assert_eq!(number(&MetadataRecord::NodesConfigured { node: None, changes: BTreeMap::new() }), 7);
+        assert_eq!(number(&MetadataRecord::NodeChanged { node: 0, state: NodeState::Fenced }), 8);
+        assert_eq!(number(&MetadataRecord::PartitionsChanged { id: [0; 16], changes: Vec::new() }), 9);
+        let started = MetadataRecord::decode(&[1, 1, 2]);
+        assert_eq!(started, Ok(MetadataRecord::NodeStarted { node: 1 }));
+    }
 
     #[test]
     fn what_is_written_is_read_and_nothing_else() {

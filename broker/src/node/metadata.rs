@@ -9,7 +9,7 @@ use super::{
     MetadataReply, MetadataRequest, Node, TopicRef,
 };
 use crate::cluster::metadata::{PartitionMetadata, TopicMetadata};
-use crate::ids::{Now, PartitionIndex, TopicName};
+use crate::ids::{NodeId, Now, PartitionIndex, TopicName};
 use crate::refusal::Refusal;
 
 impl Node {
@@ -135,10 +135,10 @@ fn check_cursor(request: &DescribeTopicsRequest) -> Result<(), Refusal> {
 fn describe(id: TopicId, topic: &TopicMetadata) -> DescribedTopic {
     let one = |(slot, partition): (usize, &PartitionMetadata)| DescribedPartition {
         index: PartitionIndex(index(slot)),
-        leader: partition.leader,
+        leader: partition.leader.unwrap_or(NodeId(-1)),
         leader_epoch: partition.leader_epoch,
-        replicas: partition.replicas.clone(),
-        in_sync: partition.replicas.clone(),
+        replicas: partition.replicas.to_vec(),
+        in_sync: partition.in_sync.to_vec(),
     };
     DescribedTopic {
         refusal: None,
