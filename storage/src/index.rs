@@ -107,6 +107,12 @@ impl OffsetIndex {
     }
 }
 
+impl FromIterator<OffsetEntry> for OffsetIndex {
+    fn from_iter<I: IntoIterator<Item = OffsetEntry>>(entries: I) -> Self {
+        Self { entries: Vec::from_iter(entries) }
+    }
+}
+
 /// How late the records are up to an offset. Timestamps rise strictly, offsets never fall.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TimeIndex {
@@ -172,6 +178,12 @@ impl TimeIndex {
     /// Gives back what growing took beyond need.
     pub(crate) fn shrink(&mut self) {
         self.entries.shrink_to_fit();
+    }
+}
+
+impl FromIterator<TimeEntry> for TimeIndex {
+    fn from_iter<I: IntoIterator<Item = TimeEntry>>(entries: I) -> Self {
+        Self { entries: Vec::from_iter(entries) }
     }
 }
 

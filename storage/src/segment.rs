@@ -5,6 +5,7 @@
 //! it was just written or found when the log was opened. The indexes are complete in memory; their files may lag behind
 //! while the disk is full, and are made whole before the segment is left.
 
+mod cut;
 mod fill;
 mod name;
 mod place;
@@ -125,6 +126,11 @@ impl Segment {
     /// The file of a segment that has one, as every segment with batches does.
     pub(crate) fn file(&self) -> &Arc<dyn File> {
         self.log.as_ref().expect("a segment with batches has its file")
+    }
+
+    /// Whether a reader, a sync or a pass holds the file, too.
+    pub(crate) fn is_file_held(&mut self) -> bool {
+        self.log.as_mut().is_some_and(|log| Arc::get_mut(log).is_none())
     }
 
     /// Takes another file that holds the same batches.

@@ -17,6 +17,7 @@ use crate::{
     LogError, Offset, ProducerEpoch, ProducerId, ProducerTable, Sequence, TimestampMs, crc32c,
     disk::Disk,
     producers::{ProducerBatch, ProducerEntry},
+    segment::file_name,
 };
 
 const VERSION: i16 = 1;
@@ -188,6 +189,17 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, LogE
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(LogError::io("read", path)(error)),
     }
+}
+
+/// The table of the snapshot at an offset; `None` if there is none, or one that is not of the log below that.
+pub(crate) fn read_true(
+    disk: &dyn Disk,
+    dir: &Path,
+    offset: Offset,
+) -> Result<Option<ProducerTable>, LogError> {
+    let bytes = read(disk, &dir.join(file_name(offset, "snapshot")))?;
+    let table = bytes.and_then(|bytes| parse(&bytes).ok());
+    Ok(table.filter(|table| table.iter().all(|(_, entry)| entry.is_of_log_below(offset))))
 }
 
 #[cfg(test)]

@@ -95,6 +95,18 @@ impl OpenTransactions {
         Self { ongoing, decided: Vec::new() }
     }
 
+    /// Whether all that ended did so below an offset.
+    pub(crate) fn decided_below(&self, end_offset: Offset) -> bool {
+        self.decided.last().is_none_or(|(_, marker)| *marker < end_offset)
+    }
+
+    /// With those that ended below the offset at which the log of `before` was cut.
+    pub(crate) fn with_decided_of(mut self, before: &Self, end_offset: Offset) -> Self {
+        let decided = before.decided.iter().take_while(|(_, marker)| *marker < end_offset);
+        self.decided = decided.copied().collect();
+        self
+    }
+
     /// Takes note of what a batch did. Gives the index entry if it aborted a transaction.
     pub(crate) fn note(&mut self, header: &BatchHeader, step: TransactionStep) -> Option<AbortedTransaction> {
         match step {

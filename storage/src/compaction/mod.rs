@@ -131,7 +131,7 @@ pub(crate) struct Made {
 /// Why a pass ends before its end.
 enum Ended {
     Told,
-    /// Its files were taken away: the log was cut, or is gone.
+    /// Its files were taken away: the log is gone.
     Void,
     Failed(LogError),
 }
@@ -153,8 +153,8 @@ impl Compaction {
     }
 
     /// Writes what stays beside the log; takes its time. `synced` is what became of [`sync_handle`](Self::sync_handle).
-    /// `None` if `stop` became true, or if the log was cut or removed meanwhile: nothing is left of the pass then, nor
-    /// after an error.
+    /// `None` if `stop` became true, or if the log was removed meanwhile: nothing is left of the pass then, nor after an error.
+    /// (That it was cut meanwhile shows when it is to be [swapped in](crate::Log::replace_compacted).)
     ///
     /// # Errors
     /// What the disk says: unless it is only [full](LogError::is_full), the log is then to be poisoned.

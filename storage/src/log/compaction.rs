@@ -31,6 +31,7 @@ pub struct Replaced {
     bytes_before: u64,
     bytes_after: u64,
     clean_upto: Offset,
+    cuts: u32,
 }
 
 impl Replaced {
@@ -38,6 +39,13 @@ impl Replaced {
     #[must_use]
     pub fn bytes(&self) -> (u64, u64) {
         (self.bytes_before, self.bytes_after)
+    }
+
+    /// How often the log [was cut](Log::cuts) when they were replaced. If it was cut since, how far it is clean is void: to be
+    /// asked before [`sync`](Self::sync), and compared when that has come to its end.
+    #[must_use]
+    pub fn cuts(&self) -> u32 {
+        self.cuts
     }
 
     /// Makes the change durable; only then is the log clean up to this offset, below which the next pass need not map
@@ -172,6 +180,7 @@ impl Log {
             bytes_before: 0,
             bytes_after: 0,
             clean_upto: compacted.clean_upto,
+            cuts: self.cuts(),
         };
         if !compacted.made.is_empty() {
             self.forget_snapshots(&compacted.made, compacted.end, &mut replaced.removed)?;

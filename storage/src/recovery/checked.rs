@@ -137,7 +137,7 @@ impl Place<'_> {
         let log = Arc::clone(segment.file());
         match log.set_len(segment.size_bytes) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                truncation::shorten(self.disk, segment, segment.size_bytes)?;
+                truncation::copy_shortened(self.disk, segment, segment.size_bytes)?;
                 let path = segment.name.log_path();
                 segment.replace_file(self.disk.open(&path).map_err(LogError::io("open", path))?);
                 Ok(())

@@ -18,8 +18,11 @@ mod walk;
 
 use std::{path::Path, sync::Arc};
 
-pub(crate) use self::leftovers::{read_if_there, remove_if_there};
 use self::{epochs::Epochs, leftovers::Names};
+pub(crate) use self::{
+    leftovers::{read_if_there, remove_if_there},
+    walk::CONTROL_BATCH_LIMIT_BYTES,
+};
 use crate::{
     LeaderEpochs, LogConfig, LogError, Offset, Opening, Recovered, StopKind, TimestampMs,
     disk::Disk,

@@ -2,7 +2,7 @@
 
 use super::{Place, Reading, Stopped, leftovers::Names, walk::Walk};
 use crate::{
-    LogError, Offset, ProducerTable,
+    LogError, Offset,
     producers::ProducerState,
     segment::{Segment, file_name},
     snapshot,
@@ -17,7 +17,7 @@ impl Place<'_> {
         {
             return Ok(ProducerState::default());
         }
-        self.read_snapshot(end)?.map(ProducerState::of).ok_or(Stopped::Distrust)
+        snapshot::read_true(self.disk, self.dir, end)?.map(ProducerState::of).ok_or(Stopped::Distrust)
     }
 
     /// After an unclean stop: from the newest whole snapshot at or below the first segment to be checked, and the batches
@@ -34,7 +34,7 @@ impl Place<'_> {
         let mut from = first;
         let mut state = ProducerState::default();
         for offset in candidates.filter(|offset| first <= *offset && *offset <= upto) {
-            if let Some(table) = self.read_snapshot(offset)? {
+            if let Some(table) = snapshot::read_true(self.disk, self.dir, offset)? {
                 (from, state) = (offset, ProducerState::of(table));
                 break;
             }
@@ -55,7 +55,7 @@ impl Place<'_> {
     ) -> Result<(), LogError> {
         let table = &reading.producers.table;
         let is_missing = !names.contains(&file_name(base, "snapshot"));
-        if is_missing && table.is_empty() || self.read_snapshot(base)?.is_some() {
+        if is_missing && table.is_empty() || snapshot::read_true(self.disk, self.dir, base)?.is_some() {
             return Ok(());
         }
         let path = self.dir.join(file_name(base, "snapshot"));
@@ -70,13 +70,6 @@ impl Place<'_> {
             reading.new_snapshots.push(base);
         }
         Ok(())
-    }
-
-    /// `None` if there is none, or one that is not of the log below `offset`.
-    fn read_snapshot(self, offset: Offset) -> Result<Option<ProducerTable>, LogError> {
-        let bytes = snapshot::read(self.disk, &self.dir.join(file_name(offset, "snapshot")))?;
-        let table = bytes.and_then(|bytes| snapshot::parse(&bytes).ok());
-        Ok(table.filter(|table| table.iter().all(|(_, entry)| entry.is_of_log_below(offset))))
     }
 }
 

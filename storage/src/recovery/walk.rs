@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    batch::{BatchError, BatchHeader, ControlKind, RecordViews, control_record},
+    batch::{BatchError, BatchHeader, ControlKind, control_of},
     checksum::Crc32c,
     disk::File,
 };
@@ -11,7 +11,7 @@ use crate::{
 /// Bytes read at a time.
 const WINDOW_BYTES: usize = 256 << 10;
 /// Control batches are tiny; a larger one is no marker.
-const CONTROL_BATCH_LIMIT_BYTES: usize = 64 << 10;
+pub(crate) const CONTROL_BATCH_LIMIT_BYTES: usize = 64 << 10;
 
 pub(super) struct Walk<'a> {
     file: &'a dyn File,
@@ -81,10 +81,8 @@ impl<'a> Walk<'a> {
         if !header.attributes.is_control() || size > CONTROL_BATCH_LIMIT_BYTES {
             return Ok(None);
         }
-        let batch = &self.bytes(self.position, size)?[BatchHeader::LEN..size];
-        let Ok(mut records) = RecordViews::new(batch, header.record_count) else { return Ok(None) };
-        let Some(Ok(record)) = records.next() else { return Ok(None) };
-        Ok(control_record(record.key, record.value))
+        let body = &self.bytes(self.position, size)?[BatchHeader::LEN..size];
+        Ok(control_of(header, body))
     }
 
     /// Goes on behind that batch.

@@ -10,6 +10,7 @@ mod removal;
 mod replication;
 mod room;
 mod transactions;
+mod truncation;
 
 use std::{path::Path, sync::Arc};
 

@@ -52,6 +52,8 @@ enum Step {
     },
     Truncate {
         to: Index,
+        /// While somebody has what was there before.
+        held: bool,
     },
 }
 
@@ -87,7 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::RemoveOldest),
         1 => any::<Index>().prop_map(|to| Step::Advance { to }),
         2 => (stop, any::<bool>()).prop_map(|(stop, remembered)| Step::Reopen { stop, remembered }),
-        1 => any::<Index>().prop_map(|to| Step::Truncate { to }),
+        1 => (any::<Index>(), any::<bool>()).prop_map(|(to, held)| Step::Truncate { to, held }),
     ]
 }
 
@@ -268,13 +270,18 @@ fn run(disk: &Arc<dyn Disk>, roomy: bool, steps: Vec<Step>) -> Result<(), TestCa
                 model.start = if rises { to } else { model.start };
                 model.epochs.truncate_from_start(model.start);
             }
-            Step::Truncate { to } => {
+            Step::Truncate { to, held } => {
                 let to = model.offset(&to);
-                let range = log.range(log.start_offset(), log.end_offset(), 1 << 20, true);
-                let before = range.read().unwrap();
+                let held = held.then(|| {
+                    let ranges =
+                        [log.start_offset(), to].map(|from| log.range(from, log.end_offset(), 1 << 20, true));
+                    ranges.map(|range| (range.read().unwrap(), range))
+                });
                 let (cuts, restarts) = (to < model.end(), to < log.segments[0].base_offset());
                 log.truncate_to(to, NOW).unwrap();
-                prop_assert_eq!(range.read().unwrap(), before, "what was handed out stays");
+                for (before, range) in held.into_iter().flatten() {
+                    prop_assert_eq!(range.read().unwrap(), before, "what was handed out stays");
+                }
                 model.batches.retain(|batch| batch.header.last_offset() < to);
                 if restarts {
                     (model.batches, model.gone, model.base) = (Vec::new(), 0, to);

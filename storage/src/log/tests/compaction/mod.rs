@@ -522,7 +522,7 @@ impl Disk for Cutting {
 }
 
 #[test]
-fn a_pass_whose_files_a_cut_took_away_is_void() {
+fn a_pass_during_which_the_log_was_cut_is_void() {
     let disk = Arc::new(Cutting::default());
     let mut log = Log::create(Arc::clone(&disk) as Arc<dyn Disk>, dir(), config(), None, NOW);
     let mut history = History::default();
@@ -530,13 +530,39 @@ fn a_pass_whose_files_a_cut_took_away_is_void() {
     let plan = log.plan_compaction(&eager(), None, log.end_offset(), NOW).unwrap();
     let synced = plan.sync_handle().sync().unwrap();
     *disk.log.lock() = Some(log);
-    assert!(plan.run(synced, &AtomicBool::new(false)).unwrap().is_none());
+    let compacted = plan.run(synced, &AtomicBool::new(false)).unwrap().expect("it has all it needs");
     let mut log = disk.cut.lock().take().expect("it was cut");
+    log.replace_compacted(compacted).unwrap().expect_err("it is void").discard().unwrap();
     history.records.truncate(5);
     assert_reads(&mut log, &history, Offset::ZERO, "cut");
     history.append(&mut log, &keyed(1, Some(1)));
     let names = disk.list(dir()).unwrap();
     assert!(!names.iter().any(|entry| entry.name.ends_with("cleaned")), "{names:?}");
+}
+
+/// Cut, or restarted, after the swap: how far the log was clean is no more than its end then.
+#[test]
+fn what_a_pass_came_to_is_void_when_the_log_was_cut_since() {
+    for restarts in [false, true] {
+        let (_, mut log, mut history) = fresh();
+        (0..60u16).for_each(|n| history.append(&mut log, &keyed(u8::try_from(n % 3).unwrap(), Some(n))));
+        let first = pass(&mut log, &eager(), None, NOW).unwrap();
+        let replaced = log.replace_compacted(first).unwrap().unwrap();
+        assert_eq!(replaced.cuts(), log.cuts());
+        let late = pass(&mut log, &CompactionRule { min_dirty_ratio: 0.0, ..eager() }, None, NOW).unwrap();
+        if restarts {
+            log.restart_at(Offset::new(7), NOW).unwrap();
+        } else {
+            log.truncate_to(Offset::new(5), NOW).unwrap();
+        }
+        assert_ne!(replaced.cuts(), log.cuts());
+        let (clean_upto, removed) = replaced.sync().unwrap();
+        assert!(clean_upto > log.end_offset());
+        let before = read_all(&log);
+        removed.run().unwrap();
+        log.replace_compacted(late).unwrap().expect_err("it is void").discard().unwrap();
+        assert_eq!(read_all(&log), before);
+    }
 }
 
 /// The largest time is that of a batch which the window needs and of which nothing else is left.
