@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use highwater::ensemble::{Ensemble, EnsembleEffects, EnsembleOptions};
 use highwater::node::{
-    ConnectionId, Effect, Event, Node, NodeOptions, ProducePartition, ProduceRequest, Reply, Request, Ticket,
-    TopicRef,
+    ConnectionId, Effect, Event, ProducePartition, ProduceRequest, Reply, Request, Ticket, TopicRef,
 };
 use highwater::wire::{self, Incoming, TopicRules};
-use highwater::{BrokerConfig, Entropy, Monotonic, NodeId, Now, PartitionIndex};
+use highwater::{BrokerConfig, Monotonic, NodeId, Now, PartitionIndex};
 use highwater_protocol::frame::{SIZE_BYTES, encode_request};
 use highwater_protocol::messages::CreateTopicsRequest;
 use highwater_protocol::messages::create_topics::CreatableTopic;
@@ -65,7 +65,7 @@ fn batch(producer: Option<i64>, sequence: i32) -> CheckedBatch {
     CheckedBatch::trusted(builder.build().expect("it has a record")).expect("our own")
 }
 
-fn produce(node: &mut Node, topic: TopicId, batch: CheckedBatch) -> Vec<Effect> {
+fn produce(node: &mut Ensemble, topic: TopicId, batch: CheckedBatch) -> EnsembleEffects {
     let part = ProducePartition {
         topic: TopicRef::Id(topic),
         partition: PartitionIndex(0),
@@ -76,30 +76,30 @@ fn produce(node: &mut Node, topic: TopicId, batch: CheckedBatch) -> Vec<Effect> 
     let request =
         ProduceRequest { acks: -1, timeout_ms: 30_000, has_transactional_id: false, partitions: vec![part] };
     let mut effects = Vec::new();
-    node.step(TIME, Event::Request(TICKET, Request::Produce(request)), &mut effects);
-    let stored = matches!(&effects[..], [Effect::Reply(_, Reply::Produce(done))] if done[0].outcome.is_ok());
+    node.step(TIME, NodeId(0), Event::Request(TICKET, Request::Produce(request)), &mut effects);
+    let stored =
+        matches!(&effects[..], [(_, Effect::Reply(_, Reply::Produce(done)))] if done[0].outcome.is_ok());
     assert!(stored, "refused: {effects:?}");
     effects
 }
 
 const TICKET: Ticket = Ticket { connection: ConnectionId(0), request: 0 };
 
-fn node_with_a_topic() -> (Node, TopicId) {
-    let options = NodeOptions {
-        id: NodeId(0),
-        nodes: vec![NodeId(0)],
+fn node_with_a_topic() -> (Ensemble, TopicId) {
+    let options = EnsembleOptions {
+        nodes: 1,
         config: Arc::new(BrokerConfig::default()),
         disk: Arc::new(MemoryDisk::new()),
         folder: PathBuf::from("data"),
-        entropy: Entropy::from_seed(1),
+        seed: 1,
     };
     let mut effects = Vec::new();
-    let mut node = Node::open(options, TIME, &mut effects).expect("memory opens");
+    let mut node = Ensemble::open(options, TIME, &mut effects).expect("memory opens");
     let Ok(Incoming::Request(_, request)) = wire::decode(create_topic(), &TopicRules::default(), NOW) else {
         panic!("a request of ours is one");
     };
-    node.step(TIME, Event::Request(TICKET, request), &mut effects);
-    let made = effects.iter().find_map(|effect| match effect {
+    node.step(TIME, NodeId(0), Event::Request(TICKET, request), &mut effects);
+    let made = effects.iter().find_map(|(_, effect)| match effect {
         Effect::TopicOpened { id, name, .. } if name.as_str() == "orders" => Some(*id),
         _ => None,
     });

@@ -9,16 +9,20 @@ use highwater_client::Client;
 use highwater_storage::LogError;
 use highwater_storage::disk::{Disk, MemoryDisk};
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::BrokerConfig;
+use crate::controller::{Controller, ControllerEffect, ControllerOptions};
 use crate::entropy::Entropy;
 use crate::faults::Gate;
 use crate::ids::NodeId;
-use crate::node::{DiskWork, Effect, Node, NodeOptions, OpenError};
+use crate::node::{DiskWork, OpenError};
 use crate::observation::Observation;
-use crate::runtime::{self, Advertised, Clock, DataFolder, FolderError, InProcess, Listener, NodeShell};
+use crate::refusal::Refusal;
+use crate::runtime::{
+    self, Advertised, Clock, ControllerShell, DataFolder, FolderError, InProcess, Links, Member, Names, Plan,
+    Sockets,
+};
 
 /// Why a cluster does not start.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,9 @@ pub enum StartError {
     /// A node does not come up.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The cluster's log takes nothing.
+    #[error("the cluster's log: {0}")]
+    ClusterLog(Refusal),
     /// A setting is wrong.
     #[error("{0}")]
     Config(String),
@@ -42,6 +49,7 @@ pub struct ClusterBuilder {
     config: BrokerConfig,
     wrong: Option<String>,
     seed: Option<u64>,
+    nodes: u8,
     advertised: Advertised,
 }
 
@@ -86,6 +94,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// How many nodes the cluster has; one unless told otherwise.
+    #[must_use]
+    pub fn nodes(mut self, nodes: u8) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
     /// Starts the cluster on the current tokio runtime.
     ///
     /// # Errors
@@ -95,46 +110,92 @@ impl ClusterBuilder {
         if let Some(wrong) = self.wrong {
             return Err(StartError::Config(wrong));
         }
-        let gate = Arc::new(Gate::default());
         let seed = self.seed.unwrap_or_else(runtime::seed);
         let folder = self.folder.as_deref().map(DataFolder::take).transpose()?;
-        let disk = if folder.is_some() { system_disk() } else { Arc::new(MemoryDisk::new()) };
-        let options = NodeOptions {
-            id: NodeId(0),
-            nodes: vec![NodeId(0)],
+        let ids: Vec<_> = (0..i32::from(self.nodes.max(1))).map(NodeId).collect();
+        let plans = Plans {
             config: Arc::new(self.config),
-            disk,
+            disk: if folder.is_some() { system_disk() } else { Arc::new(MemoryDisk::new()) },
             folder: folder.as_ref().map_or_else(PathBuf::new, |folder| folder.path().to_owned()),
-            entropy: Entropy::from_seed(seed),
+            is_in_memory: folder.is_none(),
+            seed,
+            clock: Clock::new(),
+            gate: Arc::default(),
+            links: Links::new(ids.iter().copied()),
         };
-        let clock = Clock::new();
-        let mut opening = Vec::new();
-        let node = Node::open(options, clock.now(), &mut opening)?;
-        let cluster_id = Arc::clone(node.cluster_id());
-        if folder.is_none() {
-            // In memory nothing takes time: no thread is begun for it.
-            opening
-                .extract_if(.., |effect| matches!(effect, Effect::Disk(DiskWork::WriteFile { .. })))
-                .for_each(run);
-        }
-        let shell = NodeShell::new(node, opening, clock, Arc::clone(&gate));
+        let controller = plans.controller(&ids)?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&shell).keep_deadlines());
+        tasks.spawn(Arc::clone(&controller).keep_deadlines());
+        let members: Vec<_> =
+            ids.iter().map(|id| Arc::new(Member::new(plans.member(*id, &controller)))).collect();
+        let stops: Vec<_> = members
+            .iter()
+            .map(|member| Ok((member.id(), member.take_marker()?)))
+            .collect::<Result<_, OpenError>>()?;
+        let started = controller.start(stops.clone()).map_err(StartError::ClusterLog)?;
+        for ((member, (_, stop)), started) in members.iter().zip(stops).zip(started) {
+            member.open(stop, started)?;
+        }
         Ok(Cluster {
-            shell,
-            cluster_id,
+            controller,
+            members,
             advertised: self.advertised,
-            gate,
+            gate: plans.gate,
             tasks: Mutex::new(tasks),
-            stop: watch::Sender::new(false),
             _folder: folder,
         })
     }
 }
 
-fn run(effect: Effect) {
-    if let Effect::Disk(work) = effect {
-        work.run();
+/// What controller and nodes are made of.
+struct Plans {
+    config: Arc<BrokerConfig>,
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    is_in_memory: bool,
+    seed: u64,
+    clock: Clock,
+    gate: Arc<Gate>,
+    links: Arc<Links>,
+}
+
+impl Plans {
+    fn controller(&self, nodes: &[NodeId]) -> Result<Arc<ControllerShell>, OpenError> {
+        let options = ControllerOptions {
+            nodes: nodes.to_vec(),
+            config: Arc::clone(&self.config),
+            disk: Arc::clone(&self.disk),
+            folder: self.folder.clone(),
+            entropy: Entropy::from_seed(self.seed),
+        };
+        let mut opening = Vec::new();
+        let controller = Controller::open(options, self.clock.now(), &mut opening)?;
+        if self.is_in_memory {
+            // In memory nothing takes time: no thread is begun for it.
+            let is_file = |effect: &mut ControllerEffect| {
+                matches!(effect, ControllerEffect::Disk(DiskWork::WriteFile { .. }))
+            };
+            for effect in opening.extract_if(.., is_file) {
+                if let ControllerEffect::Disk(work) = effect {
+                    work.run();
+                }
+            }
+        }
+        Ok(ControllerShell::new(controller, opening, self.clock, &self.links))
+    }
+
+    fn member(&self, id: NodeId, controller: &Arc<ControllerShell>) -> Plan {
+        Plan {
+            id,
+            config: Arc::clone(&self.config),
+            disk: Arc::clone(&self.disk),
+            folder: self.folder.clone(),
+            seed: self.seed,
+            clock: self.clock,
+            gate: Arc::clone(&self.gate),
+            links: Arc::clone(&self.links),
+            controller: Arc::clone(controller),
+        }
     }
 }
 
@@ -151,12 +212,11 @@ fn system_disk() -> Arc<dyn Disk> {
 /// A running cluster. Dropped, it is gone: its listeners and connections end, and what it kept in memory is freed. What
 /// it kept in a folder is found by the next one as after a crash; [`stop`](Self::stop) ends it in good order.
 pub struct Cluster {
-    shell: Arc<NodeShell>,
-    cluster_id: Arc<str>,
+    controller: Arc<ControllerShell>,
+    members: Vec<Arc<Member>>,
     advertised: Advertised,
     gate: Arc<Gate>,
     tasks: Mutex<JoinSet<()>>,
-    stop: watch::Sender<bool>,
     /// Ours until nothing can write to it any more.
     _folder: Option<DataFolder>,
 }
@@ -164,7 +224,8 @@ pub struct Cluster {
 impl Drop for Cluster {
     /// Nothing is appended from here on, whoever is still at it: the folder may be opened anew at once.
     fn drop(&mut self) {
-        self.shell.kill();
+        self.members.iter().for_each(|member| member.drop_node());
+        self.controller.kill();
     }
 }
 
@@ -176,40 +237,54 @@ impl Cluster {
 
     /// A client of this cluster that needs no port.
     pub fn client(&self) -> Client {
-        Client::embedded(Arc::new(InProcess::new(&[Arc::clone(&self.shell)])))
+        Client::embedded(Arc::new(InProcess::new(&self.members)))
     }
 
-    /// Listens for Kafka clients at `address` (`host:port`, port 0 for a free one) until the cluster ends; says where.
+    /// Listens for Kafka clients at `address` (`host:port`) until the cluster ends; says where the first node does. Each
+    /// further node listens at the next port; with port 0 each takes a free one. Any of them leads a client to all.
     ///
     /// # Errors
     /// An address that cannot be resolved, or that is taken.
     pub async fn listen(&self, address: &str) -> io::Result<SocketAddr> {
         let addresses: Vec<_> = tokio::net::lookup_host(address).await?.take(1).collect();
         let listening = self.listen_at(&addresses).await?;
-        listening.first().copied().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such host"))
+        let first = listening.first().and_then(|(_, addresses)| addresses.first());
+        first.copied().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such host"))
     }
 
-    /// Listens at several addresses as one: a port of 0 becomes the port that the first of them got.
+    /// Listens at several addresses as one, as [`listen`](Self::listen) does: a port of 0 becomes the port that the first
+    /// of them got. Says where each node listens.
     ///
     /// # Errors
-    /// The first address that is taken, or is not ours.
-    pub async fn listen_at(&self, addresses: &[SocketAddr]) -> io::Result<Vec<SocketAddr>> {
-        let shell = Arc::clone(&self.shell);
-        let listener = Listener::bind(addresses, shell, self.advertised.clone()).await?;
-        let listening = listener.local_addresses()?;
-        self.tasks.lock().spawn(listener.run(self.stop.subscribe()));
+    /// The first address that is taken, or is not ours; a port past the last there is.
+    pub async fn listen_at(&self, addresses: &[SocketAddr]) -> io::Result<Vec<(NodeId, Vec<SocketAddr>)>> {
+        let mut bound = Vec::with_capacity(self.members.len());
+        for place in 0..self.members.len() {
+            bound.push(Sockets::bind(&of_node(addresses, place)?).await?);
+        }
+        let mut listening = Vec::with_capacity(bound.len());
+        for (member, sockets) in self.members.iter().zip(&bound) {
+            listening.push((member.id(), sockets.local_addresses()?));
+        }
+        let port =
+            |(id, places): &(NodeId, Vec<SocketAddr>)| (*id, places.first().map_or(0, SocketAddr::port));
+        let ports: Vec<_> = listening.iter().map(port).collect();
+        let names = Arc::new(Names::new(&self.advertised, &ports));
+        for (member, sockets) in self.members.iter().zip(bound) {
+            member.serve(sockets, &names)?;
+        }
         Ok(listening)
     }
 
     /// The cluster's id, as Kafka prints ids.
     pub fn id(&self) -> &str {
-        &self.cluster_id
+        self.controller.cluster_id()
     }
 
-    /// What the cluster shows of itself now, for metrics: one entry a node. Each node waits while it is looked at, which
-    /// takes about as long as a short request.
+    /// What the cluster shows of itself now, for metrics: one entry a node that lives. Each node waits while it is looked
+    /// at, which takes about as long as a short request.
     pub fn observe(&self) -> Vec<Observation> {
-        vec![self.shell.observe()]
+        self.members.iter().filter_map(|member| Some(member.shell()?.observe())).collect()
     }
 
     /// Where faults are ordered.
@@ -219,7 +294,10 @@ impl Cluster {
 
     /// Sends the answers that a fault held back.
     pub fn release_held(&self) {
-        self.shell.release_held();
+        // Whose they are is known to the first that is asked.
+        if let Some(shell) = self.members.iter().find_map(|member| member.shell()) {
+            shell.release_held();
+        }
     }
 
     /// Ends the cluster in good order: no more requests, everything on disk, and a mark that says so.
@@ -227,14 +305,34 @@ impl Cluster {
     /// # Errors
     /// A log that could not be written to disk as a whole. The others are.
     pub async fn stop(self) -> Result<(), LogError> {
-        self.stop.send_replace(true);
-        let shell = Arc::clone(&self.shell);
-        let closed = tokio::task::spawn_blocking(move || shell.close()).await;
+        self.members.iter().for_each(|member| member.end_connections());
+        let controller = Arc::clone(&self.controller);
+        let closed = tokio::task::spawn_blocking(move || controller.close()).await;
+        let mut outcome = closed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let is_marked = outcome.is_ok();
+        for member in &self.members {
+            outcome = outcome.and(member.stop_with_all(is_marked).await);
+        }
         let mut tasks = std::mem::take(&mut *self.tasks.lock());
         tasks.abort_all();
         while tasks.join_next().await.is_some() {}
-        closed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        outcome
     }
+}
+
+/// Where the node at this place listens.
+fn of_node(addresses: &[SocketAddr], place: usize) -> io::Result<Vec<SocketAddr>> {
+    let shifted = |address: &SocketAddr| {
+        let mut address = *address;
+        if address.port() != 0 {
+            let port = u16::try_from(place).ok().and_then(|place| address.port().checked_add(place));
+            let past =
+                || io::Error::new(io::ErrorKind::InvalidInput, "the nodes need more ports than there are");
+            address.set_port(port.ok_or_else(past)?);
+        }
+        Ok(address)
+    };
+    addresses.iter().map(shifted).collect()
 }
 
 #[cfg(test)]
@@ -302,7 +400,7 @@ mod tests {
         until(|| observed().node.unwrap().parked_produces == 1).await;
         cluster.release_held();
         tokio::time::timeout(PATIENCE, sending).await.unwrap().unwrap().unwrap();
-        let shell = Arc::clone(&cluster.shell);
+        let shell = cluster.members[0].shell().unwrap();
         cluster.stop().await.unwrap();
         assert!(shell.observe().node.is_none());
     }

@@ -26,6 +26,7 @@ mod cluster;
 mod config;
 pub mod controller;
 mod embedded;
+pub mod ensemble;
 mod entropy;
 pub mod faults;
 pub mod group;

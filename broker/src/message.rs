@@ -28,6 +28,16 @@ pub enum Peer {
 #[derive(Debug)]
 pub struct Message(pub(crate) Word);
 
+impl Message {
+    /// Reads what the message speaks of and does not hold yet. This takes its time: nothing is to be locked.
+    pub(crate) fn read(mut self) -> Self {
+        if let Word::Fetched(fetched) = &mut self.0 {
+            fetched.partitions.iter_mut().for_each(ReplicaNews::read);
+        }
+        self
+    }
+}
+
 /// What a message says.
 #[derive(Debug)]
 pub(crate) enum Word {
@@ -215,6 +225,16 @@ pub(crate) struct ReplicaNews {
     pub(crate) high_watermark: Offset,
     /// Where the leader's log begins.
     pub(crate) log_start: Offset,
+}
+
+impl ReplicaNews {
+    fn read(&mut self) {
+        let Ok(ReplicaData::Range { range, max_bytes }) = &self.outcome else { return };
+        let read = range.clone().limited(*max_bytes, true).read().map_err(|error| Refusal::storage(&error));
+        let batches =
+            read.and_then(|mut bytes| StoredBatch::split_off(&mut bytes, true).map_err(|_| Refusal::Corrupt));
+        self.outcome = batches.map(ReplicaData::Batches);
+    }
 }
 
 /// What a follower is to do with its log.

@@ -1,4 +1,4 @@
-//! A node without tokio, on a disk of the test's choice, with time as the test tells it.
+//! A cluster of one node without tokio, on a disk of the test's choice, with time as the test tells it.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use highwater::node::{ConnectionId, DiskWork, Effect, Event, Node, NodeOptions, OpenError, Reply, Ticket};
+use highwater::ensemble::{Ensemble, EnsembleEffects, EnsembleOptions};
+use highwater::node::{ConnectionId, DiskWork, Effect, Event, OpenError, Reply, Ticket};
 use highwater::wire::{self, Addresses, BadFrame, Call, Incoming, TopicRules};
-use highwater::{BrokerConfig, Entropy, Monotonic, NodeId, Now};
+use highwater::{BrokerConfig, Monotonic, NodeId, Now};
 use highwater_protocol::Request;
 use highwater_protocol::frame::{SIZE_BYTES, decode_response, encode_request};
 use highwater_storage::disk::{Disk, MemoryDisk};
@@ -22,7 +23,7 @@ pub type Answered = (Ticket, Call, Reply);
 
 /// A node, its clock, and those who speak to it.
 pub struct World {
-    node: Node,
+    cluster: Ensemble,
     rules: TopicRules,
     elapsed_micros: u64,
     asked: Vec<(Ticket, Call)>,
@@ -36,7 +37,7 @@ impl World {
     /// Opens a node on a disk.
     ///
     /// # Errors
-    /// As [`Node::open`].
+    /// As [`Ensemble::open`].
     pub fn open(disk: Arc<dyn Disk>, seed: u64) -> Result<Self, OpenError> {
         Self::configured(disk, seed, BrokerConfig::default())
     }
@@ -44,7 +45,7 @@ impl World {
     /// Opens a node on a disk, with settings.
     ///
     /// # Errors
-    /// As [`Node::open`].
+    /// As [`Ensemble::open`].
     pub fn configured(disk: Arc<dyn Disk>, seed: u64, config: BrokerConfig) -> Result<Self, OpenError> {
         Self::later(disk, seed, config, 0)
     }
@@ -52,25 +53,19 @@ impl World {
     /// Opens a node so long after [the beginning](BEGINNING_MS): the wall clock knows nothing of restarts.
     ///
     /// # Errors
-    /// As [`Node::open`].
+    /// As [`Ensemble::open`].
     pub fn later(
         disk: Arc<dyn Disk>,
         seed: u64,
         config: BrokerConfig,
         elapsed_micros: u64,
     ) -> Result<Self, OpenError> {
-        let options = NodeOptions {
-            id: NodeId(0),
-            nodes: vec![NodeId(0)],
-            config: Arc::new(config),
-            disk,
-            folder: PathBuf::from("data"),
-            entropy: Entropy::from_seed(seed),
-        };
+        let config = Arc::new(config);
+        let options = EnsembleOptions { nodes: 1, config, disk, folder: PathBuf::from("data"), seed };
         let mut effects = Vec::new();
-        let node = Node::open(options, now(elapsed_micros), &mut effects)?;
+        let cluster = Ensemble::open(options, now(elapsed_micros), &mut effects)?;
         let mut world = Self {
-            node,
+            cluster,
             rules: TopicRules::default(),
             elapsed_micros,
             asked: Vec::new(),
@@ -97,13 +92,14 @@ impl World {
     pub fn pass(&mut self, micros: u64) -> Vec<Answered> {
         let until = self.elapsed_micros + micros;
         let (mut answered, mut served) = (Vec::new(), None);
-        while let Some(due) = self.node.next_deadline().map(Monotonic::micros).filter(|due| *due <= until) {
+        while let Some(due) = self.cluster.next_deadline().map(Monotonic::micros).filter(|due| *due <= until)
+        {
             assert!(
                 due >= self.elapsed_micros && served != Some(due),
                 "a deadline that a step did not serve"
             );
             (self.elapsed_micros, served) = (due, Some(due));
-            answered.extend(self.bring(Event::Tick));
+            answered.extend(self.tick());
         }
         self.elapsed_micros = until;
         answered
@@ -171,9 +167,9 @@ impl World {
     /// Ends the node in good order.
     ///
     /// # Errors
-    /// As [`Node::close`].
+    /// As [`Ensemble::close`].
     pub fn close(self) -> Result<(), LogError> {
-        self.node.close()
+        self.cluster.close()
     }
 
     fn now(&self) -> Now {
@@ -184,16 +180,24 @@ impl World {
         let (mut events, mut answered) = (VecDeque::from([event]), Vec::new());
         while let Some(event) = events.pop_front() {
             let mut effects = Vec::new();
-            self.node.step(self.now(), event, &mut effects);
+            self.cluster.step(self.now(), NodeId(0), event, &mut effects);
             answered.extend(self.carry_out(effects, &mut events));
         }
         answered
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>, events: &mut VecDeque<Event>) -> Vec<Answered> {
+    fn tick(&mut self) -> Vec<Answered> {
+        let (mut effects, mut events) = (Vec::new(), VecDeque::new());
+        self.cluster.tick(self.now(), &mut effects);
+        let mut answered = self.carry_out(effects, &mut events);
+        events.into_iter().for_each(|event| answered.extend(self.bring(event)));
+        answered
+    }
+
+    fn carry_out(&mut self, effects: EnsembleEffects, events: &mut VecDeque<Event>) -> Vec<Answered> {
         let mut answered = Vec::new();
-        for effect in effects {
-            writeln!(self.trace, "{} {effect:?}", self.elapsed_micros).unwrap();
+        for (whose, effect) in effects {
+            writeln!(self.trace, "{} {whose:?} {effect:?}", self.elapsed_micros).unwrap();
             match effect {
                 Effect::Reply(ticket, reply) => {
                     let place = self.asked.iter().position(|(asked, _)| *asked == ticket);
@@ -207,8 +211,8 @@ impl World {
                 }
                 Effect::TopicOpened { id, name, config } => self.rules.open(id, name, &config),
                 Effect::TopicClosed { id, name } => self.rules.close(id, &name),
-                // Nothing here is set anew while it runs.
-                Effect::Configured(_) => {}
+                // Nothing here is set anew while it runs, and links are the ensemble's.
+                Effect::Configured(_) | Effect::Send(..) => {}
                 Effect::Disk(work) => match &mut self.waiting {
                     Some(waiting) => waiting.push_back(work),
                     None => events.extend(work.run()),

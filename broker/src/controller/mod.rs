@@ -111,7 +111,7 @@ pub(crate) enum ControllerEffect {
 
 /// With what a node comes up.
 #[derive(Debug)]
-pub(crate) struct Started {
+pub struct Started {
     /// Which node.
     pub(crate) node: NodeId,
     /// Its new life.
@@ -172,6 +172,18 @@ impl Controller {
     /// The cluster's id, as Kafka prints ids.
     pub fn cluster_id(&self) -> &Arc<str> {
         &self.cluster_id
+    }
+
+    /// Where the cluster's log ends.
+    #[cfg(test)]
+    pub(crate) fn log_end(&self) -> MetadataOffset {
+        self.journal.end()
+    }
+
+    /// Makes the cluster's log durable, here and now.
+    #[cfg(test)]
+    pub(crate) fn flush_log(&mut self) {
+        self.journal.flush().unwrap();
     }
 
     fn hear(&mut self, now: Now, from: NodeId, message: ToController) {

@@ -85,6 +85,8 @@ impl Answers {
     pub(super) fn refuse_all(&mut self, refusal: &Refusal, effects: &mut ControllerEffects) {
         for mut waiting in self.waiting.drain(..) {
             waiting.answer.refuse(refusal);
+            // Nobody will ever know what it was to hold for.
+            waiting.at = MetadataOffset(0);
             effects.push(waiting.send());
         }
     }
@@ -100,12 +102,15 @@ impl Waiting {
 impl Controller {
     /// Answers, as soon as that may be. `is_durable` says that what is told must be, whatever is promised otherwise.
     pub(super) fn answer(&mut self, (to, caller): (NodeId, Caller), mut answer: Answer, is_durable: bool) {
-        let at = self.journal.end();
+        let mut at = self.journal.end();
         let must_be_durable = is_durable || self.config.is_durable();
         let needs = if must_be_durable { at } else { MetadataOffset(0) };
         if must_be_durable {
             match self.journal.failure() {
-                Some(failure) if self.journal.durable() < needs => answer.refuse(&failure),
+                Some(failure) if self.journal.durable() < needs => {
+                    answer.refuse(&failure);
+                    at = MetadataOffset(0);
+                }
                 _ => self.journal.want_sync(),
             }
         }

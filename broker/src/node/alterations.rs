@@ -5,43 +5,11 @@ use std::sync::Arc;
 
 use highwater_storage::TopicId;
 
-use super::configs::{MAX_RESOURCES, too_many_resources};
-use super::{AlterConfigsRequest, AlteredConfig, Effect, Effects, Node, ResourceToAlter};
-use crate::cluster::record::MetadataRecord;
-use crate::config::{TopicConfig, without_effect};
+use super::{Effect, Effects, Node};
+use crate::config::TopicConfig;
 use crate::ids::{Now, PartitionIndex};
-use crate::refusal::Refusal;
 
 impl Node {
-    pub(super) fn alter_configs(
-        &mut self,
-        now: Now,
-        request: AlterConfigsRequest,
-        effects: &mut Effects,
-    ) -> Vec<AlteredConfig> {
-        let AlterConfigsRequest { resources, validate_only } = request;
-        let decided = if resources.len() > MAX_RESOURCES {
-            resources.iter().map(|_| Err(too_many_resources())).collect()
-        } else {
-            let node = self.id;
-            self.decide(|controller| controller.alter_configs(node, &resources))
-        };
-        let made = match validate_only {
-            true => Ok(()),
-            false => {
-                let records: Vec<_> = decided.iter().flatten().flatten().cloned().collect();
-                records.iter().for_each(say_without_effect);
-                self.change(now, records, effects)
-            }
-        };
-        let answer = |(resource, outcome): (ResourceToAlter, Result<_, Refusal>)| AlteredConfig {
-            kind: resource.kind,
-            name: resource.name,
-            outcome: outcome.and_then(|_| made.clone()),
-        };
-        resources.into_iter().zip(decided).map(answer).collect()
-    }
-
     /// The node's own settings changed, and with them those of every topic that has none of its own.
     pub(super) fn reconfigure(&mut self, now: Now, effects: &mut Effects) {
         let (own, for_all) = (self.metadata.node_configs(Some(self.id)), self.metadata.node_configs(None));
@@ -86,16 +54,5 @@ impl Node {
             }
         }
         self.compact_later(now, id);
-    }
-}
-
-fn say_without_effect(record: &MetadataRecord) {
-    let (changes, is_without): (_, fn(&str) -> bool) = match record {
-        MetadataRecord::TopicConfigured { changes, .. } => (changes, without_effect::is_for_topics),
-        MetadataRecord::NodesConfigured { changes, .. } => (changes, without_effect::is_for_brokers),
-        _ => return,
-    };
-    for (setting, _) in changes.iter().filter(|(name, value)| value.is_some() && is_without(name)) {
-        tracing::warn!(setting, "this setting makes no difference here");
     }
 }

@@ -33,7 +33,10 @@ impl Node {
     }
 
     /// Writes down that everything is written down. The node answers no more after this.
-    pub fn close(mut self) -> Result<(), LogError> {
+    ///
+    /// Everything is more than the node's own: where it `is_marked`, the cluster's log is durable as far as the node knows
+    /// it. Without that there is no mark.
+    pub fn close(mut self, is_marked: bool) -> Result<(), LogError> {
         self.let_go_of_all();
         let starts = self.checkpoint(CheckpointKind::StartOffsets);
         let cleaned = self.checkpoint(CheckpointKind::CleanerOffsets);
@@ -44,7 +47,10 @@ impl Node {
         self.write_at_stop(CheckpointKind::RecoveryPoints, &points)?;
         self.write_at_stop(CheckpointKind::StartOffsets, &starts)?;
         self.write_at_stop(CheckpointKind::CleanerOffsets, &cleaned)?;
-        outcome.and(self.cluster_log.close_clean())?;
+        outcome?;
+        if !is_marked {
+            return Ok(());
+        }
         for folder in [self.folder.as_path(), self.folder.parent().unwrap_or(Path::new(""))] {
             let failed = |source| LogError::Io { what: "sync", path: folder.into(), source };
             self.disk.sync_dir(folder).map_err(failed)?;

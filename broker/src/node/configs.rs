@@ -77,7 +77,7 @@ impl Node {
     pub(super) fn list_config_resources(&self, kinds: &[ResourceKind]) -> Vec<(ResourceKind, String)> {
         let mut listed = Vec::new();
         if kinds.contains(&ResourceKind::BROKER) {
-            listed.extend(self.nodes.iter().map(|node| (ResourceKind::BROKER, node.to_string())));
+            listed.extend(self.metadata.nodes().map(|node| (ResourceKind::BROKER, node.to_string())));
         }
         if kinds.contains(&ResourceKind::TOPIC) {
             listed.extend(

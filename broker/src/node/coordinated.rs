@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use highwater_storage::batch::{BatchBuilder, CheckedBatch};
 use highwater_storage::{Offset, TopicId};
 
-use super::{ConnectionId, Effect, Effects, Node, Reply, Ticket};
+use super::{ConnectionId, CoordinatorKey, Effect, Effects, Node, Reply, Ticket};
 use crate::cluster::metadata::ClusterMetadata;
 use crate::group::coordinator::Coordinator;
 use crate::group::record::Record;
@@ -174,20 +174,38 @@ fn as_coordinator(refusal: Refusal) -> Refusal {
 }
 
 impl Node {
-    /// Who coordinates a group. The first who asks for any makes the topic that keeps them.
-    pub(super) fn find_group_coordinator(
+    /// Tells who coordinates. The first who asks for a group has the topic made that keeps them.
+    pub(super) fn find_coordinator(
         &mut self,
-        now: Now,
-        group: &GroupId,
+        ticket: Ticket,
+        keys: Vec<CoordinatorKey>,
         effects: &mut Effects,
-    ) -> Result<NodeId, Refusal> {
-        if self.offsets_topic().is_none() {
-            let refused = self.auto_create_topics(now, vec![TopicName::consumer_offsets()], effects);
-            if let Some(refusal) = refused.into_values().next() {
-                tracing::error!(%refusal, "the topic that keeps groups cannot be made");
-                return Err(Refusal::CoordinatorNotAvailable);
-            }
+    ) {
+        if self.offsets_topic().is_none() && keys.iter().any(|key| key.kind == 0) {
+            return self.make_then_find(ticket, keys, effects);
         }
+        let found = self.find_coordinators(keys);
+        effects.push(Effect::Reply(ticket, Reply::FindCoordinator(found)));
+    }
+
+    pub(super) fn find_coordinators(
+        &self,
+        keys: Vec<CoordinatorKey>,
+    ) -> Vec<(String, Result<NodeId, Refusal>)> {
+        let one = |key: CoordinatorKey| {
+            let outcome = match key.kind {
+                0 => self.find_group_coordinator(&GroupId::from(key.key.as_str())),
+                1 => Ok(self.id),
+                2 if key.share_allowed => Err(Refusal::unsupported("share groups are not served here")),
+                2 => Err(Refusal::invalid_request("")),
+                kind => Err(Refusal::invalid_request(format!("Unknown coordinator type {kind}"))),
+            };
+            (key.key, outcome)
+        };
+        keys.into_iter().map(one).collect()
+    }
+
+    fn find_group_coordinator(&self, group: &GroupId) -> Result<NodeId, Refusal> {
         let topic = self.offsets_topic().ok_or(Refusal::CoordinatorNotAvailable)?;
         let partitions = self.topics.get(&topic).map_or(0, |topic| topic.partitions.len());
         match self.replica(topic, group.partition(partitions)) {
@@ -208,14 +226,8 @@ impl Node {
         self.metadata.id_of(&TopicName::consumer_offsets())
     }
 
-    /// Whether the topic that keeps groups is not as durable yet as it is promised to be.
-    pub(super) fn offsets_topic_is_young(&self) -> bool {
-        self.offsets_topic().is_some_and(|topic| self.check_is_durable(topic).is_err())
-    }
-
     /// A coordinator serves as long as its log does.
     fn check_coordinator(&self, (topic, partition): Watched) -> Result<(), Refusal> {
-        self.check_is_durable(topic).map_err(as_coordinator)?;
         let replica = self.replica(topic, partition).map_err(|_| Refusal::NotCoordinator)?;
         let slot = self.coordinated.slots.get(&partition).map(|slot| &slot.coordinator);
         match slot {

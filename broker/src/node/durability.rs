@@ -4,19 +4,16 @@
 //! acknowledged (`highwater.durability`, `flush.messages`), the high watermark follows the syncs, so that nobody sees what
 //! could still be lost. A failed sync poisons its log: whoever waits for it is told so.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
-use highwater_storage::{LogError, Offset, Synced, TopicId};
+use highwater_storage::{LogError, Synced};
 
-use super::{CheckpointKind, ConnectionId, DiskWork, Effect, Effects, Node, Reply, Ticket};
-use crate::ids::{Monotonic, Now, PartitionIndex};
+use super::{CheckpointKind, ConnectionId, DiskWork, Effect, Effects, Node};
+use crate::ids::{Monotonic, Now};
 use crate::partition::group_commit::GroupCommit;
 use crate::partition::leader::SyncEvery;
 use crate::partition::parked::Watched;
 use crate::refusal::Refusal;
-
-/// The cluster's log among the partitions that are synced.
-const CLUSTER: Watched = (TopicId::METADATA, PartitionIndex(0));
 
 /// What is to be synced.
 #[derive(Debug, Default)]
@@ -26,10 +23,6 @@ pub(super) struct Syncs {
     due: BTreeSet<(Monotonic, Watched)>,
     /// Partitions that rolled and whose closed segments are to be flushed.
     rolled: BTreeSet<Watched>,
-    /// Answers that wait for the cluster's log to be durable below an offset, in order.
-    replies: VecDeque<(Offset, Ticket, Reply)>,
-    /// Topics that are not durable yet where they must be, with where the cluster's log ended after them.
-    young_topics: BTreeMap<TopicId, Offset>,
 }
 
 impl Syncs {
@@ -59,7 +52,6 @@ impl Syncs {
 
     pub(super) fn forget(&mut self, connection: ConnectionId) {
         self.commit.forget(connection);
-        self.replies.retain(|(_, ticket, _)| ticket.connection != connection);
     }
 }
 
@@ -103,11 +95,7 @@ impl Node {
         self.begin_flushes(effects);
         for partition in self.syncs.commit.begin(now.monotonic) {
             let (topic, index) = partition;
-            let log = if partition == CLUSTER {
-                Some(&self.cluster_log)
-            } else {
-                self.replica(topic, index).ok().map(|replica| &replica.log)
-            };
+            let log = self.replica(topic, index).ok().map(|replica| &replica.log);
             match log.filter(|log| log.poisoned().is_none()) {
                 Some(log) => {
                     let handle = Box::new(log.sync_handle());
@@ -173,9 +161,6 @@ impl Node {
         effects: &mut Effects,
     ) {
         self.syncs.commit.ended(now.monotonic, partition);
-        if partition == CLUSTER {
-            return self.cluster_synced(now, outcome, effects);
-        }
         self.note_synced(now, partition, outcome, effects);
     }
 
@@ -205,76 +190,5 @@ impl Node {
         }
         self.wake_produces(partition, effects);
         self.wake_group_answers(partition, effects);
-    }
-
-    fn cluster_synced(&mut self, now: Now, outcome: Result<Synced, LogError>, effects: &mut Effects) {
-        let refusal = match outcome {
-            Ok(done) => {
-                self.cluster_log.synced(done);
-                self.make_durable_changes(now, effects);
-                None
-            }
-            Err(error) => {
-                let refusal = Refusal::storage(&error);
-                tracing::error!(%refusal, "a sync of the cluster's log failed");
-                self.cluster_log.poison(&refusal.to_string());
-                self.changes.give_up();
-                Some(refusal)
-            }
-        };
-        let durable = self.cluster_log.synced_offset();
-        self.syncs.young_topics.retain(|_, needs| *needs > durable);
-        while let Some((needs, _, _)) = self.syncs.replies.front() {
-            if refusal.is_none() && *needs > durable {
-                break;
-            }
-            let Some((_, ticket, mut reply)) = self.syncs.replies.pop_front() else { break };
-            if let Some(refusal) = &refusal {
-                self.refuse_in_doubt(&mut reply, refusal);
-            }
-            effects.push(Effect::Reply(ticket, reply));
-        }
-    }
-
-    /// A topic was made: where that is promised, nothing is taken for it and nobody told of it before it is durable.
-    pub(super) fn not_durable_yet(&mut self, id: TopicId) {
-        if self.config.is_durable() {
-            self.syncs.young_topics.insert(id, self.cluster_log.end_offset());
-        }
-    }
-
-    /// Refuses a topic that nobody has been told of, or ever will.
-    pub(super) fn check_is_durable(&self, id: TopicId) -> Result<(), Refusal> {
-        match (self.syncs.young_topics.contains_key(&id), self.cluster_log.poisoned()) {
-            (false, _) => Ok(()),
-            (true, None) => Err(Refusal::UnknownTopicOrPartition),
-            (true, Some(why)) => Err(Refusal::Storage { message: why.to_owned() }),
-        }
-    }
-
-    /// The cluster's log failed: what the answer rests on and may be lost is refused.
-    fn refuse_in_doubt(&self, reply: &mut Reply, refusal: &Refusal) {
-        let Some(topics) = reply.told_topics() else { return reply.refuse(refusal) };
-        let in_doubt = topics.iter_mut().filter(|topic| self.syncs.young_topics.contains_key(&topic.id));
-        in_doubt.for_each(|topic| topic.refusal = Some(refusal.clone()));
-    }
-
-    /// Answers a request that rests on the cluster's log below `needs`, once that is durable.
-    pub(super) fn answer_when_durable(
-        &mut self,
-        ticket: Ticket,
-        mut reply: Reply,
-        needs: Offset,
-        effects: &mut Effects,
-    ) {
-        if self.cluster_log.synced_offset() >= needs {
-            return effects.push(Effect::Reply(ticket, reply));
-        }
-        if let Some(why) = self.cluster_log.poisoned() {
-            self.refuse_in_doubt(&mut reply, &Refusal::Storage { message: why.to_owned() });
-            return effects.push(Effect::Reply(ticket, reply));
-        }
-        self.syncs.commit.want(CLUSTER, Some(ticket.connection));
-        self.syncs.replies.push_back((needs, ticket, reply));
     }
 }

@@ -12,6 +12,7 @@ use super::event::{ConnectionId, ResourceKind, Ticket};
 use crate::config::{BrokerConfig, Effective, TopicConfig};
 use crate::group::GroupReply;
 use crate::ids::{NodeId, PartitionIndex, TopicName};
+use crate::message::{Message, Peer};
 use crate::partition::leader::Positions;
 use crate::refusal::Refusal;
 
@@ -24,6 +25,8 @@ pub enum Effect {
     Continue(Ticket, super::ProduceProgress),
     /// Close a connection, for this reason: the only way to tell a producer with acks=0 that something failed.
     Close(ConnectionId, String),
+    /// Bring this to the other end of a link.
+    Send(Peer, Message),
     /// A topic can be written to from now on, under these rules.
     TopicOpened {
         /// Its id.
@@ -92,15 +95,6 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// The topics that it tells of, if that is what it does.
-    pub(super) fn told_topics(&mut self) -> Option<&mut [DescribedTopic]> {
-        match self {
-            Self::Metadata(reply) => Some(&mut reply.topics),
-            Self::DescribeTopics(reply) => Some(&mut reply.topics),
-            _ => None,
-        }
-    }
-
     /// Turns an answer that waited for the disk into a refusal: what it says may be lost.
     pub(super) fn refuse(&mut self, refusal: &Refusal) {
         fn refuse_each<'a, T: 'a>(

@@ -12,6 +12,7 @@ use highwater_storage::{
 use super::CheckpointKind;
 use crate::group::GroupRequest;
 use crate::ids::{PartitionIndex, TopicName};
+use crate::message::{Message, Peer};
 use crate::partition::leader::Isolation;
 use crate::refusal::Refusal;
 
@@ -35,6 +36,13 @@ pub enum Event {
     Request(Ticket, Request),
     /// The rest of a produce request whose turn was over ([`super::Effect::Continue`]).
     Continue(Ticket, super::ProduceProgress),
+    /// Something came over a link.
+    Message {
+        /// From whom.
+        from: Peer,
+        /// What.
+        message: Message,
+    },
     /// What became of a [`super::DiskWork::Sync`].
     Synced {
         /// The topic of the partition.

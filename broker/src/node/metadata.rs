@@ -5,32 +5,35 @@ use std::collections::BTreeMap;
 use highwater_storage::TopicId;
 
 use super::{
-    ClusterReply, DescribeTopicsReply, DescribeTopicsRequest, DescribedPartition, DescribedTopic, Effects,
-    MetadataReply, MetadataRequest, Node, TopicRef,
+    ClusterReply, DescribeTopicsReply, DescribeTopicsRequest, DescribedPartition, DescribedTopic, Effect,
+    Effects, MetadataReply, MetadataRequest, Node, Reply, Ticket, TopicRef,
 };
 use crate::cluster::metadata::{PartitionMetadata, TopicMetadata};
-use crate::ids::{NodeId, Now, PartitionIndex, TopicName};
+use crate::ids::{NodeId, PartitionIndex, TopicName};
 use crate::refusal::Refusal;
 
 impl Node {
+    /// Tells of topics; those that are not there are made first where that is wanted.
+    pub(super) fn metadata(&mut self, ticket: Ticket, request: MetadataRequest, effects: &mut Effects) {
+        if request.allow_auto_creation && self.config.auto_create_topics() {
+            let missing = request.topics.as_ref().map(|asked| self.missing(asked)).unwrap_or_default();
+            if !missing.is_empty() {
+                return self.make_then_describe(ticket, request, missing, effects);
+            }
+        }
+        let reply = self.describe_metadata(&request, BTreeMap::new());
+        effects.push(Effect::Reply(ticket, Reply::Metadata(reply)));
+    }
+
+    /// `refused` says why topics could not be made.
     pub(super) fn describe_metadata(
-        &mut self,
-        now: Now,
+        &self,
         request: &MetadataRequest,
-        effects: &mut Effects,
+        mut refused: BTreeMap<TopicName, Refusal>,
     ) -> MetadataReply {
         let topics = match &request.topics {
             None => self.metadata.by_name().map(|(id, topic)| describe(id, topic)).collect(),
-            Some(asked) => {
-                let mut refused = BTreeMap::new();
-                if request.allow_auto_creation && self.config.auto_create_topics() {
-                    let missing = self.missing(asked);
-                    if !missing.is_empty() {
-                        refused = self.auto_create_topics(now, missing, effects);
-                    }
-                }
-                asked.iter().map(|topic| self.describe_asked(topic, &mut refused)).collect()
-            }
+            Some(asked) => asked.iter().map(|topic| self.describe_asked(topic, &mut refused)).collect(),
         };
         MetadataReply { cluster: self.describe_cluster(), topics }
     }
@@ -46,8 +49,8 @@ impl Node {
     pub(super) fn describe_cluster(&self) -> ClusterReply {
         ClusterReply {
             cluster_id: self.cluster_id().clone(),
-            controller: self.nodes.first().copied().unwrap_or(self.id),
-            nodes: self.nodes.clone(),
+            controller: self.metadata.serving().next().map_or(self.id, |(id, _)| id),
+            nodes: self.metadata.serving().map(|(id, _)| id).collect(),
         }
     }
 

@@ -6,7 +6,7 @@
 //! `step` does not know who calls it: a listener's task, a test, or the lab.
 
 mod alterations;
-mod changes;
+mod asking;
 mod checkpoints;
 mod close;
 mod compaction;
@@ -15,12 +15,11 @@ mod coordinated;
 mod disk_work;
 mod durability;
 mod effect;
-mod elections;
 mod enlargement;
 mod event;
 mod fetch;
-mod format;
 mod groups;
+mod learning;
 mod leaving;
 mod log_dirs;
 mod metadata;
@@ -33,7 +32,6 @@ mod producer_ids;
 mod replayed;
 mod retention;
 mod sessions;
-mod topics;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -58,14 +56,15 @@ pub use event::{
     ResourceKind, ResourceToAlter, Ticket, TopicRef, TopicToDelete, TopicToEnlarge,
 };
 pub use observation::{NodeObservation, ObservedLog, ObservedPartition, ObservedTopic, Tally};
-pub use open::{NodeOptions, OpenError};
+pub use open::{NodeOptions, OpenError, take_marker};
 pub use produce::ProduceProgress;
 
 use crate::cluster::metadata::ClusterMetadata;
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::entropy::Entropy;
-use crate::group::GroupId;
-use crate::ids::{Monotonic, NodeId, Now, PartitionIndex, TopicName};
+
+use crate::ids::{BrokerEpoch, MetadataOffset, Monotonic, NodeId, Now, PartitionIndex, TopicName};
+use crate::message::{FromController, Message, Peer, Word};
 use crate::partition::leader::Leader;
 use crate::partition::parked::{Parked, Watched};
 use crate::producer::id_block::IdBlock;
@@ -100,24 +99,25 @@ struct LocalTopic {
 #[derive(Debug)]
 pub struct Node {
     id: NodeId,
-    nodes: Vec<NodeId>,
     cluster_id: Arc<str>,
     config: Arc<BrokerConfig>,
     disk: Arc<dyn Disk>,
     folder: PathBuf,
     entropy: Entropy,
-    cluster_log: Log,
+    /// The life this is.
+    broker_epoch: BrokerEpoch,
+    /// What it knows of the cluster.
     metadata: ClusterMetadata,
+    /// Up to where of the cluster's log.
+    known_upto: MetadataOffset,
+    asking: asking::Asking,
     topics: BTreeMap<TopicId, LocalTopic>,
     producer_ids: IdBlock,
-    /// Where the cluster's log ends after the reservation of the block in use: to be durable before an id is told.
-    producer_ids_reserved_at: Offset,
     tally: Tally,
     sessions: sessions::FetchSessions,
     parked_fetches: Parked<fetch::ParkedFetch>,
     parked_produces: Parked<produce::ParkedProduce>,
     syncs: durability::Syncs,
-    changes: changes::Changes,
     checkpoints: checkpoints::Checkpoints,
     expiry: retention::Expiry,
     compactions: compaction::Compactions,
@@ -147,6 +147,7 @@ impl Node {
                 self.compaction_settled(now, (topic, partition), bytes, outcome, effects);
             }
             Event::Checkpointed { kind, outcome } => self.checkpointed(now, kind, outcome, effects),
+            Event::Message { from, message } => self.take_message(now, from, message, effects),
             Event::Disconnected(connection) => self.forget_connection(connection),
             Event::Tick => {}
         }
@@ -206,47 +207,38 @@ impl Node {
             Request::Fetch(request) => return self.fetch(now, ticket, request, effects),
             Request::ListOffsets(request) => Reply::ListOffsets(self.list_offsets(&request)),
             Request::EpochEnds(queries) => Reply::EpochEnds(self.epoch_ends(&queries)),
-            Request::Metadata(request) => Reply::Metadata(self.describe_metadata(now, &request, effects)),
+            Request::Metadata(request) => return self.metadata(ticket, request, effects),
             Request::DescribeTopics(request) => Reply::DescribeTopics(self.describe_topics(&request)),
             Request::DescribeCluster => Reply::DescribeCluster(self.describe_cluster()),
-            Request::CreateTopics(request) => Reply::CreateTopics(self.create_topics(now, &request, effects)),
-            Request::CreatePartitions(request) => {
-                Reply::CreatePartitions(self.create_partitions(now, &request, effects))
-            }
-            Request::ElectLeaders(topics) => Reply::ElectLeaders(self.elect_leaders(topics.as_deref())),
-            Request::DeleteTopics(topics) => Reply::DeleteTopics(self.delete_topics(now, &topics, effects)),
             Request::DeleteRecords(asked) => return self.delete_records(now, ticket, &asked, effects),
-            Request::AlterConfigs(request) => Reply::AlterConfigs(self.alter_configs(now, request, effects)),
             Request::ListConfigResources(kinds) => {
                 Reply::ListConfigResources(self.list_config_resources(&kinds))
             }
             Request::DescribeLogDirs(asked) => Reply::DescribeLogDirs(self.describe_log_dir(asked.as_ref())),
             Request::DescribeConfigs(resources) => Reply::DescribeConfigs(self.describe_configs(&resources)),
-            Request::InitProducerId(request) => Reply::InitProducerId(self.init_producer_id(now, &request)),
-            Request::FindCoordinator(keys) => {
-                Reply::FindCoordinator(self.find_coordinators(now, keys, effects))
-            }
+            Request::InitProducerId(request) => return self.init_producer_id(ticket, &request, effects),
+            Request::FindCoordinator(keys) => return self.find_coordinator(ticket, keys, effects),
             Request::Group(request) => return self.group_request(now, ticket, request, effects),
+            Request::CreateTopics(_)
+            | Request::CreatePartitions(_)
+            | Request::DeleteTopics(_)
+            | Request::AlterConfigs(_)
+            | Request::ElectLeaders(_) => return self.forward(ticket, request, effects),
         };
-        let needs = match &reply {
-            // An id that is given twice would make one producer's records the other's duplicates.
-            Reply::InitProducerId(Ok(_)) => self.producer_ids_reserved_at,
-            // Topics are told of when they are durable, whoever asks; settings to who altered them.
-            Reply::Metadata(_)
-            | Reply::DescribeTopics(_)
-            | Reply::CreateTopics(_)
-            | Reply::CreatePartitions(_)
-            | Reply::AlterConfigs(_)
-            | Reply::DeleteTopics(_)
-                if self.config.is_durable() =>
-            {
-                self.cluster_log.end_offset()
-            }
-            // So is the topic that keeps groups; one that is there already does not wait for others.
-            Reply::FindCoordinator(_) if self.offsets_topic_is_young() => self.cluster_log.end_offset(),
-            _ => return effects.push(Effect::Reply(ticket, reply)),
-        };
-        self.answer_when_durable(ticket, reply, needs, effects);
+        effects.push(Effect::Reply(ticket, reply));
+    }
+
+    fn take_message(&mut self, now: Now, from: Peer, message: Message, effects: &mut Effects) {
+        match (from, message.0) {
+            (Peer::Controller, Word::FromController(said)) => match said {
+                FromController::Records { upto, records } => self.learn(now, upto, &records, effects),
+                FromController::Answer { caller, at, answer } => {
+                    self.answered(now, caller, at, answer, effects);
+                }
+                FromController::InSyncRefused(_) => {}
+            },
+            (from, other) => unreachable!("{other:?} from {from:?}"),
+        }
     }
 
     fn forget_connection(&mut self, connection: ConnectionId) {
@@ -254,6 +246,7 @@ impl Node {
         self.parked_produces.release_where(|produce| produce.ticket.connection == connection);
         self.syncs.forget(connection);
         self.coordinated.forget(connection);
+        self.asking.forget(connection);
     }
 
     /// The topic a request means; an unknown id and an unknown name are refused differently.
@@ -291,26 +284,6 @@ impl Node {
         let slot = partition.slot().and_then(|slot| partitions.get_mut(slot));
         let replica = slot.ok_or(Refusal::UnknownTopicOrPartition)?;
         replica.as_mut().map(|replica| (replica, &**config)).map_err(|refusal| refusal.clone())
-    }
-
-    /// Every key is coordinated here: this node is the cluster.
-    fn find_coordinators(
-        &mut self,
-        now: Now,
-        keys: Vec<CoordinatorKey>,
-        effects: &mut Effects,
-    ) -> Vec<(String, Result<NodeId, Refusal>)> {
-        let one = |key: CoordinatorKey| {
-            let outcome = match key.kind {
-                0 => self.find_group_coordinator(now, &GroupId::from(key.key.as_str()), effects),
-                1 => Ok(self.id),
-                2 if key.share_allowed => Err(Refusal::unsupported("share groups are not served here")),
-                2 => Err(Refusal::invalid_request("")),
-                kind => Err(Refusal::invalid_request(format!("Unknown coordinator type {kind}"))),
-            };
-            (key.key, outcome)
-        };
-        keys.into_iter().map(one).collect()
     }
 }
 

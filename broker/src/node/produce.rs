@@ -176,7 +176,6 @@ impl Node {
             // The topic came, or came anew, while the batch was on its way: its client asks again.
             return Err(Refusal::UnknownTopicOrPartition);
         }
-        self.check_is_durable(id)?;
         if let Err(refusal) = &part.batch
             && is_of_the_request(refusal)
         {

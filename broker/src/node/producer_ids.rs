@@ -2,10 +2,8 @@
 
 use highwater_storage::{ProducerEpoch, ProducerId};
 
-use super::{InitProducerIdRequest, Node};
-use crate::cluster::record::MetadataRecord;
+use super::{Effect, Effects, InitProducerIdRequest, Node, Reply, Ticket};
 use crate::ids::Now;
-use crate::producer::id_block::BLOCK_IDS;
 use crate::refusal::Refusal;
 
 /// How often producers that have been silent for long are looked for
@@ -27,29 +25,32 @@ impl Node {
     /// An idempotent producer gets a fresh id at epoch 0, whatever it had before.
     pub(super) fn init_producer_id(
         &mut self,
-        now: Now,
+        ticket: Ticket,
         request: &InitProducerIdRequest,
-    ) -> Result<(ProducerId, ProducerEpoch), Refusal> {
-        if request.producer_id.is_some() != request.producer_epoch.is_some() {
-            return Err(Refusal::invalid_request(
-                "A producer id goes with an epoch, and an epoch with an id.",
-            ));
-        }
-        match request.transactional_id.as_deref() {
-            None => Ok((self.next_producer_id(now)?, ProducerEpoch::new(0))),
-            Some("") => Err(Refusal::invalid_request("A transactional id is not empty.")),
-            Some(_) => Err(Refusal::unsupported("transactions are not served here")),
-        }
+        effects: &mut Effects,
+    ) {
+        let outcome = match check(request) {
+            Err(refusal) => Err(refusal),
+            Ok(()) => match self.producer_ids.take() {
+                Some(id) => Ok(Self::fresh(id)),
+                None => return self.await_producer_id(ticket, effects),
+            },
+        };
+        effects.push(Effect::Reply(ticket, Reply::InitProducerId(outcome)));
     }
 
-    fn next_producer_id(&mut self, now: Now) -> Result<ProducerId, Refusal> {
-        if let Some(id) = self.producer_ids.take() {
-            return Ok(id);
-        }
-        let first = self.metadata.next_producer_id();
-        self.commit(now, &[MetadataRecord::ProducerIdsReserved { next: first + BLOCK_IDS }])?;
-        self.producer_ids_reserved_at = self.cluster_log.end_offset();
-        self.producer_ids.begin(first);
-        Ok(self.producer_ids.take().expect("a block that was just begun has ids"))
+    pub(super) fn fresh(id: ProducerId) -> (ProducerId, ProducerEpoch) {
+        (id, ProducerEpoch::new(0))
+    }
+}
+
+fn check(request: &InitProducerIdRequest) -> Result<(), Refusal> {
+    if request.producer_id.is_some() != request.producer_epoch.is_some() {
+        return Err(Refusal::invalid_request("A producer id goes with an epoch, and an epoch with an id."));
+    }
+    match request.transactional_id.as_deref() {
+        None => Ok(()),
+        Some("") => Err(Refusal::invalid_request("A transactional id is not empty.")),
+        Some(_) => Err(Refusal::unsupported("transactions are not served here")),
     }
 }

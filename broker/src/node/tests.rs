@@ -6,6 +6,8 @@ use highwater_storage::disk::{FaultDisk, FaultKind, MemoryDisk};
 use highwater_storage::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use super::*;
+use crate::controller::{Controller, ControllerEffect, ControllerEvent, ControllerOptions};
+use crate::message::Word;
 
 mod altering;
 mod checkpoints;
@@ -21,6 +23,7 @@ use crate::partition::leader::Isolation;
 struct World {
     config: Arc<BrokerConfig>,
     disk: Arc<dyn Disk>,
+    controller: Controller,
     node: Node,
     now: Now,
     asked: u64,
@@ -38,14 +41,12 @@ impl World {
     fn configured(disk: Arc<dyn Disk>, config: BrokerConfig) -> Self {
         let config = Arc::new(config);
         let now = Now { monotonic: Monotonic::from_micros(1), wall: TimestampMs::new(1_700_000_000_000) };
-        let node = open(&disk, &config, now);
-        Self { config, disk, node, now, asked: 0 }
+        let (controller, node) = open(&disk, &config, now);
+        Self { config, disk, controller, node, now, asked: 0 }
     }
 
     fn bring(&mut self, event: Event) -> Effects {
-        let mut effects = Effects::new();
-        self.node.step(self.now, event, &mut effects);
-        effects
+        bring(&mut self.controller, &mut self.node, self.now, event)
     }
 
     fn ask(&mut self, request: Request) -> Effects {
@@ -112,10 +113,27 @@ impl World {
         }))
     }
 
+    fn producer_id(&mut self) -> ProducerId {
+        let mut effects = self.ask(Request::InitProducerId(no_producer()));
+        let turn = durability::work(&mut effects);
+        effects.extend(self.work_off(turn));
+        match effects.pop() {
+            Some(Effect::Reply(_, Reply::InitProducerId(outcome))) => outcome.unwrap().0,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Ends everything in good order.
+    fn close(self) -> Result<(), highwater_storage::LogError> {
+        let closed = self.controller.close();
+        let is_marked = closed.is_ok();
+        closed.and(self.node.close(is_marked))
+    }
+
     fn restart(self) -> Self {
         let Self { config, disk, now, asked, .. } = self;
-        let node = open(&disk, &config, now);
-        Self { config, disk, node, now, asked }
+        let (controller, node) = open(&disk, &config, now);
+        Self { config, disk, controller, node, now, asked }
     }
 
     fn wait_ms(&mut self, ms: i32) {
@@ -123,26 +141,94 @@ impl World {
     }
 }
 
-fn open(disk: &Arc<dyn Disk>, config: &Arc<BrokerConfig>, now: Now) -> Node {
+fn open(disk: &Arc<dyn Disk>, config: &Arc<BrokerConfig>, now: Now) -> (Controller, Node) {
     let mut effects = Effects::new();
-    let mut node = only_open(disk, config, now, &mut effects);
+    let (mut controller, mut node) = only_open(disk, config, now, &mut effects).unwrap();
     for event in durability::work(&mut effects).into_iter().filter_map(DiskWork::run) {
-        node.step(now, event, &mut Effects::new());
+        bring(&mut controller, &mut node, now, event);
     }
-    node
+    (controller, node)
 }
 
 /// Leaves the work that waits for the disk undone.
-fn only_open(disk: &Arc<dyn Disk>, config: &Arc<BrokerConfig>, now: Now, effects: &mut Effects) -> Node {
-    let options = NodeOptions {
-        id: NodeId(0),
-        nodes: vec![NodeId(0)],
+fn only_open(
+    disk: &Arc<dyn Disk>,
+    config: &Arc<BrokerConfig>,
+    now: Now,
+    effects: &mut Effects,
+) -> Result<(Controller, Node), OpenError> {
+    let (folder, id) = (PathBuf::from("data"), NodeId(0));
+    let options = ControllerOptions {
+        nodes: vec![id],
         config: Arc::clone(config),
         disk: Arc::clone(disk),
-        folder: "data".into(),
+        folder: folder.clone(),
         entropy: Entropy::from_seed(9),
     };
-    Node::open(options, now, effects).unwrap()
+    let mut said = Vec::new();
+    let mut controller = Controller::open(options, now, &mut said)?;
+    let stop = take_marker(disk.as_ref(), &folder, id)?;
+    controller.step(now, ControllerEvent::Start { nodes: vec![(id, stop)] }, &mut said);
+    let started = said.into_iter().filter_map(|said| match said {
+        ControllerEffect::Started(started) => Some(*started),
+        ControllerEffect::Disk(work) => {
+            effects.push(Effect::Disk(work));
+            None
+        }
+        other => panic!("{other:?}"),
+    });
+    let started = started.last().expect("it may start");
+    let options = NodeOptions {
+        config: Arc::clone(config),
+        disk: Arc::clone(disk),
+        folder,
+        entropy: Entropy::from_seed(10),
+        stop,
+        cluster_id: Arc::clone(controller.cluster_id()),
+        started,
+    };
+    Node::open(options, now, effects).map(|node| (controller, node))
+}
+
+/// Brings an event to the node, or to the controller what its disk did, and delivers what they tell each other.
+fn bring(controller: &mut Controller, node: &mut Node, now: Now, event: Event) -> Effects {
+    let (mut all, mut events) = (Effects::new(), std::collections::VecDeque::from([event]));
+    while let Some(event) = events.pop_front() {
+        let (mut effects, mut told) = (Effects::new(), Vec::new());
+        match event {
+            Event::Synced { topic: TopicId::METADATA, outcome, .. } => {
+                told.push(ControllerEvent::Synced(outcome))
+            }
+            event => node.step(now, event, &mut effects),
+        }
+        for effect in effects {
+            match effect {
+                Effect::Send(Peer::Controller, Message(Word::ToController(message))) => {
+                    told.push(ControllerEvent::Message { from: NodeId(0), message });
+                }
+                other => all.push(other),
+            }
+        }
+        for event in told {
+            let mut said = Vec::new();
+            controller.step(now, event, &mut said);
+            for effect in said {
+                match effect {
+                    ControllerEffect::Send { message, .. } => events.push_back(Event::Message {
+                        from: Peer::Controller,
+                        message: Message(Word::FromController(message)),
+                    }),
+                    ControllerEffect::Sync(handle) => {
+                        let (topic, partition) = (TopicId::METADATA, PartitionIndex(0));
+                        all.push(Effect::Disk(DiskWork::Sync { topic, partition, handle }));
+                    }
+                    ControllerEffect::Disk(work) => all.push(Effect::Disk(work)),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+    all
 }
 
 fn batch(value: &[u8]) -> Bytes {
@@ -268,8 +354,7 @@ fn a_deleted_topic_answers_who_waits_and_may_come_back() {
 fn a_node_that_starts_again_knows_what_it_knew_and_leads_in_a_new_epoch() {
     let mut world = World::new();
     let id = world.create("t");
-    let init = no_producer();
-    assert_eq!(world.node.init_producer_id(world.now, &init).unwrap().0, ProducerId::new(0));
+    assert_eq!(world.producer_id(), ProducerId::new(0));
     for sequence in 0..3 {
         world.produce(vec![(0, of_producer(sequence))]);
     }
@@ -285,10 +370,11 @@ fn a_node_that_starts_again_knows_what_it_knew_and_leads_in_a_new_epoch() {
     assert_eq!(again, [[Ok(0)], [Ok(1)], [Ok(2)], [Ok(3)]].map(Vec::from));
     assert_eq!(world.node.replica(id, PartitionIndex(0)).unwrap().log.end_offset(), Offset::new(4));
     // No producer id is given twice: the rest of the block that was begun is skipped.
-    assert_eq!(world.node.init_producer_id(world.now, &init).unwrap().0, ProducerId::new(1000));
+    assert_eq!(world.producer_id(), ProducerId::new(1000));
 
-    world.node.close().unwrap();
-    let node = open(&world.disk, &world.config, world.now);
+    let (disk, config, now) = (Arc::clone(&world.disk), Arc::clone(&world.config), world.now);
+    world.close().unwrap();
+    let (_, node) = open(&disk, &config, now);
     assert_eq!(node.replica(id, PartitionIndex(0)).unwrap().log.end_offset(), Offset::new(4));
 }
 

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::mailbox::Recipient;
+use super::member::Member;
 use super::node_shell::NodeShell;
 use crate::node::{ConnectionId, Event, Reply, Ticket};
 use crate::wire::{self, Address, Addresses, Call, Incoming};
@@ -25,12 +26,15 @@ const FIRST_PORT: u16 = 1;
 
 /// Opens in-process connections to the nodes of a cluster. Does not keep the cluster alive.
 pub(crate) struct InProcess {
-    nodes: Vec<Weak<NodeShell>>,
+    nodes: Vec<Weak<Member>>,
+    addresses: Addresses,
 }
 
 impl InProcess {
-    pub(crate) fn new(nodes: &[Arc<NodeShell>]) -> Self {
-        Self { nodes: nodes.iter().map(Arc::downgrade).collect() }
+    pub(crate) fn new(nodes: &[Arc<Member>]) -> Self {
+        let address = |(node, port): (&Arc<Member>, u16)| (node.id(), Address { host: HOST.into(), port });
+        let addresses = Addresses::new(nodes.iter().zip(FIRST_PORT..).map(address).collect());
+        Self { nodes: nodes.iter().map(Arc::downgrade).collect(), addresses }
     }
 
     fn node(&self, target: &Target) -> Option<Arc<NodeShell>> {
@@ -38,18 +42,17 @@ impl InProcess {
             Target::Bootstrap { attempt } => usize::try_from(*attempt).ok()? % self.nodes.len(),
             Target::Broker(address) => usize::from(address.port.checked_sub(FIRST_PORT)?),
         };
-        self.nodes.get(place)?.upgrade()
+        self.nodes.get(place)?.upgrade()?.shell()
     }
 }
 
 impl Endpoint for InProcess {
     fn open(&self, target: &Target) -> io::Result<InProcessLink> {
-        let gone = || io::Error::new(io::ErrorKind::ConnectionRefused, "the cluster is gone");
+        let gone = || io::Error::new(io::ErrorKind::ConnectionRefused, "the node is gone");
         let shell = self.node(target).ok_or_else(gone)?;
         let (sender, responses) = mpsc::unbounded_channel();
-        let address = Address { host: HOST.into(), port: FIRST_PORT };
-        let addresses = Addresses::new(vec![(shell.id(), address)]);
-        let desk = Arc::new(Desk { addresses, inside: Mutex::new(Inside::new(sender)) });
+        let desk =
+            Arc::new(Desk { addresses: self.addresses.clone(), inside: Mutex::new(Inside::new(sender)) });
         let connection = shell.connect(Arc::clone(&desk) as _);
         let requests = Box::new(Requests { shell: Arc::downgrade(&shell), connection, desk });
         Ok(InProcessLink { requests, responses })

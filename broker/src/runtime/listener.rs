@@ -1,4 +1,4 @@
-//! A node's listener: takes connections, as many as the limit allows, until it is dropped or told to stop.
+//! A node's listener: takes connections, as many as the limit allows, for as long as the node lives.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,20 +27,44 @@ pub(crate) struct Advertised {
     pub(crate) port: Option<u16>,
 }
 
-/// A socket that listens.
-pub(crate) struct Listener {
-    sockets: Vec<TcpListener>,
-    shell: Arc<NodeShell>,
-    advertised: Advertised,
+impl Advertised {
+    fn port(&self, port: u16, place: usize) -> u16 {
+        let first = self.port.map(|first| first.saturating_add(u16::try_from(place).unwrap_or(u16::MAX)));
+        first.unwrap_or(port)
+    }
 }
 
-impl Listener {
+/// How the nodes of a cluster are called by who reaches one of them: all by the same host, each by its port.
+#[derive(Debug)]
+pub(crate) struct Names {
+    host: Option<Arc<str>>,
+    ports: Vec<(NodeId, u16)>,
+}
+
+impl Names {
+    /// Nodes that listen at these ports, in order.
+    pub(crate) fn new(advertised: &Advertised, listening: &[(NodeId, u16)]) -> Self {
+        let name = |(place, (id, port)): (usize, &(NodeId, u16))| (*id, advertised.port(*port, place));
+        let ports = listening.iter().enumerate().map(name).collect();
+        Self { host: advertised.host.clone(), ports }
+    }
+
+    fn seen_from(&self, stream: &TcpStream) -> io::Result<Addresses> {
+        let host = match &self.host {
+            Some(host) => Arc::clone(host),
+            None => stream.local_addr()?.ip().to_canonical().to_string().into(),
+        };
+        let address = |(id, port): &(NodeId, u16)| (*id, Address { host: Arc::clone(&host), port: *port });
+        Ok(Addresses::new(self.ports.iter().map(address).collect()))
+    }
+}
+
+/// Sockets that listen for one node.
+pub(crate) struct Sockets(Vec<TcpListener>);
+
+impl Sockets {
     /// Listens at all of `addresses`, which differ in host only.
-    pub(crate) async fn bind(
-        addresses: &[SocketAddr],
-        shell: Arc<NodeShell>,
-        advertised: Advertised,
-    ) -> io::Result<Self> {
+    pub(crate) async fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
         let mut sockets: Vec<TcpListener> = Vec::new();
         for address in addresses {
             let mut address = *address;
@@ -49,25 +73,24 @@ impl Listener {
             }
             sockets.push(TcpListener::bind(address).await?);
         }
-        Ok(Self { sockets, shell, advertised })
+        Ok(Self(sockets))
     }
 
-    /// Where it listens.
+    /// Where they listen.
     pub(crate) fn local_addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.sockets.iter().map(TcpListener::local_addr).collect()
+        self.0.iter().map(TcpListener::local_addr).collect()
     }
 
-    /// Takes connections until `shutdown` says stop; returns when the last of them has ended.
-    pub(crate) async fn run(self, shutdown: watch::Receiver<bool>) {
-        let Self { sockets, shell, advertised } = self;
+    /// Takes connections for as long as the node lives; returns when the last of them has ended.
+    pub(crate) async fn serve(self, shell: Arc<NodeShell>, names: Arc<Names>) {
         let open = Arc::new(AtomicUsize::new(0));
         let mut accepting = JoinSet::new();
-        for socket in sockets {
+        for socket in self.0 {
             let door = Door {
+                shutdown: shell.end(),
                 shell: Arc::clone(&shell),
-                advertised: advertised.clone(),
+                names: Arc::clone(&names),
                 open: Arc::clone(&open),
-                shutdown: shutdown.clone(),
             };
             accepting.spawn(door.accept_all(socket));
         }
@@ -94,7 +117,7 @@ impl Drop for Place {
 /// One socket's part of the listener.
 struct Door {
     shell: Arc<NodeShell>,
-    advertised: Advertised,
+    names: Arc<Names>,
     open: Arc<AtomicUsize>,
     shutdown: watch::Receiver<bool>,
 }
@@ -131,7 +154,7 @@ impl Door {
             return None;
         }
         // Small answers must not wait for more to send.
-        let addresses = stream.set_nodelay(true).and_then(|()| self.addresses(&stream));
+        let addresses = stream.set_nodelay(true).and_then(|()| self.names.seen_from(&stream));
         let addresses = match addresses {
             Ok(addresses) => addresses,
             Err(error) => {
@@ -145,16 +168,5 @@ impl Door {
             connection.serve(shutdown).await;
             drop(place);
         })
-    }
-
-    fn addresses(&self, stream: &TcpStream) -> io::Result<Addresses> {
-        let local = stream.local_addr()?;
-        let host = match &self.advertised.host {
-            Some(host) => Arc::clone(host),
-            None => local.ip().to_canonical().to_string().into(),
-        };
-        let port = self.advertised.port.unwrap_or(local.port());
-        let node: NodeId = self.shell.id();
-        Ok(Addresses::new(vec![(node, Address { host, port })]))
     }
 }

@@ -6,18 +6,25 @@
 
 mod clock;
 mod connection;
+mod controller_shell;
 mod data_folder;
 mod disk_worker;
 mod frames;
 mod in_process;
+mod links;
 mod listener;
 mod mailbox;
+mod member;
 mod node_shell;
+mod timer;
 mod traffic;
 
 pub(crate) use clock::{Clock, seed};
+pub(crate) use controller_shell::ControllerShell;
 pub(crate) use data_folder::DataFolder;
 pub use data_folder::FolderError;
 pub(crate) use in_process::InProcess;
-pub(crate) use listener::{Advertised, Listener};
+pub(crate) use links::Links;
+pub(crate) use listener::{Advertised, Names, Sockets};
+pub(crate) use member::{Member, Plan};
 pub(crate) use node_shell::NodeShell;

@@ -4,20 +4,23 @@
 //! out the effects of two steps at once; replies to one connection are put in order by their request's number.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use highwater_storage::LogError;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::disk_worker::{DiskWorker, Owner};
+use super::links::{Inbox, Links, Touched};
 use super::mailbox::Recipient;
+use super::timer::Timer;
 use super::traffic::Traffic;
 use crate::config::BrokerConfig;
 use crate::faults::Gate;
-use crate::ids::{Monotonic, NodeId};
+use crate::ids::NodeId;
+use crate::message::Peer;
 use crate::node::{ConnectionId, Effect, Event, Node};
 use crate::observation::Observation;
 use crate::wire::TopicRules;
@@ -36,19 +39,24 @@ pub(crate) struct NodeShell {
     next_connection: AtomicU64,
     traffic: Traffic,
     timer: Timer,
-}
-
-/// When the node wants to be stepped next.
-#[derive(Default)]
-struct Timer {
-    /// Microseconds of the monotonic clock; `u64::MAX` for never.
-    armed_micros: AtomicU64,
-    sooner: Notify,
+    inbox: Inbox,
+    links: Arc<Links>,
+    /// What came while the node was paused; none while it is not.
+    paused: Mutex<Option<Vec<Event>>>,
+    is_paused: AtomicBool,
+    /// True once this life is over.
+    end: watch::Sender<bool>,
 }
 
 impl NodeShell {
     /// Takes an opened node; `opening` are the effects of opening it.
-    pub(crate) fn new(node: Node, opening: Vec<Effect>, clock: Clock, gate: Arc<Gate>) -> Arc<Self> {
+    pub(crate) fn new(
+        node: Node,
+        opening: Vec<Effect>,
+        clock: Clock,
+        gate: Arc<Gate>,
+        links: &Arc<Links>,
+    ) -> Arc<Self> {
         let shell = Arc::new_cyclic(|shell| Self {
             id: node.id(),
             node: Mutex::new(Some(Box::new(node))),
@@ -60,15 +68,29 @@ impl NodeShell {
             recipients: Mutex::default(),
             next_connection: AtomicU64::new(0),
             traffic: Traffic::default(),
-            timer: Timer { armed_micros: AtomicU64::new(u64::MAX), sooner: Notify::new() },
+            timer: Timer::default(),
+            inbox: Inbox::default(),
+            links: Arc::clone(links),
+            paused: Mutex::default(),
+            is_paused: AtomicBool::new(false),
+            end: watch::Sender::new(false),
         });
+        links.set_node(shell.id, Arc::downgrade(&shell));
         shell.keep_rules(&opening);
+        let mut touched = Touched::new();
+        let opening = shell.send(opening, &mut touched);
         shell.carry_out(opening, &mut VecDeque::new());
+        links.settle(touched);
         shell
     }
 
     pub(crate) fn id(&self) -> NodeId {
         self.id
+    }
+
+    /// Becomes true when this life is over: who serves for it ends.
+    pub(crate) fn end(&self) -> watch::Receiver<bool> {
+        self.end.subscribe()
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -114,8 +136,30 @@ impl NodeShell {
         self.bring(Event::Disconnected(id));
     }
 
-    /// Steps the node with an event, and with what follows from it. False when the node is closed.
+    pub(super) fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// Steps the node with an event, and with what follows from it, on other nodes, too. False when the node is closed.
     pub(crate) fn bring(&self, event: Event) -> bool {
+        let Some(event) = self.unless_paused(event) else { return true };
+        let mut touched = Touched::new();
+        let lives = self.step(event, &mut touched);
+        self.links.settle(touched);
+        lives
+    }
+
+    /// Steps the node with what others told it.
+    pub(super) fn work_off(&self, touched: &mut Touched) {
+        let Some(working) = self.inbox.work_off() else { return };
+        while let Some((from, message)) = working.next() {
+            if !self.step(Event::Message { from, message: message.read() }, touched) {
+                self.inbox.clear();
+            }
+        }
+    }
+
+    fn step(&self, event: Event, touched: &mut Touched) -> bool {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let event = match self.gate.event(event) {
@@ -131,6 +175,7 @@ impl NodeShell {
                 let Some(mut node) = place.take() else { return false };
                 node.step(self.clock.now(), event, &mut effects);
                 self.keep_rules(&effects);
+                effects = self.send(effects, touched);
                 let deadlines = (node.next_timer(), node.next_sync_turn());
                 *place = Some(node);
                 deadlines
@@ -143,6 +188,55 @@ impl NodeShell {
             self.carry_out(effects, &mut events);
         }
         true
+    }
+
+    /// Before the next step, so that links keep their order.
+    fn send(&self, effects: Vec<Effect>, touched: &mut Touched) -> Vec<Effect> {
+        if !effects.iter().any(|effect| matches!(effect, Effect::Send(..))) {
+            return effects;
+        }
+        let mut others = Vec::with_capacity(effects.len());
+        for effect in effects {
+            match effect {
+                Effect::Send(to, message) => self.links.put(Peer::Node(self.id), to, message, touched),
+                other => others.push(other),
+            }
+        }
+        others
+    }
+
+    /// Keeps an event for later while the node is paused. What may come then is bounded by what its connections may ask
+    /// and its disk was given to do.
+    fn unless_paused(&self, event: Event) -> Option<Event> {
+        if !self.is_paused.load(Ordering::Acquire) {
+            return Some(event);
+        }
+        match &mut *self.paused.lock() {
+            Some(kept) => {
+                kept.push(event);
+                None
+            }
+            None => Some(event),
+        }
+    }
+
+    /// The node does nothing from here on, as a process that is stopped: what comes for it waits.
+    pub(crate) fn pause(&self) {
+        self.paused.lock().get_or_insert_default();
+        self.is_paused.store(true, Ordering::Release);
+        self.inbox.hold(true);
+    }
+
+    /// The node goes on, and finds everything that came meanwhile.
+    pub(crate) fn resume(&self) {
+        self.inbox.hold(false);
+        let kept = self.paused.lock().take().unwrap_or_default();
+        self.is_paused.store(false, Ordering::Release);
+        self.links.settle(Touched::from([Peer::Node(self.id)]));
+        for event in kept {
+            self.bring(event);
+        }
+        self.bring(Event::Tick);
     }
 
     /// Before the next step, so that rules and settings change in the order of the steps.
@@ -179,7 +273,10 @@ impl NodeShell {
                 }
             }
             // Done while the node was locked.
-            Effect::TopicOpened { .. } | Effect::TopicClosed { .. } | Effect::Configured(_) => {}
+            Effect::Send(..)
+            | Effect::TopicOpened { .. }
+            | Effect::TopicClosed { .. }
+            | Effect::Configured(_) => {}
             Effect::Disk(work) => self.disk_worker.take(work),
         }
     }
@@ -201,28 +298,21 @@ impl NodeShell {
 
     /// Steps the node at its deadlines, until the task is dropped or the node is closed.
     pub(crate) async fn keep_deadlines(self: Arc<Self>) {
-        loop {
-            let sooner = self.timer.sooner.notified();
-            match self.timer.armed() {
-                None => sooner.await,
-                Some(at) => {
-                    let due = tokio::time::sleep_until(self.clock.instant(at).into());
-                    tokio::select! {
-                        () = due => {
-                            self.timer.disarm();
-                            if !self.bring(Event::Tick) {
-                                return;
-                            }
-                        }
-                        () = sooner => {}
-                    }
-                }
-            }
+        self.timer.keep(&self.clock, || self.bring(Event::Tick)).await;
+    }
+
+    /// Takes the node away as a crash would: a step that runs is waited for, later events find it gone. Its connections
+    /// break, and the controller hears of it.
+    pub(crate) fn kill(&self) {
+        drop(self.take_away());
+        self.break_connections("the node was killed");
+        if let Some(controller) = self.links.controller() {
+            controller.lost(self.id);
         }
     }
 
-    /// Takes the node away as a crash would: a step that runs is waited for, later events find it gone.
-    pub(crate) fn kill(&self) {
+    /// The same when nobody is to hear of it: the whole cluster goes.
+    pub(crate) fn drop_node(&self) {
         drop(self.take_away());
     }
 
@@ -233,20 +323,24 @@ impl NodeShell {
             node.stop_compaction();
         }
         self.disk_worker.stop();
+        self.inbox.clear();
         node
     }
 
-    /// Kills the node, and everyone who waits for it is sent away.
-    fn fail_now(&self, why: &str) {
-        tracing::error!(node = %self.id, why, "the node is gone");
-        self.kill();
+    fn break_connections(&self, why: &str) {
+        self.end.send_replace(true);
         let recipients = std::mem::take(&mut *self.recipients.lock());
         recipients.values().for_each(|recipient| recipient.close(why));
     }
 
+    /// Takes no more requests; those that came are answered.
+    pub(crate) fn end_connections(&self) {
+        self.end.send_replace(true);
+    }
+
     /// Closes the node and says that it was closed: later events find it gone.
-    pub(crate) fn close(&self) -> Result<(), LogError> {
-        self.take_away().map_or(Ok(()), |node| node.close())
+    pub(crate) fn close(&self, is_marked: bool) -> Result<(), LogError> {
+        self.take_away().map_or(Ok(()), |node| node.close(is_marked))
     }
 }
 
@@ -256,26 +350,8 @@ impl Owner for NodeShell {
     }
 
     fn fail(&self, why: &str) {
-        self.fail_now(why);
-    }
-}
-
-impl Timer {
-    fn armed(&self) -> Option<Monotonic> {
-        let micros = self.armed_micros.load(Ordering::Acquire);
-        (micros != u64::MAX).then_some(Monotonic::from_micros(micros))
-    }
-
-    fn disarm(&self) {
-        self.armed_micros.store(u64::MAX, Ordering::Release);
-    }
-
-    /// A deadline that is later than the one waited for needs no word: the tick in between finds it.
-    fn arm(&self, deadline: Option<Monotonic>) {
-        let Some(deadline) = deadline else { return };
-        if self.armed_micros.fetch_min(deadline.micros(), Ordering::AcqRel) > deadline.micros() {
-            self.sooner.notify_one();
-        }
+        tracing::error!(node = %self.id, why, "the node is gone");
+        self.kill();
     }
 }
 

@@ -248,14 +248,14 @@ fn changes_that_take_too_much_of_the_clusters_log_are_refused_as_a_whole() {
             }
         })
         .collect();
-    let end = world.node.cluster_log.end_offset();
+    let end = world.controller.log_end();
     let effects = world.ask(Request::AlterConfigs(AlterConfigsRequest { resources, validate_only: false }));
     assert!(
         matches!(altered(&effects), Some(Err(Refusal::PolicyViolation { .. }))),
         "{:?}",
         altered(&effects)
     );
-    assert_eq!(world.node.cluster_log.end_offset(), end);
+    assert_eq!(world.controller.log_end(), end);
 }
 
 #[test]

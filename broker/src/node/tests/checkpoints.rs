@@ -145,13 +145,13 @@ fn what_is_remembered_of_a_partition_that_does_not_open_is_remembered_on() {
         assert_eq!(starts(&world), "0\n2\nt 0 2\nt 1 1\n");
         let World { config, disk, now, node, .. } = world;
         if stops {
-            node.close().unwrap_err();
+            node.close(true).unwrap_err();
         } else {
             drop(node);
         }
         disk.remove_dir_all(&name).unwrap();
         partition_metadata::write(disk.as_ref(), folder, id.unwrap()).unwrap();
-        let node = open(&disk, &config, now);
+        let (_, node) = open(&disk, &config, now);
         assert_eq!(node.replica(id.unwrap(), PartitionIndex(0)).unwrap().log.start_offset(), Offset::new(2));
     }
 }
@@ -159,17 +159,10 @@ fn what_is_remembered_of_a_partition_that_does_not_open_is_remembered_on() {
 #[test]
 fn a_start_after_a_clean_stop_has_nothing_to_put_right() {
     let (world, _) = with_deleted();
-    let World { config, disk, now, node, .. } = world;
-    node.close().unwrap();
-    let options = NodeOptions {
-        id: NodeId(0),
-        nodes: vec![NodeId(0)],
-        config,
-        disk,
-        folder: "data".into(),
-        entropy: Entropy::from_seed(9),
-    };
+    let World { config, disk, now, node, controller, .. } = world;
+    controller.close().unwrap();
+    node.close(true).unwrap();
     let mut effects = Effects::new();
-    let node = Node::open(options, now, &mut effects).unwrap();
+    let (_, node) = only_open(&disk, &config, now, &mut effects).unwrap();
     assert!(work(&mut effects).is_empty() && node.checkpoints.next_deadline().is_none());
 }

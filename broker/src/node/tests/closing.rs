@@ -24,7 +24,7 @@ fn written_and_stopped(disk: &Arc<dyn Disk>) {
     world.ask(Request::CreateTopics(CreateTopicsRequest { topics: vec![topic], validate_only: false }));
     let batches = (0..PARTITIONS).map(|partition| (partition, of_producer(0))).collect();
     assert!(produced(&world.produce(batches)).iter().all(|outcome| *outcome == Ok(0)));
-    world.node.close().unwrap();
+    world.close().unwrap();
 }
 
 fn assert_is_whole(disk: Arc<dyn Disk>) {
@@ -109,7 +109,7 @@ fn whichever_call_of_a_stop_fails_a_marker_says_that_everything_is_durable() {
                 false => disk.fail_at(call, FaultKind::Error(std::io::ErrorKind::Other)),
                 true => disk.die_at(call),
             }
-            let outcome = world.node.close();
+            let outcome = world.close();
             let was_met = disk.calls() > call;
             disk.heal();
             let after_the_power = is_marked_rightly(Arc::new(disk.crash(&Survivors::None).unwrap()));

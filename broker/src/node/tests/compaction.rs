@@ -111,11 +111,12 @@ impl World {
     }
 
     fn stop(self) -> Self {
-        let Self { config, disk, node, now, asked } = self;
+        let Self { config, disk, controller, node, now, asked } = self;
         node.stop_compaction();
-        node.close().unwrap();
-        let node = open(&disk, &config, now);
-        Self { config, disk, node, now, asked }
+        controller.close().unwrap();
+        node.close(true).unwrap();
+        let (controller, node) = open(&disk, &config, now);
+        Self { config, disk, controller, node, now, asked }
     }
 }
 

@@ -186,7 +186,7 @@ fn what_is_flushed_after_a_roll_is_written_down_in_its_time() {
     // Nothing changes, nothing is written.
     assert!(world.node.checkpoints.next_deadline().is_none());
     let (disk, node) = (Arc::clone(&world.disk), world.node);
-    node.close().unwrap();
+    node.close(true).unwrap();
     assert_eq!(disk.read(file).unwrap(), b"0\n2\nt 0 2\nt 1 1\n");
 }
 
@@ -388,20 +388,13 @@ fn a_full_disk_refuses_and_takes_again_when_there_is_room() {
 #[test]
 fn a_folder_says_of_which_version_it_is() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-    let options = || NodeOptions {
-        id: NodeId(0),
-        nodes: vec![NodeId(0)],
-        config: Arc::new(BrokerConfig::default()),
-        disk: Arc::clone(&disk),
-        folder: "data".into(),
-        entropy: Entropy::from_seed(9),
-    };
     let now = Now { monotonic: Monotonic::default(), wall: TimestampMs::new(NOW_MS) };
     let start = || {
         let mut effects = Effects::new();
-        let node = Node::open(options(), now, &mut effects)?;
+        let (controller, node) = only_open(&disk, &Arc::default(), now, &mut effects)?;
         work(&mut effects).into_iter().for_each(|work| drop(work.run()));
-        node.close().unwrap();
+        controller.close().unwrap();
+        node.close(true).unwrap();
         Ok::<_, OpenError>(())
     };
     let file = std::path::Path::new("data/highwater.format");

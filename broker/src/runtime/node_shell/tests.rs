@@ -5,12 +5,13 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_storage::TimestampMs;
 use highwater_storage::batch::{BatchBuilder, BatchRules, CheckedBatch};
-use highwater_storage::disk::MemoryDisk;
+use highwater_storage::disk::{Disk, MemoryDisk};
+use highwater_storage::{StopKind, TimestampMs};
 
 use super::*;
 use crate::config::BrokerConfig;
+use crate::controller::{Controller, ControllerOptions};
 use crate::entropy::Entropy;
 use crate::faults::{Fault, Step};
 use crate::ids::PartitionIndex;
@@ -18,6 +19,7 @@ use crate::node::{
     CreateTopicsRequest, NewTopic, NodeOptions, ProducePartition, ProduceRequest, Reply, Request, Ticket,
     TopicRef,
 };
+use crate::runtime::ControllerShell;
 
 /// Long enough for anything that comes to come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -63,21 +65,35 @@ impl Caller {
     }
 }
 
-fn durable(settings: &[(&str, &str)]) -> Arc<NodeShell> {
+fn durable(settings: &[(&str, &str)]) -> (Arc<NodeShell>, Arc<ControllerShell>) {
     let mut config = BrokerConfig::default();
     config.set("highwater.durability", "leader").unwrap();
     settings.iter().for_each(|(name, value)| config.set(name, value).unwrap());
-    let options = NodeOptions {
-        id: NodeId(0),
-        nodes: vec![NodeId(0)],
-        config: Arc::new(config),
-        disk: Arc::new(MemoryDisk::new()),
+    let (clock, links, id) = (Clock::new(), Links::new([NodeId(0)]), NodeId(0));
+    let (config, disk): (_, Arc<dyn Disk>) = (Arc::new(config), Arc::new(MemoryDisk::new()));
+    let options = ControllerOptions {
+        nodes: vec![id],
+        config: Arc::clone(&config),
+        disk: Arc::clone(&disk),
         folder: PathBuf::new(),
         entropy: Entropy::from_seed(1),
     };
-    let (clock, mut opening) = (Clock::new(), Vec::new());
+    let mut opening = Vec::new();
+    let controller = Controller::open(options, clock.now(), &mut opening).unwrap();
+    let controller = ControllerShell::new(controller, opening, clock, &links);
+    let started = controller.start(vec![(id, StopKind::Clean)]).unwrap().remove(0);
+    let options = NodeOptions {
+        config,
+        disk,
+        folder: PathBuf::new(),
+        entropy: Entropy::from_seed(1),
+        stop: StopKind::Clean,
+        cluster_id: Arc::clone(controller.cluster_id()),
+        started,
+    };
+    let mut opening = Vec::new();
     let node = Node::open(options, clock.now(), &mut opening).unwrap();
-    NodeShell::new(node, opening, clock, Arc::default())
+    (NodeShell::new(node, opening, clock, Arc::default(), &links), controller)
 }
 
 fn a_topic() -> Request {
@@ -124,7 +140,7 @@ fn offset(reply: Option<Reply>) -> i64 {
 
 #[tokio::test]
 async fn a_log_that_rolls_while_it_is_synced_is_flushed_and_everyone_is_answered() {
-    let shell = durable(&[("log.segment.bytes", "1048576")]);
+    let (shell, _controller) = durable(&[("log.segment.bytes", "1048576")]);
     let (mut first, mut second) = (Caller::of(&shell, false), Caller::of(&shell, false));
     first.ask(&shell, a_topic());
     let created = first.reply().unwrap();
@@ -138,12 +154,12 @@ async fn a_log_that_rolls_while_it_is_synced_is_flushed_and_everyone_is_answered
         first.ask(&shell, a_produce(&created, 600_000));
         assert_eq!(offset(first.reply()), at);
     }
-    shell.close().unwrap();
+    shell.close(true).unwrap();
 }
 
 #[tokio::test]
 async fn a_thread_for_syncs_that_dies_takes_the_node_with_it() {
-    let shell = durable(&[]);
+    let (shell, _controller) = durable(&[]);
     let (mut deadly, mut other) = (Caller::of(&shell, true), Caller::of(&shell, false));
     other.ask(&shell, a_topic());
     let created = other.reply().unwrap();

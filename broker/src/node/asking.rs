@@ -1,0 +1,184 @@
+//! What a node asks the controller, and what it does with the answers.
+//!
+//! Always: an answer is told when the node knows everything it rests on: who is told of a topic and asks again finds it. A
+//! client that is gone is not waited for. Nothing is asked twice at once that one answer serves.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{
+    ConnectionId, CoordinatorKey, Effect, Effects, MetadataRequest, NewTopicFacts, Node, Reply, Request,
+    Ticket,
+};
+use crate::ids::{MetadataOffset, Now, TopicName};
+use crate::message::{Answer, Ask, Caller, Message, Peer, ToController, Word};
+use crate::refusal::Refusal;
+
+/// What a node has asked, and who waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    next_call: u64,
+    /// What goes on when an answer comes.
+    calls: BTreeMap<u64, Then>,
+    /// Answers that rest on what the node does not know yet, in order of coming.
+    early: VecDeque<(MetadataOffset, Caller, Answer)>,
+    /// Who waits for a producer id; a block is asked for while there are any.
+    for_producer_ids: VecDeque<Ticket>,
+}
+
+/// What a node does once topics were made on demand.
+#[derive(Debug)]
+enum Then {
+    /// Tells of them.
+    Metadata(Ticket, MetadataRequest),
+    /// Tells who coordinates.
+    Coordinators(Ticket, Vec<CoordinatorKey>),
+    /// Hands the block out.
+    ProducerIds,
+}
+
+impl Then {
+    fn connection(&self) -> Option<ConnectionId> {
+        match self {
+            Self::Metadata(ticket, _) | Self::Coordinators(ticket, _) => Some(ticket.connection),
+            Self::ProducerIds => None,
+        }
+    }
+}
+
+impl Asking {
+    pub(super) fn forget(&mut self, connection: ConnectionId) {
+        self.calls.retain(|_, then| then.connection() != Some(connection));
+        self.for_producer_ids.retain(|ticket| ticket.connection != connection);
+    }
+}
+
+impl Node {
+    /// Tells the controller something.
+    pub(super) fn tell_controller(&self, what: Ask, effects: &mut Effects) {
+        let message = ToController { broker_epoch: self.broker_epoch, what };
+        effects.push(Effect::Send(Peer::Controller, Message(Word::ToController(message))));
+    }
+
+    /// Hands a client's request on.
+    pub(super) fn forward(&mut self, ticket: Ticket, request: Request, effects: &mut Effects) {
+        self.tell_controller(Ask::Request { caller: Caller::Client(ticket), request }, effects);
+    }
+
+    /// Has topics made that somebody asked about, and then tells of them.
+    pub(super) fn make_then_describe(
+        &mut self,
+        ticket: Ticket,
+        request: MetadataRequest,
+        names: Vec<TopicName>,
+        effects: &mut Effects,
+    ) {
+        let caller = self.call(Then::Metadata(ticket, request));
+        self.tell_controller(Ask::TopicsOnDemand { caller, names }, effects);
+    }
+
+    /// Has the topic made that keeps groups, and then tells who coordinates.
+    pub(super) fn make_then_find(
+        &mut self,
+        ticket: Ticket,
+        keys: Vec<CoordinatorKey>,
+        effects: &mut Effects,
+    ) {
+        let caller = self.call(Then::Coordinators(ticket, keys));
+        let names = vec![TopicName::consumer_offsets()];
+        self.tell_controller(Ask::TopicsOnDemand { caller, names }, effects);
+    }
+
+    /// Answers with a producer id once there is one.
+    pub(super) fn await_producer_id(&mut self, ticket: Ticket, effects: &mut Effects) {
+        self.asking.for_producer_ids.push_back(ticket);
+        if !self.asking.calls.values().any(|then| matches!(then, Then::ProducerIds)) {
+            self.ask_for_producer_ids(effects);
+        }
+    }
+
+    fn ask_for_producer_ids(&mut self, effects: &mut Effects) {
+        let caller = self.call(Then::ProducerIds);
+        self.tell_controller(Ask::ProducerIds { caller }, effects);
+    }
+
+    fn call(&mut self, then: Then) -> Caller {
+        let call = self.asking.next_call;
+        self.asking.next_call += 1;
+        self.asking.calls.insert(call, then);
+        Caller::Node(call)
+    }
+
+    /// An answer came.
+    pub(super) fn answered(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        at: MetadataOffset,
+        answer: Answer,
+        effects: &mut Effects,
+    ) {
+        self.asking.early.push_back((at, caller, answer));
+        self.answer_what_is_known(now, effects);
+    }
+
+    /// The node knows more: answers that waited for it go out.
+    pub(super) fn answer_what_is_known(&mut self, now: Now, effects: &mut Effects) {
+        while let Some((at, _, _)) = self.asking.early.front()
+            && *at <= self.known_upto
+        {
+            let Some((_, caller, answer)) = self.asking.early.pop_front() else { break };
+            self.take_answer(now, caller, answer, effects);
+        }
+    }
+
+    fn take_answer(&mut self, now: Now, caller: Caller, answer: Answer, effects: &mut Effects) {
+        match (caller, answer) {
+            (Caller::Client(ticket), Answer::Reply(reply)) => effects.push(Effect::Reply(ticket, *reply)),
+            (Caller::Client(_), Answer::ProducerIds(_)) => {}
+            (Caller::Node(call), answer) => match (self.asking.calls.remove(&call), answer) {
+                (Some(Then::Metadata(ticket, request)), Answer::Reply(reply)) => {
+                    let reply = self.describe_metadata(&request, refused_of(*reply));
+                    effects.push(Effect::Reply(ticket, Reply::Metadata(reply)));
+                }
+                (Some(Then::Coordinators(ticket, keys)), Answer::Reply(reply)) => {
+                    for refusal in refused_of(*reply).into_values() {
+                        tracing::error!(%refusal, "the topic that keeps groups cannot be made");
+                    }
+                    let found = self.find_coordinators(keys);
+                    effects.push(Effect::Reply(ticket, Reply::FindCoordinator(found)));
+                }
+                (Some(Then::ProducerIds), Answer::ProducerIds(block)) => {
+                    self.hand_out_producer_ids(block, effects);
+                }
+                // Who asked is gone.
+                _ => {}
+            },
+        }
+        let _ = now;
+    }
+
+    fn hand_out_producer_ids(&mut self, block: Result<i64, Refusal>, effects: &mut Effects) {
+        match &block {
+            Ok(first) => self.producer_ids.begin(*first),
+            Err(refusal) => tracing::error!(%refusal, "there are no producer ids"),
+        }
+        while let Some(ticket) = self.asking.for_producer_ids.pop_front() {
+            let outcome = match (&block, self.producer_ids.take()) {
+                (Err(refusal), _) => Err(refusal.clone()),
+                (Ok(_), Some(id)) => Ok(Self::fresh(id)),
+                (Ok(_), None) => {
+                    self.asking.for_producer_ids.push_front(ticket);
+                    return self.ask_for_producer_ids(effects);
+                }
+            };
+            effects.push(Effect::Reply(ticket, Reply::InitProducerId(outcome)));
+        }
+    }
+}
+
+/// The topics that could not be made.
+fn refused_of(reply: Reply) -> BTreeMap<TopicName, Refusal> {
+    let Reply::CreateTopics(created) = reply else { return BTreeMap::new() };
+    let refused = |outcome: Result<NewTopicFacts, Refusal>| outcome.err();
+    created.into_iter().filter_map(|topic| Some((topic.name, refused(topic.outcome)?))).collect()
+}

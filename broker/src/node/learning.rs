@@ -1,0 +1,107 @@
+//! What a node learns of the cluster, in the order in which the controller wrote it down, and what follows from it here: logs
+//! are made and taken away, settings change, partitions are led by others.
+//!
+//! Always: a node knows a prefix of the cluster's log, and each record of it once. What it does not know is not so here.
+
+use std::sync::Arc;
+
+use highwater_storage::TopicId;
+
+use super::partitions::Found;
+use super::{Effect, Effects, Node};
+use crate::cluster::record::MetadataRecord;
+use crate::ids::{MetadataOffset, Now, TopicName};
+use crate::message::Ask;
+use crate::refusal::Refusal;
+
+impl Node {
+    /// More of the cluster's log.
+    pub(super) fn learn(
+        &mut self,
+        now: Now,
+        upto: MetadataOffset,
+        records: &Arc<[MetadataRecord]>,
+        effects: &mut Effects,
+    ) {
+        // What was on its way for long may come twice, and what got lost comes again.
+        let new = usize::try_from(upto.0 - self.known_upto.0).unwrap_or(0);
+        let Some(known) = records.len().checked_sub(new) else { return };
+        let records = &records[known..];
+        let settled = self.settle_names(records);
+        let mut are_settings_new = false;
+        for record in records {
+            if let MetadataRecord::TopicDeleted { id } = record {
+                self.forget_topic(now, TopicId::new(*id), effects);
+                continue;
+            }
+            self.metadata.apply(record);
+            match record {
+                MetadataRecord::TopicCreated { id, name, .. } => {
+                    self.begin_topic(now, TopicId::new(*id), &name.as_str().into(), &settled, effects);
+                }
+                MetadataRecord::PartitionsAdded { id, .. } => self.open_added(now, TopicId::new(*id)),
+                MetadataRecord::TopicConfigured { id, .. } => {
+                    self.reconfigure_topic(now, TopicId::new(*id), effects);
+                }
+                MetadataRecord::NodesConfigured { .. } => are_settings_new = true,
+                MetadataRecord::TopicDeleted { .. }
+                | MetadataRecord::ClusterBegun { .. }
+                | MetadataRecord::NodeStarted { .. }
+                | MetadataRecord::NodeChanged { .. }
+                | MetadataRecord::PartitionsChanged { .. }
+                | MetadataRecord::ProducerIdsReserved { .. } => {}
+            }
+        }
+        if are_settings_new {
+            self.reconfigure(now, effects);
+        }
+        self.known_upto = upto;
+        self.tell_controller(Ask::Applied { upto }, effects);
+        self.answer_what_is_known(now, effects);
+    }
+
+    /// No checkpoint speaks of a topic that is gone when another takes its name.
+    fn settle_names(&mut self, records: &[MetadataRecord]) -> Result<(), Refusal> {
+        let name_of = |record: &MetadataRecord| match record {
+            MetadataRecord::TopicCreated { name, .. } => Some(TopicName::from(name.as_str())),
+            MetadataRecord::PartitionsAdded { id, .. } => self.name_of(TopicId::new(*id)).cloned(),
+            _ => None,
+        };
+        let names: Vec<_> = records.iter().filter_map(name_of).collect();
+        if names.is_empty() { Ok(()) } else { self.settle_checkpoints(&names.iter().collect::<Vec<_>>()) }
+    }
+
+    /// A topic was made.
+    fn begin_topic(
+        &mut self,
+        now: Now,
+        id: TopicId,
+        name: &TopicName,
+        settled: &Result<(), Refusal>,
+        effects: &mut Effects,
+    ) {
+        self.let_go_of_name(name, effects);
+        let Some(topic) = self.metadata.topic(id).cloned() else { return };
+        self.open_topic(now, id, &topic, &mut Found::nothing(), effects);
+        if let (Err(refusal), Some(local)) = (settled, self.topics.get_mut(&id)) {
+            tracing::error!(topic = %name, %refusal, "a topic cannot be kept here");
+            local.partitions.iter_mut().for_each(|slot| *slot = Err(refusal.clone()));
+        }
+    }
+
+    /// A topic is gone.
+    fn forget_topic(&mut self, now: Now, id: TopicId, effects: &mut Effects) {
+        let Some(name) = self.name_of(id).cloned() else { return };
+        self.metadata.apply(&MetadataRecord::TopicDeleted { id: id.get() });
+        if let Some(topic) = self.topics.remove(&id) {
+            self.compactions.stop_for(id);
+            let partitions = topic.partitions.len();
+            self.count_out(&topic);
+            self.forget_checkpoints(now, &name, &topic);
+            self.leaving.take(id, name.clone(), topic);
+            effects.push(Effect::TopicClosed { id, name: name.clone() });
+            self.wake_all(now, id, partitions, effects);
+        }
+        self.forget_topics_in_groups(now, &[(name, id)].into(), effects);
+    }
+}

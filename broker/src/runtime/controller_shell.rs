@@ -1,0 +1,206 @@
+//! The shell around the controller: brings events under its lock, carries out the effects outside of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use highwater_storage::{LogError, StopKind, TopicId};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::clock::Clock;
+use super::disk_worker::{DiskWorker, Owner};
+use super::links::{Inbox, Links, Touched};
+use super::timer::Timer;
+use crate::controller::{Controller, ControllerEffect, ControllerEvent, Started};
+use crate::ids::{NodeId, PartitionIndex};
+use crate::message::{Message, Peer, Word};
+use crate::node::{DiskWork, Event};
+use crate::refusal::Refusal;
+
+/// The controller of a cluster that runs.
+pub(crate) struct ControllerShell {
+    controller: Mutex<Option<Box<Controller>>>,
+    cluster_id: Arc<str>,
+    clock: Clock,
+    disk_worker: DiskWorker,
+    timer: Timer,
+    inbox: Inbox,
+    links: Arc<Links>,
+    /// Who waits until a node may stop.
+    leaving: Mutex<BTreeMap<NodeId, oneshot::Sender<()>>>,
+}
+
+impl ControllerShell {
+    /// Takes an opened controller; `opening` are the effects of opening it.
+    pub(crate) fn new(
+        controller: Controller,
+        opening: Vec<ControllerEffect>,
+        clock: Clock,
+        links: &Arc<Links>,
+    ) -> Arc<Self> {
+        let shell = Arc::new_cyclic(|shell: &Weak<Self>| Self {
+            cluster_id: Arc::clone(controller.cluster_id()),
+            controller: Mutex::new(Some(Box::new(controller))),
+            clock,
+            disk_worker: DiskWorker::new(Weak::clone(shell) as _, clock),
+            timer: Timer::default(),
+            inbox: Inbox::default(),
+            links: Arc::clone(links),
+            leaving: Mutex::default(),
+        });
+        links.set_controller(Arc::downgrade(&shell));
+        let mut touched = Touched::new();
+        let opening = shell.send(opening, &mut touched);
+        opening.into_iter().for_each(|effect| shell.carry_out(effect));
+        links.settle(touched);
+        shell
+    }
+
+    pub(crate) fn cluster_id(&self) -> &Arc<str> {
+        &self.cluster_id
+    }
+
+    pub(super) fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// Lets nodes begin a life, all at once; nothing is told where there is no controller any more.
+    pub(crate) fn start(&self, nodes: Vec<(NodeId, StopKind)>) -> Result<Vec<Started>, Refusal> {
+        let mut touched = Touched::new();
+        let (mut started, mut refused) = (Vec::new(), None);
+        self.step_with(ControllerEvent::Start { nodes }, &mut touched, |effect| match effect {
+            ControllerEffect::Started(life) => started.push(*life),
+            ControllerEffect::NotStarted { why, .. } => refused = Some(why),
+            other => self.carry_out(other),
+        });
+        self.links.settle(touched);
+        refused.map_or(Ok(started), Err)
+    }
+
+    /// Sees to it that a node leads nothing and nobody waits for it; it is about to be closed.
+    pub(crate) async fn leave(&self, node: NodeId) {
+        let (sender, left) = oneshot::channel();
+        self.leaving.lock().insert(node, sender);
+        self.bring(ControllerEvent::Leaving { node });
+        // Without a controller there is nobody to take over.
+        let _ = left.await;
+    }
+
+    /// A node is gone.
+    pub(crate) fn lost(&self, node: NodeId) {
+        self.bring(ControllerEvent::Gone { node });
+    }
+
+    /// Steps the controller with an event, and nodes with what follows from it. False when it is closed.
+    fn bring(&self, event: ControllerEvent) -> bool {
+        let mut touched = Touched::new();
+        let lives = self.step(event, &mut touched);
+        self.links.settle(touched);
+        lives
+    }
+
+    /// Steps the controller with what nodes told it.
+    pub(super) fn work_off(&self, touched: &mut Touched) {
+        let Some(working) = self.inbox.work_off() else { return };
+        while let Some((from, message)) = working.next() {
+            let (Peer::Node(from), Word::ToController(message)) = (from, message.0) else {
+                unreachable!("only nodes speak to the controller");
+            };
+            self.step(ControllerEvent::Message { from, message }, touched);
+        }
+    }
+
+    fn step(&self, event: ControllerEvent, touched: &mut Touched) -> bool {
+        self.step_with(event, touched, |effect| self.carry_out(effect))
+    }
+
+    fn step_with(
+        &self,
+        event: ControllerEvent,
+        touched: &mut Touched,
+        carry_out: impl FnMut(ControllerEffect),
+    ) -> bool {
+        let mut effects = Vec::new();
+        let deadline = {
+            let mut place = self.controller.lock();
+            let Some(mut controller) = place.take() else { return false };
+            controller.step(self.clock.now(), event, &mut effects);
+            effects = self.send(effects, touched);
+            let deadline = controller.next_deadline();
+            *place = Some(controller);
+            deadline
+        };
+        self.timer.arm(deadline);
+        effects.into_iter().for_each(carry_out);
+        true
+    }
+
+    /// Before the next step, so that links keep their order.
+    fn send(&self, effects: Vec<ControllerEffect>, touched: &mut Touched) -> Vec<ControllerEffect> {
+        let mut others = Vec::new();
+        for effect in effects {
+            match effect {
+                ControllerEffect::Send { to, message } => {
+                    let message = Message(Word::FromController(message));
+                    self.links.put(Peer::Controller, Peer::Node(to), message, touched);
+                }
+                other => others.push(other),
+            }
+        }
+        others
+    }
+
+    fn carry_out(&self, effect: ControllerEffect) {
+        match effect {
+            // Done while the controller was locked.
+            ControllerEffect::Send { .. } => {}
+            ControllerEffect::Sync(handle) => {
+                let (topic, partition) = (TopicId::METADATA, PartitionIndex(0));
+                self.disk_worker.take(DiskWork::Sync { topic, partition, handle });
+            }
+            ControllerEffect::Disk(work) => self.disk_worker.take(work),
+            // Told at once to who asked.
+            ControllerEffect::Started(_) | ControllerEffect::NotStarted { .. } => {}
+            ControllerEffect::Left { node } => {
+                if let Some(waits) = self.leaving.lock().remove(&node) {
+                    let _ = waits.send(());
+                }
+            }
+        }
+    }
+
+    /// Steps the controller at its deadlines, until the task is dropped or it is closed.
+    pub(crate) async fn keep_deadlines(self: Arc<Self>) {
+        self.timer.keep(&self.clock, || self.bring(ControllerEvent::Tick)).await;
+    }
+
+    /// Takes the controller away as a crash would.
+    pub(crate) fn kill(&self) {
+        drop(self.take_away());
+    }
+
+    fn take_away(&self) -> Option<Box<Controller>> {
+        let controller = self.controller.lock().take();
+        self.disk_worker.stop();
+        controller
+    }
+
+    /// Closes the cluster's log.
+    pub(crate) fn close(&self) -> Result<(), LogError> {
+        self.take_away().map_or(Ok(()), |controller| controller.close())
+    }
+}
+
+impl Owner for ControllerShell {
+    fn bring(&self, event: Event) {
+        match event {
+            Event::Synced { outcome, .. } => self.bring(ControllerEvent::Synced(outcome)),
+            _ => self.bring(ControllerEvent::Tick),
+        };
+    }
+
+    fn fail(&self, why: &str) {
+        tracing::error!(why, "the controller is gone");
+        self.kill();
+    }
+}

@@ -1,0 +1,148 @@
+//! The links of a cluster: how messages get from one end to the other, at once and without another thread.
+//!
+//! Who steps a node puts what it has to say into the inboxes of others while the node is still locked, so that every
+//! link keeps its order, and works these inboxes off when the lock is free again. One thread works an inbox off at a time;
+//! what others put there meanwhile it does, too. No lock is held while another one's step is waited for.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::controller_shell::ControllerShell;
+use super::node_shell::NodeShell;
+use crate::ids::NodeId;
+use crate::message::{Message, Peer};
+
+/// What has come for one end and was not looked at yet. Its length is bounded by what the protocol leaves unanswered: a
+/// fetch and its answer a pair of nodes, one batch of metadata, the changes that clients wait for.
+#[derive(Default)]
+pub(super) struct Inbox {
+    inside: Mutex<Inside>,
+}
+
+#[derive(Default)]
+struct Inside {
+    messages: VecDeque<(Peer, Message)>,
+    is_worked_off: bool,
+    /// Nothing is taken out while this is so.
+    is_held: bool,
+}
+
+/// The right to work an inbox off.
+pub(super) struct Working<'a>(&'a Inbox);
+
+impl Inbox {
+    fn put(&self, from: Peer, message: Message) {
+        self.inside.lock().messages.push_back((from, message));
+    }
+
+    /// None if somebody else is at it, who does what is there now as well.
+    pub(super) fn work_off(&self) -> Option<Working<'_>> {
+        let mut inside = self.inside.lock();
+        if inside.is_worked_off || inside.is_held || inside.messages.is_empty() {
+            return None;
+        }
+        inside.is_worked_off = true;
+        Some(Working(self))
+    }
+
+    /// Keeps everything back, or no longer.
+    pub(super) fn hold(&self, is_held: bool) {
+        self.inside.lock().is_held = is_held;
+    }
+
+    /// Throws away what is there.
+    pub(super) fn clear(&self) {
+        self.inside.lock().messages.clear();
+    }
+}
+
+impl Working<'_> {
+    /// The next message. After none the inbox is free for others.
+    pub(super) fn next(&self) -> Option<(Peer, Message)> {
+        let mut inside = self.0.inside.lock();
+        let next = if inside.is_held { None } else { inside.messages.pop_front() };
+        inside.is_worked_off = next.is_some();
+        next
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        // Nothing is left to do but after a panic.
+        if std::thread::panicking() {
+            self.0.inside.lock().is_worked_off = false;
+        }
+    }
+}
+
+/// Who there is to be written to.
+pub(crate) struct Links {
+    controller: RwLock<Weak<ControllerShell>>,
+    nodes: Vec<(NodeId, RwLock<Weak<NodeShell>>)>,
+}
+
+/// Ends whose inboxes are to be worked off.
+pub(super) type Touched = VecDeque<Peer>;
+
+impl Links {
+    /// Between a controller and these nodes, none of which is there yet.
+    pub(crate) fn new(nodes: impl IntoIterator<Item = NodeId>) -> Arc<Self> {
+        let nodes = nodes.into_iter().map(|id| (id, RwLock::default())).collect();
+        Arc::new(Self { controller: RwLock::default(), nodes })
+    }
+
+    pub(super) fn set_controller(&self, controller: Weak<ControllerShell>) {
+        *self.controller.write() = controller;
+    }
+
+    /// A node begins a life; links lead to it from now on.
+    pub(super) fn set_node(&self, id: NodeId, shell: Weak<NodeShell>) {
+        if let Some((_, place)) = self.nodes.iter().find(|(node, _)| *node == id) {
+            *place.write() = shell;
+        }
+    }
+
+    pub(super) fn controller(&self) -> Option<Arc<ControllerShell>> {
+        self.controller.read().upgrade()
+    }
+
+    /// The node as it lives now.
+    pub(crate) fn node(&self, id: NodeId) -> Option<Arc<NodeShell>> {
+        self.nodes.iter().find(|(node, _)| *node == id)?.1.read().upgrade()
+    }
+
+    /// Puts a message where it goes, if anybody is there.
+    pub(super) fn put(&self, from: Peer, to: Peer, message: Message, touched: &mut Touched) {
+        match to {
+            Peer::Controller => {
+                let Some(controller) = self.controller() else { return };
+                controller.inbox().put(from, message);
+            }
+            Peer::Node(id) => {
+                let Some(node) = self.node(id) else { return };
+                node.inbox().put(from, message);
+            }
+        }
+        touched.push_back(to);
+    }
+
+    /// Works off what was put, and what follows from it. Not to be called while a node or the controller is locked.
+    pub(super) fn settle(&self, mut touched: Touched) {
+        while let Some(peer) = touched.pop_front() {
+            match peer {
+                Peer::Controller => {
+                    if let Some(controller) = self.controller() {
+                        controller.work_off(&mut touched);
+                    }
+                }
+                Peer::Node(id) => {
+                    if let Some(node) = self.node(id) {
+                        node.work_off(&mut touched);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A node through its lives: how one begins and ends while the cluster runs.
+//!
+//! Always: a member has at most one life at a time, and a new one begins only when nothing of the one before is under way:
+//! no write, no sync, no listener. Ports stay the same from life to life.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use highwater_storage::disk::Disk;
+use highwater_storage::{LogError, StopKind};
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+
+use super::clock::Clock;
+use super::controller_shell::ControllerShell;
+use super::links::Links;
+use super::listener::{Names, Sockets};
+use super::node_shell::NodeShell;
+use crate::config::BrokerConfig;
+use crate::controller::Started;
+use crate::entropy::Entropy;
+use crate::faults::Gate;
+use crate::ids::NodeId;
+use crate::node::{Node, NodeOptions, OpenError, take_marker};
+use crate::refusal::Refusal;
+
+/// What every life of a node begins with.
+pub(crate) struct Plan {
+    pub(crate) id: NodeId,
+    pub(crate) config: Arc<BrokerConfig>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) folder: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) clock: Clock,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) controller: Arc<ControllerShell>,
+}
+
+/// One node of a cluster, alive or not.
+pub(crate) struct Member {
+    plan: Plan,
+    inside: Mutex<Inside>,
+    /// Who begins or ends a life has this.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Inside {
+    shell: Option<Arc<NodeShell>>,
+    lives: u64,
+    /// What runs for the present life.
+    tasks: JoinSet<()>,
+    /// Where every life listens.
+    doors: Vec<(Vec<SocketAddr>, Arc<Names>)>,
+}
+
+impl Member {
+    /// A node that does not live yet.
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self { plan, inside: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.plan.id
+    }
+
+    /// The present life.
+    pub(crate) fn shell(&self) -> Option<Arc<NodeShell>> {
+        self.inside.lock().shell.clone()
+    }
+
+    /// Looks how the node was left, and takes the mark away.
+    pub(crate) fn take_marker(&self) -> Result<StopKind, OpenError> {
+        take_marker(self.plan.disk.as_ref(), &self.plan.folder, self.plan.id)
+    }
+
+    /// Begins a life, as the controller lets it.
+    pub(crate) fn open(&self, stop: StopKind, started: Started) -> Result<(), OpenError> {
+        let Plan { id, clock, .. } = self.plan;
+        let lives = self.inside.lock().lives;
+        let mut seeds = Entropy::from_seed(self.plan.seed.wrapping_add(lives.wrapping_mul(1 << 32)));
+        let seed = (0..=id.0).map(|_| seeds.next_u64()).last().unwrap_or_default();
+        let options = NodeOptions {
+            config: Arc::clone(&self.plan.config),
+            disk: Arc::clone(&self.plan.disk),
+            folder: self.plan.folder.clone(),
+            entropy: Entropy::from_seed(seed),
+            stop,
+            cluster_id: Arc::clone(self.plan.controller.cluster_id()),
+            started,
+        };
+        let mut opening = Vec::new();
+        let node = Node::open(options, clock.now(), &mut opening)?;
+        let shell = NodeShell::new(node, opening, clock, Arc::clone(&self.plan.gate), &self.plan.links);
+        let mut inside = self.inside.lock();
+        inside.tasks.spawn(Arc::clone(&shell).keep_deadlines());
+        inside.shell = Some(shell);
+        inside.lives += 1;
+        Ok(())
+    }
+
+    /// Listens there in this life and in all that follow.
+    pub(crate) fn serve(&self, sockets: Sockets, names: &Arc<Names>) -> io::Result<()> {
+        let addresses = sockets.local_addresses()?;
+        let mut inside = self.inside.lock();
+        inside.doors.push((addresses, Arc::clone(names)));
+        let Inside { shell, tasks, .. } = &mut *inside;
+        if let Some(shell) = shell {
+            tasks.spawn(sockets.serve(Arc::clone(shell), Arc::clone(names)));
+        }
+        Ok(())
+    }
+
+    /// Ends the present life as a crash of its process would.
+    pub(crate) async fn kill(&self) {
+        let _turn = self.turn.lock().await;
+        if let Some(shell) = self.shell() {
+            shell.kill();
+        }
+        self.bury().await;
+    }
+
+    /// Ends the present life in good order: others lead what it led, everything is on disk, and a mark says so.
+    pub(crate) async fn stop(&self) -> Result<(), LogError> {
+        let _turn = self.turn.lock().await;
+        let Some(shell) = self.shell() else { return Ok(()) };
+        self.plan.controller.leave(self.plan.id).await;
+        let closed = close(shell, true).await;
+        self.plan.controller.lost(self.plan.id);
+        self.bury().await;
+        closed
+    }
+
+    /// Takes no more requests: the whole cluster stops.
+    pub(crate) fn end_connections(&self) {
+        if let Some(shell) = self.shell() {
+            shell.end_connections();
+        }
+    }
+
+    /// The same when the whole cluster stops: nobody is to lead anything. `is_marked` says that the controller stopped in
+    /// good order.
+    pub(crate) async fn stop_with_all(&self, is_marked: bool) -> Result<(), LogError> {
+        let _turn = self.turn.lock().await;
+        let Some(shell) = self.shell() else { return Ok(()) };
+        let closed = close(shell, is_marked).await;
+        self.bury().await;
+        closed
+    }
+
+    /// Begins another life, if there is none.
+    pub(crate) async fn start(self: &Arc<Self>) -> Result<(), MemberError> {
+        let _turn = self.turn.lock().await;
+        if self.shell().is_some() {
+            return Ok(());
+        }
+        // A life may have ended on its own.
+        self.bury().await;
+        let stop = self.take_marker()?;
+        let started =
+            self.plan.controller.start(vec![(self.plan.id, stop)]).map_err(MemberError::NotStarted)?;
+        let Some(started) = started.into_iter().next() else { return Err(MemberError::NoController) };
+        let member = Arc::clone(self);
+        let opened = tokio::task::spawn_blocking(move || member.open(stop, started)).await;
+        if let Err(error) = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+            self.plan.controller.lost(self.plan.id);
+            return Err(error.into());
+        }
+        let doors = self.inside.lock().doors.clone();
+        for (addresses, names) in doors {
+            let sockets = Sockets::bind(&addresses).await.map_err(MemberError::Listen)?;
+            let mut inside = self.inside.lock();
+            let Inside { shell, tasks, .. } = &mut *inside;
+            if let Some(shell) = shell {
+                tasks.spawn(sockets.serve(Arc::clone(shell), names));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn pause(&self) {
+        if let Some(shell) = self.shell() {
+            shell.pause();
+        }
+    }
+
+    pub(crate) fn resume(&self) {
+        if let Some(shell) = self.shell() {
+            shell.resume();
+        }
+    }
+
+    /// Nothing is appended from here on, whoever is still at it.
+    pub(crate) fn drop_node(&self) {
+        if let Some(shell) = self.shell() {
+            shell.drop_node();
+        }
+    }
+
+    /// Waits until nothing runs any more for a life that is over.
+    async fn bury(&self) {
+        let mut tasks = {
+            let mut inside = self.inside.lock();
+            inside.shell = None;
+            std::mem::take(&mut inside.tasks)
+        };
+        tasks.abort_all();
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Why a node does not begin another life.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MemberError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the cluster's log takes nothing more: {0}")]
+    NotStarted(Refusal),
+    #[error("the cluster is over")]
+    NoController,
+    #[error("the node cannot listen where it did")]
+    Listen(#[source] io::Error),
+}
+
+async fn close(shell: Arc<NodeShell>, is_marked: bool) -> Result<(), LogError> {
+    shell.end_connections();
+    let closed = tokio::task::spawn_blocking(move || shell.close(is_marked)).await;
+    closed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
