@@ -92,6 +92,12 @@ impl<'a> Judge<'a> {
         Self { row: row.id, way, cell, signs: Vec::new(), told: BTreeSet::new(), runs: 0 }
     }
 
+    /// The way of producing.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
     /// Weighs one run.
     ///
     /// # Errors

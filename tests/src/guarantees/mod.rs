@@ -3,6 +3,7 @@
 //! - [`words`]: the closed vocabularies.
 //! - [`Guarantees::read`]: the rows, refused as a whole where one is missing, says too little or contradicts itself.
 //! - [`judge`]: what happened in a test, compared with a cell.
+//! - [`scene`]: a cluster and a producer made by hand, on which rows are played.
 //! - [`page`]: the table as people read it, docs/guarantees.md.
 //!
 //! Always: each row has exactly one cell for every way of producing in which its event can happen.
@@ -10,6 +11,7 @@
 pub mod judge;
 pub mod page;
 mod read;
+pub mod scene;
 #[cfg(test)]
 mod tests;
 pub mod words;

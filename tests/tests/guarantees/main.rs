@@ -1,0 +1,81 @@
+//! The rows of broker/guarantees.toml, each made to happen on real logs in every way of producing, and compared with what it says.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod disk;
+mod network;
+mod views;
+
+use highwater::faults::{Fault, Step};
+use highwater_tests::guarantees::judge::{Judge, Run};
+use highwater_tests::guarantees::scene::{Hand, Scene};
+use highwater_tests::guarantees::words::Told;
+use highwater_tests::guarantees::{Row, TABLE, Way};
+
+/// Plays a row in every way of producing, in each of its forms, and judges it.
+async fn plays<F: Copy>(id: &str, forms: &[F], play: impl AsyncFn(&Row, Way, F) -> Run) {
+    plays_in(id, forms, |_| true, play).await;
+}
+
+/// The same in the ways in which clients let themselves be configured.
+async fn plays_as_client<F: Copy>(id: &str, forms: &[F], play: impl AsyncFn(&Row, Way, F) -> Run) {
+    plays_in(id, forms, Way::is_a_clients, play).await;
+}
+
+async fn plays_in<F: Copy>(
+    id: &str,
+    forms: &[F],
+    fits: impl Fn(Way) -> bool,
+    play: impl AsyncFn(&Row, Way, F) -> Run,
+) {
+    for mut judge in judges(id, fits) {
+        for form in forms {
+            let run = Box::pin(play(TABLE.row(id), judge.way(), *form)).await;
+            judge.weigh(&run).unwrap_or_else(|wrong| panic!("{wrong}"));
+        }
+        judge.end().unwrap_or_else(|wrong| panic!("{wrong}"));
+    }
+}
+
+/// Plays a row without a runtime.
+fn plays_at_once<F: Clone>(id: &str, forms: &[F], play: impl Fn(Way, F) -> Run) {
+    for mut judge in judges(id, |_| true) {
+        for form in forms {
+            let run = play(judge.way(), form.clone());
+            judge.weigh(&run).unwrap_or_else(|wrong| panic!("{wrong}"));
+        }
+        judge.end().unwrap_or_else(|wrong| panic!("{wrong}"));
+    }
+}
+
+/// A judge for each way of producing in which a row's event can happen.
+fn judges(id: &str, fits: impl Fn(Way) -> bool) -> Vec<Judge<'static>> {
+    let row = TABLE.row(id);
+    let judges: Vec<_> = row.ways().filter(|way| fits(*way)).map(|way| Judge::of(row, way)).collect();
+    assert!(!judges.is_empty(), "nobody can meet row {id}");
+    judges
+}
+
+/// A fault meets one batch; one before it and one behind it are as ever.
+async fn one_batch_meets(row: &Row, way: Way, step: Step, fault: Fault) -> Run {
+    let scene = Scene::of(row, way).await;
+    let (mut run, mut hand) = (Run::default(), Hand::of(&scene).await);
+    hand.sends(&scene, "before", &mut run).await;
+    scene.strike(step, fault, 1);
+    hand.meets(&scene, "met", &mut run).await;
+    goes_on(&scene, way, &mut run).await;
+    run
+}
+
+/// Another record, from another producer, and all there is then.
+async fn goes_on(scene: &Scene, way: Way, run: &mut Run) {
+    let mut hand = Hand::of(scene).await;
+    let after = hand.next("after");
+    let mut own = Run::default();
+    let told = hand.deliver(scene, &after, &mut own).await;
+    assert!(told == Told::Acknowledged || told == Told::Sent, "{way}: the partition does not go on: {own:?}");
+    run.sent("after", told);
+    let values = scene.values().await;
+    run.read(&values);
+    run.stored(values);
+}
