@@ -150,6 +150,19 @@ pub(crate) struct InSyncProposal {
     pub(crate) recovered: bool,
 }
 
+impl InSyncProposal {
+    /// The answer to one that is not taken.
+    pub(crate) fn refused(&self, why: Refusal) -> InSyncRefused {
+        InSyncRefused {
+            topic: self.topic,
+            partition: self.partition,
+            leader_epoch: self.leader_epoch,
+            partition_epoch: self.partition_epoch,
+            why,
+        }
+    }
+}
+
 /// An in-sync set that does not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InSyncRefused {

@@ -138,6 +138,15 @@ pub enum Refusal {
     /// The partition is led by whom it is best led.
     #[error("the partition needs no other leader")]
     ElectionNotNeeded,
+    /// The partition's preferred replica cannot lead now.
+    #[error("the preferred replica cannot lead the partition now")]
+    PreferredLeaderNotAvailable,
+    /// Nobody who may lead the partition can.
+    #[error("nobody who may lead the partition can")]
+    EligibleLeadersNotAvailable,
+    /// The partition is on its way to no other replicas.
+    #[error("the partition is on its way to no other replicas")]
+    NoReassignment,
     /// What was named is not there, and the words say what it was.
     #[error("{message}")]
     NoSuchPartition {
@@ -162,6 +171,17 @@ pub enum Refusal {
         /// What.
         message: String,
     },
+
+    // Between a leader and the controller.
+    /// The controller does not know of what the leader speaks of.
+    #[error("the controller knows less of the partition than its leader")]
+    NotController,
+    /// The partition changed since.
+    #[error("the partition is of another version")]
+    InvalidUpdateVersion,
+    /// A replica that is not there, or not in the life that was meant, is in sync with nothing.
+    #[error("a replica cannot be in sync now")]
+    IneligibleReplica,
 
     // Fetch sessions (KIP-227).
     /// No session has this id: evicted, or of another life of the node.

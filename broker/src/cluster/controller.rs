@@ -2,13 +2,19 @@
 //! checks and Kafka's words (`ControllerApis`, `ReplicationControlManager`). Pure; chance is handed in.
 
 mod configs;
+mod elections;
+mod in_sync;
+mod members;
 mod partitions;
+mod placement;
+mod reassignments;
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_storage::TopicId;
 
-pub(crate) use partitions::Enlargements;
+pub(crate) use members::{Decided, UncleanElection};
 
 use super::metadata::{ClusterMetadata, TopicMetadata};
 use super::record::MetadataRecord;

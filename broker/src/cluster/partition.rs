@@ -67,6 +67,16 @@ pub(crate) enum LeaderChange {
     To(i32),
 }
 
+impl LeaderChange {
+    /// Who leads in a new epoch, if somebody does.
+    pub(crate) fn node(self) -> Option<NodeId> {
+        match self {
+            Self::To(node) => Some(NodeId(node)),
+            Self::None | Self::Nobody => None,
+        }
+    }
+}
+
 impl PartitionMetadata {
     /// A partition that is made now; `serves` says who of its replicas can be in sync.
     pub(super) fn new(nodes: &[i32], serves: impl Fn(NodeId) -> bool, lists: &mut Lists) -> Option<Self> {

@@ -23,6 +23,10 @@ macro_rules! settings {
 static DEFINITIONS: &[Definition] = settings! {
     "auto.create.topics.enable", Kind::Boolean, "true",
         "Whether asking for a topic that does not exist makes it.";
+    "auto.leader.rebalance.enable", Kind::Boolean, "true",
+        "Whether partitions are given back to their preferred leaders, from time to time.";
+    "broker.session.timeout.ms", Kind::Int { min: i32::MIN }, "9000",
+        "How long nothing need be heard from a node before others take over what it leads.";
     "connections.max.idle.ms", Kind::Long { min: -1 }, "600000",
         "How long a connection may say nothing before it is closed; -1 for ever.";
     "default.replication.factor", Kind::Int { min: 1 }, "1",
@@ -60,6 +64,8 @@ static DEFINITIONS: &[Definition] = settings! {
     "highwater.durability", Kind::Choice(DURABILITIES), "none",
         "What an acknowledged record survives: the process alone (none), or also the power of its leader (leader) or of \
          every in-sync replica (isr, the same with one node).";
+    "leader.imbalance.check.interval.seconds", Kind::Long { min: 1 }, "300",
+        "How often partitions are looked for that their preferred replicas do not lead.";
     "log.cleaner.backoff.ms", Kind::Long { min: 0 }, "15000",
         "How long to wait before logs that could be compacted are looked for again, where there was none.";
     "log.cleaner.dedupe.buffer.size", Kind::Long { min: 1024 * 1024 }, "134217728",
@@ -108,6 +114,8 @@ static DEFINITIONS: &[Definition] = settings! {
         "How long a producer that writes nothing to a partition is remembered there.";
     "socket.request.max.bytes", Kind::Int { min: 1 }, "104857600",
         "The largest request; a larger one costs its sender the connection.";
+    "unclean.leader.election.interval.ms", Kind::Long { min: 1 }, "300000",
+        "How often partitions are looked for that nobody leads, and that a replica may lead that is not in sync.";
 };
 
 /// Of the broker's own settings those that may change while it runs (`DynamicBrokerConfig.ALL_DYNAMIC_CONFIGS`); those
@@ -226,6 +234,26 @@ impl BrokerConfig {
     /// `auto.create.topics.enable`.
     pub fn auto_create_topics(&self) -> bool {
         self.text("auto.create.topics.enable").eq_ignore_ascii_case("true")
+    }
+
+    /// `auto.leader.rebalance.enable`.
+    pub fn rebalances_leaders(&self) -> bool {
+        self.text("auto.leader.rebalance.enable").eq_ignore_ascii_case("true")
+    }
+
+    /// `leader.imbalance.check.interval.seconds`, in microseconds.
+    pub fn rebalance_check_micros(&self) -> u64 {
+        micros(self.long("leader.imbalance.check.interval.seconds").saturating_mul(1_000))
+    }
+
+    /// `unclean.leader.election.interval.ms`, in microseconds.
+    pub fn unclean_election_micros(&self) -> u64 {
+        micros(self.long("unclean.leader.election.interval.ms"))
+    }
+
+    /// `broker.session.timeout.ms`, in microseconds.
+    pub fn session_timeout_micros(&self) -> u64 {
+        micros(i64::from(self.int("broker.session.timeout.ms")))
     }
 
     /// `num.partitions`.

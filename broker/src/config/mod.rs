@@ -15,6 +15,7 @@ pub(crate) mod without_effect;
 
 pub use broker::BrokerConfig;
 pub use definition::{Definition, Kind};
+pub(crate) use topic::ReplicaRules;
 pub use topic::TopicConfig;
 
 /// A time that was said in milliseconds; a negative one is none.

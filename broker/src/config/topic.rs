@@ -121,7 +121,7 @@ static DEFINITIONS: &[Definition] = &[
         kind: Kind::Int { min: 1 },
         default: "1",
         broker_name: Some("min.insync.replicas"),
-        doc: "How many replicas must be in sync for acks=all; at most the replication factor counts, which is 1.",
+        doc: "How many replicas must be in sync for acks=all; at most the replication factor counts.",
     },
     Definition {
         name: "retention.bytes",
@@ -157,6 +157,13 @@ static DEFINITIONS: &[Definition] = &[
         default: "604800000",
         broker_name: Some("log.roll.ms"),
         doc: "The age, by its records' times, at which a new segment is begun.",
+    },
+    Definition {
+        name: "unclean.leader.election.enable",
+        kind: Kind::Boolean,
+        default: "false",
+        broker_name: Some("unclean.leader.election.enable"),
+        doc: "Whether, where no other replica can, one may lead that may lack what was committed: it is then lost.",
     },
 ];
 
@@ -201,6 +208,15 @@ pub struct TopicConfig {
     pub log: LogConfig,
 }
 
+/// What the replicas of a topic's partitions keep to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReplicaRules {
+    /// `min.insync.replicas`, as it was set: at most as many as there are replicas count.
+    pub(crate) min_in_sync: usize,
+    /// `unclean.leader.election.enable`: whether, where nobody else can, one may lead that may lack what is committed.
+    pub(crate) elects_uncleanly: bool,
+}
+
 impl TopicConfig {
     /// All settings a topic has.
     pub fn definitions() -> impl Iterator<Item = &'static Definition> {
@@ -231,6 +247,15 @@ impl TopicConfig {
             return Ok(());
         }
         Err(format!("conflict topic config setting {} ({}) > {} ({})", least.0, least.1, most.0, most.1))
+    }
+
+    /// Parses of what is in force for a topic what its replicas keep to.
+    pub(crate) fn replica_rules(overrides: &BTreeMap<String, String>, broker: &BrokerConfig) -> ReplicaRules {
+        let text = |name: &str| value_of(name, overrides, broker).0;
+        ReplicaRules {
+            min_in_sync: text("min.insync.replicas").trim().parse().unwrap_or(1),
+            elects_uncleanly: text("unclean.leader.election.enable").trim().eq_ignore_ascii_case("true"),
+        }
     }
 
     /// Parses what is in force for a topic with these overrides. They have passed [`TopicConfig::check`].

@@ -25,17 +25,14 @@ pub(super) static TOPIC: &[Definition] = settings! {
     "remote.log.delete.on.disable", Kind::Boolean, "false", None;
     "remote.storage.enable", Kind::Boolean, "false", None;
     "segment.jitter.ms", Kind::Long { min: 0 }, "0", Some("log.roll.jitter.ms");
-    "unclean.leader.election.enable", Kind::Boolean, "false", Some("unclean.leader.election.enable");
 };
 
 /// A broker's own. Sorted by name.
 pub(super) static BROKER: &[Definition] = settings! {
     "alter.log.dirs.replication.quota.window.num", Kind::Int { min: 1 }, "11", None;
     "alter.log.dirs.replication.quota.window.size.seconds", Kind::Int { min: 1 }, "1", None;
-    "auto.leader.rebalance.enable", Kind::Boolean, "true", None;
     "background.threads", Kind::Int { min: 1 }, "10", None;
     "broker.heartbeat.interval.ms", Kind::Int { min: i32::MIN }, "2000", None;
-    "broker.session.timeout.ms", Kind::Int { min: i32::MIN }, "9000", None;
     "controlled.shutdown.enable", Kind::Boolean, "true", None;
     "controller.quorum.append.linger.ms", Kind::Int { min: 0 }, "25", None;
     "controller.quorum.election.backoff.max.ms", Kind::Int { min: 0 }, "1000", None;
@@ -57,7 +54,6 @@ pub(super) static BROKER: &[Definition] = settings! {
     "group.coordinator.threads", Kind::Int { min: 1 }, "4", None;
     "initial.broker.registration.timeout.ms", Kind::Int { min: i32::MIN }, "60000", None;
     "kafka.metrics.polling.interval.secs", Kind::Int { min: 1 }, "10", None;
-    "leader.imbalance.check.interval.seconds", Kind::Long { min: 1 }, "300", None;
     "log.cleaner.io.buffer.load.factor", Kind::Number, "0.9", None;
     "log.cleaner.io.buffer.size", Kind::Int { min: 0 }, "524288", None;
     "log.cleaner.io.max.bytes.per.second", Kind::Number, "1.7976931348623157E308", None;

@@ -9,27 +9,34 @@
 
 #![allow(dead_code, reason = "the nodes take it up next")]
 
+mod background;
 mod format;
 mod journal;
+mod membership;
 mod open;
 mod publication;
 mod requests;
+mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use highwater_storage::disk::Disk;
 use highwater_storage::{LogError, StopKind, SyncHandle, Synced, TopicId};
 
+pub use self::words::{Reassignment, ReassignmentOutcome, ReassignmentsRequest, TopicReassignments};
+
+use self::background::Background;
 use self::journal::Journal;
 use self::publication::{Answers, Sessions};
+use crate::cluster::controller::UncleanElection;
 use crate::cluster::metadata::ClusterMetadata;
 use crate::cluster::record::MetadataRecord;
 use crate::config::BrokerConfig;
 use crate::entropy::Entropy;
 use crate::ids::{BrokerEpoch, MetadataOffset, Monotonic, NodeId, Now};
-use crate::message::{Ask, FromController, ToController};
+use crate::message::{Ask, FromController, InSyncProposal, ToController};
 use crate::node::DiskWork;
 use crate::refusal::Refusal;
 
@@ -143,6 +150,8 @@ pub struct Controller {
     gone_topics: Option<BTreeSet<TopicId>>,
     sessions: Sessions,
     answers: Answers,
+    background: Background,
+    unclean_elections: VecDeque<UncleanElection>,
 }
 
 impl Controller {
@@ -150,23 +159,28 @@ impl Controller {
     pub(crate) fn step(&mut self, now: Now, event: ControllerEvent, effects: &mut ControllerEffects) {
         match event {
             ControllerEvent::Start { nodes } => self.start(now, &nodes, effects),
-            ControllerEvent::Gone { node } => self.forget(node),
-            ControllerEvent::Leaving { node } => {
-                self.forget(node);
-                effects.push(ControllerEffect::Left { node });
-            }
-            ControllerEvent::Message { from, message } => self.hear(now, from, message),
+            ControllerEvent::Gone { node } => self.gone(now, node),
+            ControllerEvent::Leaving { node } => self.leaving(now, node),
+            ControllerEvent::Message { from, message } => self.hear(now, from, message, effects),
             ControllerEvent::Synced(outcome) => self.synced(outcome, effects),
             ControllerEvent::Tick => {}
         }
+        self.fence_silent(now);
+        self.look_after(now);
         self.release_answers(effects);
         self.publish(now, effects);
+        self.let_leave(effects);
         effects.extend(self.journal.begin_sync().map(ControllerEffect::Sync));
     }
 
     /// When the controller must be stepped again even if nothing happens.
     pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
-        None
+        self.next_silence().into_iter().chain(self.background.next_deadline()).min()
+    }
+
+    /// The last unclean elections, the oldest first.
+    pub(crate) fn unclean_elections(&self) -> impl Iterator<Item = &UncleanElection> {
+        self.unclean_elections.iter()
     }
 
     /// The cluster's id, as Kafka prints ids.
@@ -186,56 +200,42 @@ impl Controller {
         self.journal.flush().unwrap();
     }
 
-    fn hear(&mut self, now: Now, from: NodeId, message: ToController) {
+    fn hear(&mut self, now: Now, from: NodeId, message: ToController, effects: &mut ControllerEffects) {
         let ToController { broker_epoch, what } = message;
         if !self.sessions.is_of(from, broker_epoch) {
             return;
         }
+        self.sessions.heard(now, from);
         match what {
-            Ask::Heartbeat => self.sessions.heard(now, from),
+            Ask::Heartbeat => {
+                self.sessions.resend(now, from);
+                self.unfence(now, from);
+            }
             Ask::Applied { upto } => self.sessions.applied(from, upto),
             Ask::Request { caller, request } => self.request(now, (from, caller), request),
             Ask::TopicsOnDemand { caller, names } => self.create_on_demand(now, (from, caller), names),
             Ask::ProducerIds { caller } => self.reserve_producer_ids(now, (from, caller)),
-            Ask::AlterPartitions(_) => {}
+            Ask::AlterPartitions(proposals) => self.alter_in_sync(now, from, proposals, effects),
         }
     }
 
-    /// Nodes come up.
-    fn start(&mut self, now: Now, nodes: &[(NodeId, StopKind)], effects: &mut ControllerEffects) {
-        let records: Vec<_> =
-            nodes.iter().map(|(node, _)| MetadataRecord::NodeStarted { node: node.0 }).collect();
-        let registered = self.commit(now, &records).and_then(|()| match self.config.is_durable() {
-            true => self.journal.flush(),
-            false => Ok(()),
-        });
-        let gone_topics = registered.and_then(|()| match self.gone_topics.take() {
-            Some(gone) => Ok(gone),
-            None => self.journal.gone_topics(),
-        });
-        let ids = || nodes.iter().map(|(node, _)| *node);
-        let gone_topics = match gone_topics {
-            Ok(gone) => gone,
-            Err(why) => return effects.push(ControllerEffect::NotStarted { nodes: ids().collect(), why }),
-        };
-        let upto = self.journal.end();
-        for node in ids() {
-            let broker_epoch = self.metadata.broker_epoch(node);
-            self.answers.forget(node);
-            self.sessions.begin(now, node, broker_epoch, upto);
-            effects.push(ControllerEffect::Started(Box::new(Started {
-                node,
-                broker_epoch,
-                metadata: self.metadata.clone(),
-                upto,
-                gone_topics: gone_topics.clone(),
-            })));
+    /// A leader proposes who is in sync. What is taken it learns as a record.
+    fn alter_in_sync(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        proposals: Vec<InSyncProposal>,
+        effects: &mut ControllerEffects,
+    ) {
+        let (decided, mut refused) =
+            self.decide(&self.config_of_all(), |decisions| decisions.alter_in_sync(from, &proposals));
+        if let Err(why) = self.commit_decided(now, decided) {
+            refused = proposals.iter().map(|proposal| proposal.refused(why.clone())).collect();
         }
-    }
-
-    fn forget(&mut self, node: NodeId) {
-        self.sessions.end(node);
-        self.answers.forget(node);
+        if !refused.is_empty() {
+            let message = FromController::InSyncRefused(refused);
+            effects.push(ControllerEffect::Send { to: from, message });
+        }
     }
 
     /// Appends records to the cluster's log and makes what they say so.

@@ -3,6 +3,7 @@
 //! The folder: `cluster/` holds the cluster's log, and a marker that says that it was closed; the marker is taken away
 //! before anything else is read. Folders from before there was one are taken for not closed: more of the log is checked.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use highwater_storage::disk::Disk;
 use highwater_storage::{Log, LogConfig, LogError, Opening, StopKind};
 
+use super::background::Background;
 use super::journal::{Journal, ReadError, Replayed};
 use super::publication::{Answers, Sessions};
 use super::{Controller, ControllerEffects, ControllerOptions, format};
@@ -75,6 +77,8 @@ impl Controller {
             gone_topics: Some(gone_topics),
             sessions: Sessions::default(),
             answers: Answers::default(),
+            background: Background::default(),
+            unclean_elections: VecDeque::new(),
         })
     }
 

@@ -19,18 +19,23 @@ struct Session {
     applied: MetadataOffset,
     /// The end of what is on its way, and since when.
     sent: Option<(MetadataOffset, Monotonic)>,
-    heard: Monotonic,
+    /// When it said something last. One that comes up may take its time before it says anything.
+    heard: Option<Monotonic>,
+    /// It wants to stop, and may when the others have made all records before this offset so.
+    leaves_at: Option<MetadataOffset>,
 }
 
 /// The nodes that are there.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     live: BTreeMap<NodeId, Session>,
+    /// Those that are not there, and want to stop.
+    absent_leaving: Vec<NodeId>,
 }
 
 impl Sessions {
-    pub(super) fn begin(&mut self, now: Now, node: NodeId, broker_epoch: BrokerEpoch, upto: MetadataOffset) {
-        let session = Session { broker_epoch, applied: upto, sent: None, heard: now.monotonic };
+    pub(super) fn begin(&mut self, node: NodeId, broker_epoch: BrokerEpoch, upto: MetadataOffset) {
+        let session = Session { broker_epoch, applied: upto, sent: None, heard: None, leaves_at: None };
         self.live.insert(node, session);
     }
 
@@ -38,16 +43,33 @@ impl Sessions {
         self.live.remove(&node);
     }
 
+    /// The nodes that are there.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.live.keys().copied()
+    }
+
+    /// When each was heard last, of those that were.
+    pub(super) fn heard_at(&self) -> impl Iterator<Item = (NodeId, Monotonic)> {
+        self.live.iter().filter_map(|(node, session)| Some((*node, session.heard?)))
+    }
+
     /// Whether a node is there, in this life.
     pub(super) fn is_of(&self, node: NodeId, broker_epoch: BrokerEpoch) -> bool {
         self.live.get(&node).is_some_and(|session| session.broker_epoch == broker_epoch)
     }
 
-    /// The node is there.
+    /// The node said something.
     pub(super) fn heard(&mut self, now: Now, node: NodeId) {
-        let Some(session) = self.live.get_mut(&node) else { return };
-        session.heard = now.monotonic;
-        session.sent = session.sent.filter(|(_, since)| since.plus_ms(RESEND_MS) > now.monotonic);
+        if let Some(session) = self.live.get_mut(&node) {
+            session.heard = Some(now.monotonic);
+        }
+    }
+
+    /// What is on its way to a node for long counts as lost.
+    pub(super) fn resend(&mut self, now: Now, node: NodeId) {
+        if let Some(session) = self.live.get_mut(&node) {
+            session.sent = session.sent.filter(|(_, since)| since.plus_ms(RESEND_MS) > now.monotonic);
+        }
     }
 
     /// The node has made all records before this offset so.
@@ -55,6 +77,29 @@ impl Sessions {
         let Some(session) = self.live.get_mut(&node) else { return };
         session.applied = session.applied.max(upto);
         session.sent = session.sent.filter(|(sent, _)| *sent > session.applied);
+    }
+
+    /// The node may stop when the others have made all records before this offset so.
+    pub(super) fn leave(&mut self, node: NodeId, upto: MetadataOffset) {
+        match self.live.get_mut(&node) {
+            Some(session) => session.leaves_at = Some(upto),
+            None => self.absent_leaving.push(node),
+        }
+    }
+
+    /// The nodes that may stop now; `serves` says whose word counts. `is_over`: nobody will be told anything any more.
+    pub(super) fn take_left(&mut self, serves: impl Fn(NodeId) -> bool, is_over: bool) -> Vec<NodeId> {
+        let mut left = std::mem::take(&mut self.absent_leaving);
+        let known =
+            self.live.iter().filter(|(node, _)| serves(**node)).map(|(_, session)| session.applied).min();
+        for (node, session) in &mut self.live {
+            let Some(upto) = session.leaves_at else { continue };
+            if is_over || known.is_none_or(|known| known >= upto) {
+                session.leaves_at = None;
+                left.push(*node);
+            }
+        }
+        left
     }
 }
 

@@ -1,16 +1,17 @@
 //! What nodes ask for on behalf of their clients: decided, written down, answered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Controller;
 use crate::cluster::controller::{Controller as Decisions, Creation};
 use crate::cluster::record::MetadataRecord;
 use crate::config::{BrokerConfig, TopicConfig, without_effect};
-use crate::ids::{NodeId, Now, TopicName};
+use crate::ids::{NodeId, Now, PartitionIndex, TopicName};
 use crate::message::{Answer, Caller};
 use crate::node::{
     AlterConfigsRequest, AlteredConfig, CreatePartitionsRequest, CreateTopicsRequest, CreatedTopic,
-    DeletedTopic, EnlargedTopic, NewTopic, NewTopicFacts, Reply, Request, ResourceToAlter, TopicToDelete,
+    DeletedTopic, ElectedTopic, ElectionKind, EnlargedTopic, NewTopic, NewTopicFacts, Reply, Request,
+    ResourceToAlter, TopicToDelete,
 };
 use crate::producer::id_block::BLOCK_IDS;
 use crate::refusal::Refusal;
@@ -32,6 +33,9 @@ impl Controller {
             Request::DeleteTopics(topics) => Reply::DeleteTopics(self.delete_topics(now, &config, &topics)),
             Request::AlterConfigs(request) => {
                 Reply::AlterConfigs(self.alter_configs(now, &config, asker.0, request))
+            }
+            Request::ElectLeaders(request) => {
+                Reply::ElectLeaders(self.elect_leaders(now, request.kind, request.topics.as_deref()))
             }
             other => unreachable!("{other:?} is for the node itself"),
         };
@@ -73,9 +77,34 @@ impl Controller {
         self.config.altered(self.metadata.node_configs(Some(node)), self.metadata.node_configs(None))
     }
 
-    fn decide<R>(&mut self, config: &BrokerConfig, ask: impl FnOnce(&mut Decisions<'_>) -> R) -> R {
+    /// The settings as they are for all nodes.
+    pub(super) fn config_of_all(&self) -> BrokerConfig {
+        self.config.altered(&BTreeMap::new(), self.metadata.node_configs(None))
+    }
+
+    pub(super) fn decide<R>(
+        &mut self,
+        config: &BrokerConfig,
+        ask: impl FnOnce(&mut Decisions<'_>) -> R,
+    ) -> R {
         let Self { metadata, nodes, entropy, .. } = self;
         ask(&mut Decisions { metadata, config, nodes, entropy })
+    }
+
+    fn elect_leaders(
+        &mut self,
+        now: Now,
+        kind: ElectionKind,
+        topics: Option<&[(TopicName, Vec<PartitionIndex>)]>,
+    ) -> Vec<ElectedTopic> {
+        let config = self.config_of_all();
+        let (decided, elected) = self.decide(&config, |decisions| decisions.elect_leaders(kind, topics));
+        let made = self.commit_decided(now, decided);
+        let topic = |(name, partitions): (TopicName, Vec<(PartitionIndex, Result<(), Refusal>)>)| {
+            let one = |(at, outcome): (PartitionIndex, Result<(), Refusal>)| (at, outcome.and(made.clone()));
+            ElectedTopic { name, partitions: partitions.into_iter().map(one).collect() }
+        };
+        elected.into_iter().map(topic).collect()
     }
 
     fn create_topics(
@@ -205,6 +234,10 @@ pub(super) fn refuse(reply: &mut Reply, refusal: &Refusal) {
         Reply::CreatePartitions(topics) => each(topics.iter_mut().map(|topic| &mut topic.outcome), refusal),
         Reply::DeleteTopics(topics) => each(topics.iter_mut().map(|topic| &mut topic.outcome), refusal),
         Reply::AlterConfigs(altered) => each(altered.iter_mut().map(|one| &mut one.outcome), refusal),
+        Reply::ElectLeaders(topics) => {
+            let outcomes = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+            each(outcomes.map(|(_, outcome)| outcome), refusal);
+        }
         other => unreachable!("{other:?} is no answer of the controller's"),
     }
 }

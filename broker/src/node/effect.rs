@@ -316,8 +316,8 @@ pub struct EnlargedTopic {
 pub struct ElectedTopic {
     /// Its name.
     pub name: TopicName,
-    /// Why which of its partitions are led by whom they were.
-    pub partitions: Vec<(PartitionIndex, Refusal)>,
+    /// Which of its partitions have another leader now, and why others have not.
+    pub partitions: Vec<(PartitionIndex, Result<(), Refusal>)>,
 }
 
 /// What became of a topic to delete.

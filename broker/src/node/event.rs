@@ -124,8 +124,8 @@ pub enum Request {
     CreateTopics(CreateTopicsRequest),
     /// Give topics more partitions.
     CreatePartitions(CreatePartitionsRequest),
-    /// Let partitions be led by whom they are best led; none for all.
-    ElectLeaders(Option<Vec<(TopicName, Vec<PartitionIndex>)>>),
+    /// Let others lead partitions.
+    ElectLeaders(ElectLeadersRequest),
     /// Delete topics.
     DeleteTopics(Vec<TopicToDelete>),
     /// Let partitions begin later.
@@ -299,6 +299,24 @@ pub struct DescribeTopicsRequest {
     pub limit: i32,
     /// Where the page begins.
     pub cursor: Option<(TopicName, PartitionIndex)>,
+}
+
+/// See Kafka's ElectLeadersRequest.
+#[derive(Debug)]
+pub struct ElectLeadersRequest {
+    /// Who is to lead.
+    pub kind: ElectionKind,
+    /// Which partitions; none for all.
+    pub topics: Option<Vec<(TopicName, Vec<PartitionIndex>)>>,
+}
+
+/// Who is to be elected (`ElectionType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ElectionKind {
+    /// The preferred replica.
+    Preferred,
+    /// Anyone, where nobody leads.
+    Unclean,
 }
 
 /// See Kafka's CreateTopicsRequest.

@@ -50,10 +50,10 @@ pub use effect::{
 };
 pub use event::{
     AlterConfigsRequest, ConfigChange, ConfigChanges, ConfigResource, ConnectionId, CoordinatorKey,
-    CreatePartitionsRequest, CreateTopicsRequest, DescribeTopicsRequest, EpochEndQuery, Event,
-    FetchPartition, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, LogsToDescribe, MetadataRequest,
-    NewTopic, OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest, RecordsToDelete, Request,
-    ResourceKind, ResourceToAlter, Ticket, TopicRef, TopicToDelete, TopicToEnlarge,
+    CreatePartitionsRequest, CreateTopicsRequest, DescribeTopicsRequest, ElectLeadersRequest, ElectionKind,
+    EpochEndQuery, Event, FetchPartition, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
+    LogsToDescribe, MetadataRequest, NewTopic, OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest,
+    RecordsToDelete, Request, ResourceKind, ResourceToAlter, Ticket, TopicRef, TopicToDelete, TopicToEnlarge,
 };
 pub use observation::{NodeObservation, ObservedLog, ObservedPartition, ObservedTopic, Tally};
 pub use open::{NodeOptions, OpenError, take_marker};

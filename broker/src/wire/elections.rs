@@ -4,13 +4,11 @@ use highwater_protocol::ErrorCode;
 use highwater_protocol::messages::elect_leaders::{PartitionResult, ReplicaElectionResult, TopicPartitions};
 use highwater_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 
+use super::refusals::{code_of, words_of};
 use super::topic_ref::text;
 use crate::ids::{PartitionIndex, TopicName};
-use crate::node::{ElectedTopic, Request};
+use crate::node::{ElectedTopic, ElectionKind, Request};
 use crate::refusal::Refusal;
-
-/// Who may be elected (`ElectionType`): the preferred replica, or where nobody leads anyone.
-const ELECTIONS: [i8; 2] = [0, 1];
 
 /// How many partitions one request may name: each is answered with words.
 const MAX_PARTITIONS: usize = 10_000;
@@ -21,15 +19,17 @@ pub(super) fn request(request: ElectLeadersRequest) -> Result<Request, ElectLead
         // Told once: an answer for each would be as many words.
         return Err(ElectLeadersResponse { error_code: ErrorCode::PolicyViolation, ..Default::default() });
     }
-    if !ELECTIONS.contains(&request.election_type) {
-        return Err(unknown_election(request));
-    }
+    let kind = match request.election_type {
+        0 => ElectionKind::Preferred,
+        1 => ElectionKind::Unclean,
+        _ => return Err(unknown_election(request)),
+    };
     let one = |topic: TopicPartitions| {
         let partitions = topic.partitions.into_iter().map(PartitionIndex).collect();
         (TopicName::from(topic.topic.as_str()), partitions)
     };
     let topics = request.topic_partitions.map(|topics| topics.into_iter().map(one).collect());
-    Ok(Request::ElectLeaders(topics))
+    Ok(Request::ElectLeaders(crate::node::ElectLeadersRequest { kind, topics }))
 }
 
 /// The answer to who asks for an election that there is not.
@@ -48,10 +48,10 @@ fn unknown_election(request: ElectLeadersRequest) -> ElectLeadersResponse {
 }
 
 pub(super) fn response(done: Vec<ElectedTopic>) -> ElectLeadersResponse {
-    let partition = |(partition, refusal): (PartitionIndex, Refusal)| PartitionResult {
+    let partition = |(partition, outcome): (PartitionIndex, Result<(), Refusal>)| PartitionResult {
         partition_id: partition.0,
-        error_code: refusal.code(),
-        error_message: Some(refusal.words()),
+        error_code: code_of(&outcome),
+        error_message: words_of(&outcome),
     };
     let one = |topic: ElectedTopic| ReplicaElectionResult {
         topic: text(&topic.name),

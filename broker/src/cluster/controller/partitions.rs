@@ -86,12 +86,6 @@ impl Controller<'_> {
         *room = left;
         Ok(Enlargement { id, replicas })
     }
-
-    /// Spreads partitions over the nodes, each partition's first replica on the next node.
-    pub(super) fn spread(&self, partitions: Range<usize>, replicas: usize) -> Vec<Vec<i32>> {
-        let node = |place: usize| self.nodes[place % self.nodes.len()].0;
-        partitions.map(|first| (first..first + replicas).map(node).collect()).collect()
-    }
 }
 
 /// The places of the partitions that are to come.

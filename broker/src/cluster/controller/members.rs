@@ -1,0 +1,208 @@
+//! Nodes come and go, and with them who leads and who is in sync (`ClusterControlManager`,
+//! `ReplicationControlManager.handleBrokerFenced` and its like).
+//!
+//! A node that stopped uncleanly may have lost what it had, and so is in sync with nothing and eligible for nothing when
+//! it comes back (KIP-966). But where nobody else is left, those that start together keep their places, for nobody is
+//! known to have more than they; and where only processes ended, they have everything. Kafka, which registers one node at
+//! a time, takes the place of each away and at last elects who led before, as uncleanly elected.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use highwater_storage::{LeaderEpoch, StopKind, TopicId};
+
+use super::Controller;
+use super::target::{Election, Step, Target};
+use crate::cluster::metadata::TopicMetadata;
+use crate::cluster::partition::{PartitionChange, PartitionMetadata};
+use crate::cluster::record::{MetadataRecord, NodeState};
+use crate::config::ReplicaRules;
+use crate::ids::{NodeId, PartitionIndex, TopicName};
+
+/// What comes next.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Decided {
+    /// To be written down together.
+    pub(crate) records: Vec<MetadataRecord>,
+    /// Which partitions may lose something by it.
+    pub(crate) unclean: Vec<UncleanElection>,
+}
+
+/// A partition is led by one that may lack what is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UncleanElection {
+    /// The topic,
+    pub(crate) topic: TopicId,
+    /// its name,
+    pub(crate) name: TopicName,
+    /// and the partition.
+    pub(crate) partition: PartitionIndex,
+    /// Who leads now; what it does not have is lost.
+    pub(crate) leader: NodeId,
+    /// In which epoch: what is lost was written in earlier ones.
+    pub(crate) leader_epoch: LeaderEpoch,
+    /// Who had everything that is committed, before.
+    pub(crate) had_all: Vec<NodeId>,
+    /// Who led last.
+    pub(crate) last_leader: Option<NodeId>,
+}
+
+/// A partition that may change, and what its topic's replicas keep to.
+pub(super) struct At<'a> {
+    pub(super) id: TopicId,
+    pub(super) topic: &'a TopicMetadata,
+    pub(super) index: PartitionIndex,
+    pub(super) partition: &'a PartitionMetadata,
+    pub(super) rules: ReplicaRules,
+}
+
+impl<'a> At<'a> {
+    /// The partition as it is, to be made another one.
+    pub(super) fn target(&self, may_lead: &'a dyn Fn(NodeId) -> bool) -> Target<'a> {
+        let factor = self.topic.partitions.first().map_or(1, |first| first.replicas.len());
+        let mut target = Target::new(self.partition, self.rules.min_in_sync.min(factor), may_lead);
+        if self.rules.elects_uncleanly {
+            target.election = Election::Unclean;
+        }
+        target
+    }
+}
+
+impl Decided {
+    /// A step of a partition. Those of one topic follow each other.
+    pub(super) fn push(&mut self, at: &At<'_>, step: Step) {
+        let Step { change, is_unclean } = step;
+        if is_unclean {
+            self.unclean.extend(unclean(at, &change));
+        }
+        match self.records.last_mut() {
+            Some(MetadataRecord::PartitionsChanged { id, changes }) if *id == at.id.get() => {
+                changes.push(change)
+            }
+            _ => {
+                let id = at.id.get();
+                self.records.push(MetadataRecord::PartitionsChanged { id, changes: vec![change] });
+            }
+        }
+    }
+}
+
+impl Decided {
+    /// Whether a partition is to change already.
+    pub(super) fn names(&self, topic: TopicId, partition: PartitionIndex) -> bool {
+        self.records.iter().any(|record| match record {
+            MetadataRecord::PartitionsChanged { id, changes } => {
+                *id == topic.get() && changes.iter().any(|change| change.partition == partition.0)
+            }
+            _ => false,
+        })
+    }
+}
+
+fn unclean(at: &At<'_>, change: &PartitionChange) -> Option<UncleanElection> {
+    let leader = change.leader.node()?;
+    Some(UncleanElection {
+        topic: at.id,
+        name: at.topic.name.clone(),
+        partition: at.index,
+        leader,
+        leader_epoch: at.partition.leader_epoch.next(),
+        had_all: at.partition.in_sync.iter().copied().chain(at.partition.eligible()).collect(),
+        last_leader: at.partition.leader.or(at.partition.last_leader()),
+    })
+}
+
+impl Controller<'_> {
+    /// Every partition.
+    pub(super) fn every_partition(&self) -> impl Iterator<Item = At<'_>> {
+        self.metadata.by_name().flat_map(|(id, topic)| {
+            let rules = self.replica_rules(topic);
+            let at =
+                move |(index, partition)| At { id, topic, index: PartitionIndex(index), partition, rules };
+            (0..).zip(&topic.partitions).map(at)
+        })
+    }
+
+    pub(super) fn replica_rules(&self, topic: &TopicMetadata) -> ReplicaRules {
+        crate::config::TopicConfig::replica_rules(&topic.configs, self.config)
+    }
+
+    /// Nodes come up together; `live` are those that are up.
+    pub(crate) fn start(&self, starting: &BTreeMap<NodeId, StopKind>, live: &BTreeSet<NodeId>) -> Decided {
+        let mut decided = Decided::default();
+        let is_lost = |node: NodeId| {
+            let is_known = self.metadata.node(node).is_some_and(|node| node.state != NodeState::Fenced);
+            is_known && !live.contains(&node) && !starting.contains_key(&node)
+        };
+        let fenced = |node: NodeId| MetadataRecord::NodeChanged { node: node.0, state: NodeState::Fenced };
+        let started = |node: &NodeId| MetadataRecord::NodeStarted { node: node.0 };
+        decided.records.extend(self.metadata.nodes().filter(|node| is_lost(*node)).map(fenced));
+        decided.records.extend(starting.keys().map(started));
+        let is_damaged = |node: NodeId| starting.get(&node) == Some(&StopKind::Unclean);
+        let may_lead =
+            |node| starting.contains_key(&node) || (live.contains(&node) && self.metadata.serves(node));
+        for at in self.every_partition() {
+            let had_all = || at.partition.in_sync.iter().copied().chain(at.partition.eligible());
+            let concerns = |node: NodeId| is_lost(node) || is_damaged(node);
+            if at.partition.leader.is_some() && !had_all().any(concerns) {
+                continue;
+            }
+            let mut target = at.target(&may_lead);
+            if had_all().any(|node| !is_damaged(node)) {
+                target.damaged = had_all().filter(|node| is_damaged(*node)).collect();
+            }
+            let damaged = &target.damaged;
+            target.in_sync.retain(|node| !is_lost(*node) && !damaged.contains(node));
+            if let Some(step) = target.step(at.index) {
+                decided.push(&at, step);
+            }
+        }
+        decided
+    }
+
+    /// A node is not there any more, or nobody hears from it.
+    pub(crate) fn fence(&self, node: NodeId) -> Decided {
+        self.take_out(node, NodeState::Fenced)
+    }
+
+    /// A node wants to stop.
+    pub(crate) fn leave(&self, node: NodeId) -> Decided {
+        self.take_out(node, NodeState::Leaving)
+    }
+
+    fn take_out(&self, node: NodeId, state: NodeState) -> Decided {
+        let mut decided = Decided::default();
+        if self
+            .metadata
+            .node(node)
+            .is_none_or(|known| known.state == NodeState::Fenced || known.state == state)
+        {
+            return decided;
+        }
+        decided.records.push(MetadataRecord::NodeChanged { node: node.0, state });
+        let may_lead = |other| other != node && self.metadata.serves(other);
+        for at in self.every_partition().filter(|at| at.partition.in_sync.contains(&node)) {
+            let mut target = at.target(&may_lead);
+            target.in_sync.retain(|other| *other != node);
+            if let Some(step) = target.step(at.index) {
+                decided.push(&at, step);
+            }
+        }
+        decided
+    }
+
+    /// A node that was not heard is heard again.
+    pub(crate) fn unfence(&self, node: NodeId) -> Decided {
+        let mut decided = Decided::default();
+        if self.metadata.node(node).is_none_or(|known| known.state != NodeState::Fenced) {
+            return decided;
+        }
+        decided.records.push(MetadataRecord::NodeChanged { node: node.0, state: NodeState::Serving });
+        let may_lead = |other| other == node || self.metadata.serves(other);
+        for at in self.every_partition().filter(|at| at.partition.leader.is_none()) {
+            if let Some(step) = at.target(&may_lead).step(at.index) {
+                decided.push(&at, step);
+            }
+        }
+        decided
+    }
+}
