@@ -6,12 +6,14 @@
 //! of 512-byte sectors, and an unsynced directory entry may be gone.
 //!
 //! [`MemoryDisk`] keeps files in memory, `OsDisk` (Unix) on the operating system's file system, [`FaultDisk`] makes
-//! another disk fail on demand and shows what a power cut leaves of it.
+//! another disk fail on demand and shows what a power cut leaves of it, [`PowerDisk`] lets the power of another disk go under a
+//! node that runs.
 
 mod fault;
 mod memory;
 #[cfg(unix)]
 mod os;
+mod power;
 
 use std::{
     fmt,
@@ -26,6 +28,7 @@ pub use fault::{FaultDisk, FaultKind, SECTOR_BYTES, Survivors, UnsyncedSector};
 pub use memory::MemoryDisk;
 #[cfg(unix)]
 pub use os::OsDisk;
+pub use power::{CHANGES_LIMIT, HELD_FILES_LIMIT, PAGE_BYTES, PowerDisk, PowerLoss, Unsynced};
 
 /// The longest file [`Disk::read`] brings into memory: checkpoints and metadata are far below it.
 pub const SMALL_FILE_LIMIT_BYTES: u64 = 16 << 20;

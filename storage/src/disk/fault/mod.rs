@@ -463,7 +463,7 @@ impl File for FaultFile {
 }
 
 /// One number of the stream a seed stands for, by its coordinates (SplitMix64's finalizer).
-fn draw(seed: u64, file: u64, sector: u64) -> u64 {
+pub(super) fn draw(seed: u64, file: u64, sector: u64) -> u64 {
     let mut mixed = seed
         .wrapping_add(file.wrapping_mul(0x9E37_79B9_7F4A_7C15))
         .wrapping_add(sector.wrapping_mul(0xD1B5_4A32_D192_ED03))

@@ -5,6 +5,7 @@ mod compaction;
 mod faults;
 mod model;
 mod power;
+mod power_off;
 mod recovery;
 mod removal;
 mod replication;
