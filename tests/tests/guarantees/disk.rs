@@ -26,9 +26,9 @@ const PRODUCER: ScriptedProducer = ScriptedProducer { id: 4711, epoch: 0 };
 const PADDING: usize = 1500;
 
 /// A node on a disk with faults.
-struct Desk {
+pub(crate) struct Desk {
     disk: FaultDisk,
-    world: World,
+    pub(crate) world: World,
     way: Way,
     sequence: i32,
     connection: u64,
@@ -36,7 +36,7 @@ struct Desk {
 
 /// What came of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Came {
+pub(crate) enum Came {
     Stored,
     Refused(ErrorCode),
     Closed,
@@ -50,7 +50,7 @@ fn plain(values: Vec<String>) -> Vec<String> {
 
 impl Desk {
     /// A node with topic `t`, in which "before" was delivered and synced.
-    fn new(way: Way) -> Self {
+    pub(crate) fn new(way: Way) -> Self {
         let disk = FaultDisk::in_memory();
         // The name of the data folder itself is not the node's to see to.
         disk.create_dir(Path::new("data")).unwrap();
@@ -73,7 +73,7 @@ impl Desk {
         Self { world: open(&disk, way), disk, way, sequence, connection }
     }
 
-    fn next(&mut self, value: &str) -> Bytes {
+    pub(crate) fn next(&mut self, value: &str) -> Bytes {
         self.next_of(value, PADDING)
     }
 
@@ -84,7 +84,7 @@ impl Desk {
     }
 
     /// Sends a batch on a connection of its own; a disk that is not slowed does its work at once.
-    fn send(&mut self, batch: &Bytes) -> Came {
+    pub(crate) fn send(&mut self, batch: &Bytes) -> Came {
         self.connection += 1;
         let acks = match self.way.acks {
             Acks::None => 0,
@@ -133,7 +133,7 @@ impl Desk {
         run.sent(value, told);
     }
 
-    fn values(&mut self) -> Vec<String> {
+    pub(crate) fn values(&mut self) -> Vec<String> {
         let mut values = Vec::new();
         loop {
             let next = i64::try_from(values.len()).unwrap();
@@ -151,7 +151,7 @@ impl Desk {
     }
 
     /// The node is gone, with what of the disk's unsynced sectors does not survive; the next one starts.
-    fn after(self, survivors: &Survivors) -> Self {
+    pub(crate) fn after(self, survivors: &Survivors) -> Self {
         self.disk.heal();
         let image: Arc<dyn Disk> = Arc::new(self.disk.crash(survivors).unwrap());
         let disk = FaultDisk::adopt(&image).unwrap();

@@ -4,6 +4,7 @@
 
 mod disk;
 mod network;
+mod relatives;
 mod views;
 
 use highwater::faults::{Fault, Step};
