@@ -5,13 +5,14 @@
 //!
 //! - [`batch`]: the record batch (format v2): header, records, builder, compression, and the [checks](batch::check) a
 //!   client's batch must pass.
-//! - [`Log`]: append, read by offset, read by time, roll, and reopening after a clean or an unclean stop.
+//! - [`Log`]: append, replicate, cut, read by offset, read by time, roll, and reopening after a clean or an unclean stop.
 //! - [`ProducerTable`] and [`LeaderEpochs`]: what the log remembers of its producers and leaders; both are rebuilt from
 //!   the batches.
 //! - [`checkpoint`]: what a node writes down of its partitions; [`Retention`]: what it keeps of them.
 //! - [`compaction`]: of each key's older records only the newest stays.
 //! - [`inspect`]: reading and judging the files without opening the log.
-//! - [`disk`]: every byte passes a [`Disk`](disk::Disk): the operating system's, memory, or one that fails on demand.
+//! - [`disk`]: every byte passes a [`Disk`](disk::Disk): the operating system's, memory, or one that fails on demand
+//!   or loses its power.
 //!
 //! Nothing here reads a clock, spawns a thread or waits: `now` is an argument and fsync is a [`SyncHandle`] which the
 //! caller carries wherever it may block.

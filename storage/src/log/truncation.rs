@@ -46,7 +46,7 @@ impl Log {
         let truncated = if offset < self.segments[0].base_offset() {
             self.restart_files(offset, now)
         } else {
-            self.truncate_files(offset)
+            self.truncate_files(offset, now)
         };
         truncated.inspect_err(|error| self.poison(&error.to_string()))
     }
@@ -86,22 +86,31 @@ impl Log {
         Ok(())
     }
 
-    fn truncate_files(&mut self, offset: Offset) -> Result<(), LogError> {
+    fn truncate_files(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
         let at = self.segment_of(offset);
-        let mut kept = self.segments[at].cut_at(offset, &self.config)?;
+        // As Kafka's compaction leaves them: the log is to go on in the hole, not behind it.
+        let is_in_hole = self.segments[at].base_offset() > offset;
+        let mut kept = if is_in_hole {
+            Segment::over(None, SegmentName::new(&self.dir, offset), now)
+        } else {
+            self.segments[at].cut_at(offset, &self.config)?
+        };
         let producers = self.producers_below(at, &kept)?;
         // Before the segments: a snapshot is true of the log it was taken of only.
         self.remove_snapshots_above(kept.next_offset)?;
-        for segment in self.segments[at + 1..].iter().rev() {
+        for segment in self.segments[at + usize::from(!is_in_hole)..].iter().rev() {
             remove_segment(&*self.disk, segment)?;
         }
-        let cut = &mut self.segments[at];
-        kept.replace_file(shorten(&*self.disk, cut, kept.size_bytes)?);
+        if is_in_hole {
+            kept.create_file(&*self.disk)?;
+        } else {
+            kept.replace_file(shorten(&*self.disk, &mut self.segments[at], kept.size_bytes)?);
+        }
         match kept.write_indexes(&*self.disk) {
             Err(error) if !error.is_full() => return Err(error),
-            _ => *cut = kept,
+            _ => self.segments.truncate(at),
         }
-        self.segments.truncate(at + 1);
+        self.segments.push(kept);
         self.producers = producers;
         self.cut_to(self.end_offset());
         Ok(())

@@ -142,7 +142,7 @@ impl Tracked {
 
 fn with_suffix(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".power-off");
+    name.push(".power-off.tmp");
     PathBuf::from(name)
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     LogError,
+    batch::StoredBatch,
     disk::{FaultDisk, MemoryDisk, Survivors},
 };
 
@@ -220,6 +221,37 @@ fn a_damaged_header_below_the_cut_takes_nothing_with_it() {
             assert_eq!(read_all(&log), bytes_of(&stored[..60]));
         }
     }
+}
+
+/// Between two segments, as Kafka's compaction leaves them: a follower that is told to go on there does not miss what its
+/// leader wrote there since.
+#[test]
+fn a_cut_in_a_hole_between_segments_ends_the_log_in_the_hole() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    disk.create_dir(dir()).unwrap();
+    let at = |offset: i64| {
+        let mut builder = BatchBuilder::new().base_offset(Offset::new(offset)).leader_epoch(EPOCH);
+        builder.set_producer(ProducerId::new(4), ProducerEpoch::new(0), Sequence::new(0));
+        builder.append(NOW, None, None, &[]).unwrap();
+        builder.build().unwrap()
+    };
+    for base in [0, 50, 70] {
+        let file = disk.create(&dir().join(crate::segment::file_name(Offset::new(base), "log"))).unwrap();
+        file.write_at(0, &[std::io::IoSlice::new(&at(base))]).unwrap();
+    }
+    let opening = Opening { compacted_below: Offset::new(80), ..Opening::after(StopKind::Unclean) };
+    let (mut log, _) = Log::open(Arc::clone(&disk), dir(), small(), opening, NOW).unwrap();
+    log.truncate_to(Offset::new(30), NOW).unwrap();
+    assert_eq!((log.end_offset(), log.segment_count()), (Offset::new(30), 2));
+    let known = log.producers().get(ProducerId::new(4)).unwrap();
+    assert_eq!(known.batches().map(|batch| batch.last_offset.get()).collect::<Vec<_>>(), [0]);
+    let next = StoredBatch::split_off(&mut at(30), true).unwrap();
+    log.append_replicated(&next, NOW).unwrap();
+    assert_eq!(read_all(&log), [at(0), at(30)]);
+    drop(log);
+    let opening = Opening { compacted_below: Offset::new(30), ..opening };
+    let (log, _) = Log::open(Arc::clone(&disk), dir(), small(), opening, NOW).unwrap();
+    assert_eq!(read_all(&log), [at(0), at(30)]);
 }
 
 /// In place while nobody has a part of the file, and beside it otherwise.
