@@ -95,6 +95,7 @@ enum State {
 
 /// The state of a partition that another node leads, or nobody.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Follower {
     leader: Option<NodeId>,
     epoch: LeaderEpoch,
@@ -241,3 +242,6 @@ impl Follower {
         self.state = State::Failed;
     }
 }
+
+#[cfg(test)]
+mod tests;

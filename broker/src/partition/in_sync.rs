@@ -72,6 +72,7 @@ pub(super) struct LeaderAt {
 
 /// One follower, as the leader knows it.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Follower {
     node: NodeId,
     /// Its present life, if it may be in sync.
@@ -136,6 +137,7 @@ impl Follower {
 
 /// A change that was proposed.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Proposed {
     in_sync: Vec<NodeId>,
     /// When it is to be asked, or asked again; never where news of the partition is on its way.
@@ -146,6 +148,7 @@ struct Proposed {
 
 /// The followers of a partition and who of its replicas is in sync.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct InSync {
     leader: NodeId,
     partition_epoch: PartitionEpoch,
@@ -387,5 +390,29 @@ impl InSync {
         let holds = move |at: &FollowerAt| at.log_start <= offset && offset <= at.log_end;
         let in_sync = self.followers.iter().filter(|it| it.life.is_some() && self.agreed.contains(&it.node));
         in_sync.filter(move |it| it.said.as_ref().is_some_and(holds)).map(|it| it.node)
+    }
+}
+
+#[cfg(test)]
+impl InSync {
+    /// All that decides what it does from now on, times as far as they do.
+    pub(super) fn fingerprint(
+        &self,
+        now: Monotonic,
+        log_end: Offset,
+        rules: &Rules,
+        into: &mut impl std::hash::Hasher,
+    ) {
+        use std::hash::Hash;
+        let lags = |at: Monotonic| now.micros() - at.micros() > rules.lag_micros;
+        (self.partition_epoch.0, &self.agreed, self.rests_until > Some(now)).hash(into);
+        self.proposed.as_ref().map(|it| (it.in_sync.clone(), it.ask_at.is_some())).hash(into);
+        for it in &self.followers {
+            let said = it.said.map(|at| (at.broker_epoch.0, at.log_end, at.synced));
+            let mark = it.mark.map(|(then, end)| (lags(then), end));
+            let is_caught_up = it.is_caught_up(now, log_end, rules);
+            (it.life.map(|life| life.0), said, is_caught_up, it.caught_up_at.map(lags), mark, it.fetches)
+                .hash(into);
+        }
     }
 }

@@ -76,6 +76,7 @@ pub(crate) enum Acknowledgement {
 
 /// The state of a partition that this node leads.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Leader {
     node: NodeId,
     epoch: LeaderEpoch,
@@ -374,59 +375,17 @@ impl Leader {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NEVER: SyncEvery = SyncEvery(i64::MAX);
-    const RECORD: SyncEvery = SyncEvery(1);
-
-    fn leader() -> Leader {
-        Leader::sole(NodeId(0), LeaderEpoch::new(5), Offset::new(0), Offset::new(10), Offset::new(10))
-    }
-
-    #[test]
-    fn the_epoch_of_a_caller_is_fenced_unknown_or_served() {
-        let leader = leader();
-        assert_eq!(leader.check_epoch(LeaderEpoch::NONE), Ok(()));
-        assert_eq!(leader.check_epoch(LeaderEpoch::new(5)), Ok(()));
-        assert_eq!(
-            leader.check_epoch(LeaderEpoch::new(4)),
-            Err(Refusal::FencedLeaderEpoch { leader: NodeId(0), epoch: LeaderEpoch::new(5) })
-        );
-        assert_eq!(leader.check_epoch(LeaderEpoch::new(6)), Err(Refusal::UnknownLeaderEpoch));
-    }
-
-    #[test]
-    fn an_append_moves_the_high_watermark_of_a_sole_replica() {
-        let mut leader = leader();
-        assert!(leader.appended(Offset::new(12), NEVER));
-        assert!(!leader.appended(Offset::new(12), NEVER));
-        let at = leader.positions();
-        assert_eq!(
-            (at.high_watermark, at.last_stable, at.log_end),
-            (Offset::new(12), Offset::new(12), Offset::new(12))
-        );
-    }
-    #[test]
-    fn where_records_are_synced_first_the_high_watermark_follows_the_syncs() {
-        let mut leader = leader();
-        assert!(!leader.appended(Offset::new(12), RECORD));
-        assert!(leader.wants_sync(RECORD));
-        assert!(!leader.appended(Offset::new(14), RECORD));
-        assert!(leader.synced(Offset::new(12), RECORD));
-        assert_eq!(leader.bound(Isolation::ReadUncommitted), Offset::new(12));
-        assert!(leader.synced(Offset::new(14), RECORD) && !leader.wants_sync(RECORD));
-    }
-
-    #[test]
-    fn every_third_record_waits_for_a_sync() {
-        let (mut leader, every) = (leader(), SyncEvery(3));
-        assert!(leader.appended(Offset::new(12), every) && !leader.wants_sync(every));
-        assert!(!leader.appended(Offset::new(13), every) && leader.wants_sync(every));
-        assert_eq!(leader.bound(Isolation::ReadCommitted), Offset::new(12));
-        // One more came while the three were synced; alone it need not wait.
-        assert!(!leader.appended(Offset::new(14), every));
-        assert!(leader.synced(Offset::new(13), every));
-        assert_eq!(leader.bound(Isolation::ReadCommitted), Offset::new(14));
+impl Leader {
+    /// All that decides what it does from now on.
+    pub(super) fn fingerprint(&self, now: Monotonic, rules: &Rules, into: &mut impl std::hash::Hasher) {
+        use std::hash::Hash;
+        let Positions { high_watermark, log_end, .. } = self.positions;
+        (self.epoch, high_watermark, log_end, self.synced, self.epoch_start).hash(into);
+        if let Some(in_sync) = &self.in_sync {
+            in_sync.fingerprint(now, log_end, rules, into);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,3 +8,6 @@ pub(crate) mod leader;
 pub(crate) mod parked;
 pub(crate) mod tail;
 pub(crate) mod term;
+
+#[cfg(test)]
+mod small_model;

@@ -105,3 +105,6 @@ impl Tail {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;
