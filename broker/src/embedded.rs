@@ -114,7 +114,7 @@ impl ClusterBuilder {
         let folder = self.folder.as_deref().map(DataFolder::take).transpose()?;
         let ids: Vec<_> = (0..i32::from(self.nodes.max(1))).map(NodeId).collect();
         let plans = Plans {
-            config: Arc::new(self.config),
+            config: Arc::new(self.config.of_cluster(ids.len())),
             disk: if folder.is_some() { system_disk() } else { Arc::new(MemoryDisk::new()) },
             folder: folder.as_ref().map_or_else(PathBuf::new, |folder| folder.path().to_owned()),
             is_in_memory: folder.is_none(),

@@ -56,6 +56,7 @@ impl Ensemble {
         effects: &mut EnsembleEffects,
     ) -> Result<Self, OpenError> {
         let EnsembleOptions { nodes, config, disk, folder, seed } = options;
+        let config = Arc::new(BrokerConfig::clone(&config).of_cluster(usize::try_from(nodes).unwrap_or(1)));
         let mut seeds = Entropy::from_seed(seed);
         let mut chance = || Entropy::from_seed(seeds.next_u64());
         let ids: Vec<_> = (0..nodes.max(1)).map(NodeId).collect();

@@ -144,7 +144,9 @@ pub(crate) struct InSyncProposal {
     pub(crate) leader_epoch: LeaderEpoch,
     /// The version of the partition that is to change.
     pub(crate) partition_epoch: PartitionEpoch,
-    /// The set as it is to be, each member in the life that the leader knows it in.
+    /// Counts what this leader proposed of it; an answer names it.
+    pub(crate) attempt: u32,
+    /// The set as it is to be, each member in the life that the leader knows it in; -1 where it knows none.
     pub(crate) in_sync: Vec<(NodeId, BrokerEpoch)>,
     /// Whether a leader that may have lost records has settled what its log holds.
     pub(crate) recovered: bool,
@@ -172,6 +174,8 @@ pub(crate) struct InSyncRefused {
     pub(crate) leader_epoch: LeaderEpoch,
     /// As the proposal had it.
     pub(crate) partition_epoch: PartitionEpoch,
+    /// As the proposal had it.
+    pub(crate) attempt: u32,
     /// Why.
     pub(crate) why: Refusal,
 }

@@ -23,6 +23,18 @@ pub enum Refusal {
         /// In which epoch.
         epoch: LeaderEpoch,
     },
+    /// Too few replicas are in sync for the acknowledgement that is asked for; nothing was appended.
+    #[error("fewer replicas are in sync than min.insync.replicas asks for")]
+    NotEnoughReplicas,
+    /// The records are appended, and too few replicas are in sync.
+    #[error("the records are appended, and fewer replicas are in sync than min.insync.replicas asks for")]
+    NotEnoughReplicasAfterAppend,
+    /// A new leader does not know yet how far the log is committed.
+    #[error("the leader does not know yet how far the log is committed")]
+    OffsetNotAvailable,
+    /// Nobody leads the partition.
+    #[error("nobody leads the partition")]
+    LeaderNotAvailable,
     /// The caller's leader epoch is older than this leader's.
     #[error("the leader epoch in the request is older than the leader's")]
     FencedLeaderEpoch {

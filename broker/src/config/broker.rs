@@ -112,6 +112,12 @@ static DEFINITIONS: &[Definition] = settings! {
         "The segment size of the topic that keeps groups, when it is made.";
     "producer.id.expiration.ms", Kind::Int { min: 1 }, "86400000",
         "How long a producer that writes nothing to a partition is remembered there.";
+    "replica.fetch.backoff.ms", Kind::Int { min: 0 }, "1000",
+        "How long a follower waits before it asks again for what it could not get or take.";
+    "replica.high.watermark.checkpoint.interval.ms", Kind::Long { min: i64::MIN }, "5000",
+        "How soon it is written down that more of a replicated log is known to be committed.";
+    "replica.lag.time.max.ms", Kind::Long { min: i64::MIN }, "30000",
+        "How long a follower may not have had all that its leader has before it is not in sync any more.";
     "socket.request.max.bytes", Kind::Int { min: 1 }, "104857600",
         "The largest request; a larger one costs its sender the connection.";
     "unclean.leader.election.interval.ms", Kind::Long { min: 1 }, "300000",
@@ -127,6 +133,17 @@ const ALTERABLE: &[&str] = &[
     "max.connections",
     "producer.id.expiration.ms",
 ];
+
+/// What an acknowledged record survives beside the end of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Nothing.
+    None,
+    /// The loss of power of its leader.
+    Leader,
+    /// The loss of power of every in-sync replica.
+    InSync,
+}
 
 /// Settings by name.
 type Settings = BTreeMap<&'static str, String>;
@@ -304,6 +321,46 @@ impl BrokerConfig {
     /// Whether `highwater.durability` promises that what is acknowledged survives the loss of power.
     pub fn is_durable(&self) -> bool {
         self.text("highwater.durability") != "none"
+    }
+
+    /// The promise of `highwater.durability`.
+    pub(crate) fn durability(&self) -> Durability {
+        match self.text("highwater.durability").as_ref() {
+            "leader" => Durability::Leader,
+            "isr" => Durability::InSync,
+            _ => Durability::None,
+        }
+    }
+
+    /// `replica.lag.time.max.ms`, in microseconds.
+    pub(crate) fn lag_micros(&self) -> u64 {
+        micros(self.long("replica.lag.time.max.ms"))
+    }
+
+    /// `replica.fetch.backoff.ms`.
+    pub(crate) fn fetch_backoff_ms(&self) -> i32 {
+        self.int("replica.fetch.backoff.ms")
+    }
+
+    /// `replica.high.watermark.checkpoint.interval.ms`.
+    pub(crate) fn high_watermark_interval_ms(&self) -> i32 {
+        i32::try_from(self.long("replica.high.watermark.checkpoint.interval.ms")).unwrap_or(i32::MAX).max(0)
+    }
+
+    /// With what goes without saying in a cluster of so many nodes: as many replicas as make sense, up to three, and from
+    /// three on two of them in sync. What was given stays.
+    #[must_use]
+    pub(crate) fn of_cluster(mut self, nodes: usize) -> Self {
+        if nodes > 1 {
+            let replicas = nodes.min(3).to_string();
+            for name in ["default.replication.factor", "offsets.topic.replication.factor"] {
+                self.given.entry(name).or_insert_with(|| replicas.clone());
+            }
+        }
+        if nodes > 2 {
+            self.given.entry("min.insync.replicas").or_insert_with(|| "2".to_owned());
+        }
+        self
     }
 
     /// `default.replication.factor`.

@@ -14,6 +14,7 @@ mod topic;
 pub(crate) mod without_effect;
 
 pub use broker::BrokerConfig;
+pub(crate) use broker::Durability;
 pub use definition::{Definition, Kind};
 pub(crate) use topic::ReplicaRules;
 pub use topic::TopicConfig;

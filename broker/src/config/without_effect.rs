@@ -80,13 +80,10 @@ pub(super) static BROKER: &[Definition] = settings! {
     "queued.max.requests", Kind::Int { min: 1 }, "500", None;
     "quota.window.num", Kind::Int { min: 1 }, "11", None;
     "quota.window.size.seconds", Kind::Int { min: 1 }, "1", None;
-    "replica.fetch.backoff.ms", Kind::Int { min: 0 }, "1000", None;
     "replica.fetch.max.bytes", Kind::Int { min: 0 }, "1048576", None;
     "replica.fetch.min.bytes", Kind::Int { min: i32::MIN }, "1", None;
     "replica.fetch.response.max.bytes", Kind::Int { min: 0 }, "10485760", None;
     "replica.fetch.wait.max.ms", Kind::Int { min: i32::MIN }, "500", None;
-    "replica.high.watermark.checkpoint.interval.ms", Kind::Long { min: i64::MIN }, "5000", None;
-    "replica.lag.time.max.ms", Kind::Long { min: i64::MIN }, "30000", None;
     "replica.socket.receive.buffer.bytes", Kind::Int { min: i32::MIN }, "65536", None;
     "replica.socket.timeout.ms", Kind::Int { min: i32::MIN }, "30000", None;
     "replication.quota.window.num", Kind::Int { min: 1 }, "11", None;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use highwater_storage::TopicId;
 
+use super::replica::rules;
 use super::{Effect, Effects, Node};
 use crate::config::TopicConfig;
 use crate::ids::{Now, PartitionIndex};
@@ -28,6 +29,7 @@ impl Node {
     pub(super) fn reconfigure_topic(&mut self, now: Now, id: TopicId, effects: &mut Effects) {
         let (Some(topic), Some(local)) = (self.metadata.topic(id), self.topics.get_mut(&id)) else { return };
         let config = Arc::new(TopicConfig::effective(&topic.configs, &self.config));
+        local.rules = rules(topic, &config, &self.config);
         if config == local.config {
             return;
         }

@@ -13,12 +13,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use highwater_storage::checkpoint::{CLEANER_OFFSETS, OffsetCheckpoint, RECOVERY_POINTS, START_OFFSETS};
+use highwater_storage::checkpoint::{
+    CLEANER_OFFSETS, HIGH_WATERMARKS, OffsetCheckpoint, RECOVERY_POINTS, START_OFFSETS,
+};
 use highwater_storage::disk::Disk;
 use highwater_storage::{LogError, Offset, Opening, StopKind, TopicId};
 use parking_lot::Mutex;
 
-use super::{DiskWork, Effect, Effects, LocalTopic, Node, Replica, Reply, Ticket};
+use super::replica::Replica;
+use super::{DiskWork, Effect, Effects, LocalTopic, Node, Reply, Ticket};
 use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
 use crate::refusal::Refusal;
 
@@ -31,6 +34,8 @@ pub enum CheckpointKind {
     StartOffsets,
     /// Up to where the logs are compacted.
     CleanerOffsets,
+    /// Up to where logs that other nodes hold, too, are known to be committed.
+    HighWatermarks,
 }
 
 impl CheckpointKind {
@@ -39,10 +44,12 @@ impl CheckpointKind {
             Self::RecoveryPoints => RECOVERY_POINTS,
             Self::StartOffsets => START_OFFSETS,
             Self::CleanerOffsets => CLEANER_OFFSETS,
+            Self::HighWatermarks => HIGH_WATERMARKS,
         })
     }
 
-    pub(super) const ALL: [Self; 3] = [Self::RecoveryPoints, Self::StartOffsets, Self::CleanerOffsets];
+    pub(super) const ALL: [Self; 4] =
+        [Self::RecoveryPoints, Self::StartOffsets, Self::CleanerOffsets, Self::HighWatermarks];
 
     pub(super) fn entry(self, replica: &Replica) -> Option<Offset> {
         let log = &replica.log;
@@ -50,6 +57,10 @@ impl CheckpointKind {
             Self::RecoveryPoints => Some(log.recovery_point()).filter(|point| *point > Offset::ZERO),
             Self::StartOffsets => Some(log.start_offset()).filter(|start| *start > log.oldest().base_offset),
             Self::CleanerOffsets => replica.clean_upto,
+            Self::HighWatermarks if replica.is_replicated() => {
+                Some(replica.positions().high_watermark).filter(|upto| *upto > Offset::ZERO)
+            }
+            Self::HighWatermarks => None,
         }
     }
 }
@@ -159,6 +170,7 @@ pub(super) struct Checkpoints {
     recovery_points: Schedule,
     start_offsets: Schedule,
     cleaner_offsets: Schedule,
+    high_watermarks: Schedule,
 }
 
 impl Checkpoints {
@@ -169,6 +181,7 @@ impl Checkpoints {
             recovery_points: schedule(CheckpointKind::RecoveryPoints),
             start_offsets: schedule(CheckpointKind::StartOffsets),
             cleaner_offsets: schedule(CheckpointKind::CleanerOffsets),
+            high_watermarks: schedule(CheckpointKind::HighWatermarks),
         }
     }
 
@@ -192,7 +205,7 @@ impl Checkpoints {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
-        let all = [&self.recovery_points, &self.start_offsets, &self.cleaner_offsets];
+        let all = [&self.recovery_points, &self.start_offsets, &self.cleaner_offsets, &self.high_watermarks];
         all.into_iter().filter_map(Schedule::next_deadline).min()
     }
 
@@ -201,6 +214,7 @@ impl Checkpoints {
             CheckpointKind::RecoveryPoints => &self.recovery_points,
             CheckpointKind::StartOffsets => &self.start_offsets,
             CheckpointKind::CleanerOffsets => &self.cleaner_offsets,
+            CheckpointKind::HighWatermarks => &self.high_watermarks,
         }
     }
 
@@ -209,6 +223,7 @@ impl Checkpoints {
             CheckpointKind::RecoveryPoints => &mut self.recovery_points,
             CheckpointKind::StartOffsets => &mut self.start_offsets,
             CheckpointKind::CleanerOffsets => &mut self.cleaner_offsets,
+            CheckpointKind::HighWatermarks => &mut self.high_watermarks,
         }
     }
 }
@@ -220,6 +235,7 @@ pub(super) struct Remembered {
     recovery_points: OffsetCheckpoint,
     start_offsets: OffsetCheckpoint,
     cleaner_offsets: OffsetCheckpoint,
+    high_watermarks: OffsetCheckpoint,
     /// Nothing of what was compacted is known, rather than that nothing was.
     are_cleaner_offsets_lost: bool,
 }
@@ -232,6 +248,7 @@ impl Remembered {
             recovery_points: OffsetCheckpoint::default(),
             start_offsets: OffsetCheckpoint::default(),
             cleaner_offsets: OffsetCheckpoint::default(),
+            high_watermarks: OffsetCheckpoint::default(),
             are_cleaner_offsets_lost: false,
         }
     }
@@ -247,6 +264,7 @@ impl Remembered {
         };
         let checked = "without its recovery points every log is checked as a whole";
         let dirty = "without the cleaner's offsets every compacted log is compacted as a whole";
+        let unknown = "without the high watermarks it is learned anew how far logs are committed";
         let cleaner_offsets = or_nothing(CheckpointKind::CleanerOffsets, dirty);
         Ok(Self {
             stop,
@@ -254,7 +272,14 @@ impl Remembered {
             start_offsets: read(CheckpointKind::StartOffsets)?,
             are_cleaner_offsets_lost: cleaner_offsets.is_err(),
             cleaner_offsets: cleaner_offsets.unwrap_or_default(),
+            high_watermarks: or_nothing(CheckpointKind::HighWatermarks, unknown).unwrap_or_default(),
         })
+    }
+
+    /// How far one partition was known to be committed.
+    pub(super) fn high_watermark(&self, topic: &TopicName, slot: usize) -> Offset {
+        let partition = i32::try_from(slot).unwrap_or(i32::MAX);
+        self.high_watermarks.get(topic.as_str(), partition).unwrap_or(Offset::ZERO)
     }
 
     /// How far one partition is compacted.
@@ -293,6 +318,7 @@ impl Node {
             CheckpointKind::RecoveryPoints => self.config.recovery_point_interval_ms(),
             CheckpointKind::StartOffsets => self.config.start_offset_interval_ms(),
             CheckpointKind::CleanerOffsets => 0,
+            CheckpointKind::HighWatermarks => self.config.high_watermark_interval_ms(),
         }
     }
 
@@ -351,6 +377,7 @@ impl Node {
                 CheckpointKind::RecoveryPoints => &remembered.recovery_points,
                 CheckpointKind::StartOffsets => &remembered.start_offsets,
                 CheckpointKind::CleanerOffsets => &remembered.cleaner_offsets,
+                CheckpointKind::HighWatermarks => &remembered.high_watermarks,
             };
             if self.checkpoint(kind) == *said {
                 continue;

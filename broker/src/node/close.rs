@@ -9,6 +9,7 @@ use highwater_storage::{LogError, Offset, SyncHandle};
 
 use super::Node;
 use super::checkpoints::CheckpointKind;
+use super::replica::is_elsewhere;
 use crate::ids::TopicName;
 
 /// Kafka's name and content for it.
@@ -40,6 +41,7 @@ impl Node {
         self.let_go_of_all();
         let starts = self.checkpoint(CheckpointKind::StartOffsets);
         let cleaned = self.checkpoint(CheckpointKind::CleanerOffsets);
+        let committed = self.checkpoint(CheckpointKind::HighWatermarks);
         let mut points = self.checkpoint(CheckpointKind::RecoveryPoints);
         let mut outcome = Ok(());
         let finished = self.finish_logs(&mut outcome);
@@ -47,6 +49,7 @@ impl Node {
         self.write_at_stop(CheckpointKind::RecoveryPoints, &points)?;
         self.write_at_stop(CheckpointKind::StartOffsets, &starts)?;
         self.write_at_stop(CheckpointKind::CleanerOffsets, &cleaned)?;
+        self.write_at_stop(CheckpointKind::HighWatermarks, &committed)?;
         outcome?;
         if !is_marked {
             return Ok(());
@@ -73,6 +76,7 @@ impl Node {
             for (partition, replica) in (0..).zip(topic.partitions) {
                 let log = match replica {
                     Ok(replica) => replica.log,
+                    Err(refusal) if is_elsewhere(&refusal) => continue,
                     Err(refusal) => {
                         fail(LogError::Poisoned(refusal.to_string().into()));
                         continue;

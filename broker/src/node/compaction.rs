@@ -148,7 +148,7 @@ impl Node {
                     continue;
                 }
                 more_may_come = true;
-                let high_watermark = replica.leader.positions().high_watermark;
+                let high_watermark = replica.positions().high_watermark;
                 let ratio = replica.log.compaction_due(rule, replica.clean_upto, high_watermark, now.wall);
                 let dirtiest = &mut dirtiest[usize::from(self.compactions.put_off.contains(&(*id, index)))];
                 if let Some(ratio) = ratio.filter(|ratio| dirtiest.is_none_or(|(most, _)| *ratio > most)) {
@@ -181,7 +181,7 @@ impl Node {
     fn plan_pass(&mut self, now: Now, partition: Watched) -> Option<Compaction> {
         let (replica, config) = self.replica_and_config(partition).ok()?;
         let rule = config.compaction.as_ref()?;
-        let high_watermark = replica.leader.positions().high_watermark;
+        let high_watermark = replica.positions().high_watermark;
         replica.log.plan_compaction(rule, replica.clean_upto, high_watermark, now.wall)
     }
 

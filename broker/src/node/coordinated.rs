@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use highwater_storage::batch::{BatchBuilder, CheckedBatch};
 use highwater_storage::{Offset, TopicId};
 
+use super::replica::is_elsewhere;
 use super::{ConnectionId, CoordinatorKey, Effect, Effects, Node, Reply, Ticket};
 use crate::cluster::metadata::ClusterMetadata;
 use crate::group::coordinator::Coordinator;
@@ -207,10 +208,15 @@ impl Node {
 
     fn find_group_coordinator(&self, group: &GroupId) -> Result<NodeId, Refusal> {
         let topic = self.offsets_topic().ok_or(Refusal::CoordinatorNotAvailable)?;
-        let partitions = self.topics.get(&topic).map_or(0, |topic| topic.partitions.len());
-        match self.replica(topic, group.partition(partitions)) {
-            Ok(_) => Ok(self.id),
-            Err(_) => Err(Refusal::CoordinatorNotAvailable),
+        let known = self.metadata.topic(topic).ok_or(Refusal::CoordinatorNotAvailable)?;
+        let partition = group.partition(known.partitions.len());
+        let leader = self.metadata.partition(topic, partition).and_then(|partition| partition.leader);
+        let leader = leader.ok_or(Refusal::CoordinatorNotAvailable)?;
+        match self.replica(topic, partition) {
+            Err(refusal) if leader == self.id && !is_elsewhere(&refusal) => {
+                Err(Refusal::CoordinatorNotAvailable)
+            }
+            _ => Ok(leader),
         }
     }
 
@@ -228,7 +234,7 @@ impl Node {
 
     /// A coordinator serves as long as its log does.
     fn check_coordinator(&self, (topic, partition): Watched) -> Result<(), Refusal> {
-        let replica = self.replica(topic, partition).map_err(|_| Refusal::NotCoordinator)?;
+        let (replica, _) = self.led(topic, partition).map_err(|_| Refusal::NotCoordinator)?;
         let slot = self.coordinated.slots.get(&partition).map(|slot| &slot.coordinator);
         match slot {
             Some(Err(refusal)) => Err(refusal.clone()),
@@ -274,7 +280,7 @@ impl Node {
 
     /// What an answer that rests on this partition waits for, if it does.
     pub(super) fn uncommitted(&self, place: usize, partition: Watched) -> Option<Awaited> {
-        let positions = self.replica(partition.0, partition.1).ok()?.leader.positions();
+        let positions = self.replica(partition.0, partition.1).ok()?.positions();
         let end = positions.log_end;
         (positions.high_watermark < end).then_some(Awaited { place, partition, end })
     }
@@ -314,6 +320,22 @@ impl Node {
     }
 
     /// The log of a coordinator is lost to it: who waits is sent to find another.
+    /// This node leads a partition of the topic that keeps groups: it coordinates those of its log.
+    pub(super) fn begin_coordinating(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
+        if self.offsets_topic() == Some(partition.0) && self.led(partition.0, partition.1).is_ok() {
+            self.coordinated.slots.remove(&partition.1);
+            self.replay_coordinator(now, partition, effects);
+        }
+    }
+
+    /// This node leads it no more: who waits is sent to find who does.
+    pub(super) fn stop_coordinating(&mut self, partition: Watched, effects: &mut Effects) {
+        if self.offsets_topic() == Some(partition.0) {
+            self.abandon_coordinator(partition, effects);
+            self.coordinated.take(partition.1);
+        }
+    }
+
     fn abandon_coordinator(&mut self, (topic, partition): Watched, effects: &mut Effects) {
         if self.coordinated.get(partition).is_none() {
             return;
@@ -329,8 +351,8 @@ impl Node {
     /// Whether what is awaited has come, or never will; none while that is open.
     fn fate(&self, awaited: &Awaited) -> Option<Result<(), Refusal>> {
         let (topic, partition) = awaited.partition;
-        let Ok(replica) = self.replica(topic, partition) else { return Some(Err(Refusal::NotCoordinator)) };
-        if replica.leader.positions().high_watermark >= awaited.end {
+        let Ok((replica, _)) = self.led(topic, partition) else { return Some(Err(Refusal::NotCoordinator)) };
+        if replica.positions().high_watermark >= awaited.end {
             return Some(Ok(()));
         }
         replica.log.poisoned().map(|_| Err(Refusal::NotCoordinator))

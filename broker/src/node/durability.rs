@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 
 use highwater_storage::{LogError, Synced};
 
+use super::replica::Role;
 use super::{CheckpointKind, ConnectionId, DiskWork, Effect, Effects, Node};
 use crate::ids::{Monotonic, Now};
 use crate::partition::group_commit::GroupCommit;
-use crate::partition::leader::SyncEvery;
 use crate::partition::parked::Watched;
 use crate::refusal::Refusal;
 
@@ -171,12 +171,23 @@ impl Node {
         outcome: Result<Synced, LogError>,
         effects: &mut Effects,
     ) {
-        let Ok((replica, config)) = self.replica_and_config(partition) else { return };
-        let every = SyncEvery(config.flush_messages);
+        let Some(topic) = self.topics.get_mut(&partition.0) else { return };
+        let rules = topic.rules;
+        let slot = partition.1.slot().and_then(|slot| topic.partitions.get_mut(slot));
+        let Some(Ok(replica)) = slot else { return };
         let moved = match outcome {
             Ok(done) => {
                 replica.log.synced(done);
-                replica.leader.synced(replica.log.synced_offset(), every)
+                let synced = replica.log.synced_offset();
+                match &mut replica.role {
+                    Role::Leads(leader, _) => leader.became_durable(now.monotonic, synced, &rules),
+                    Role::Follows(_) => {
+                        if rules.all_synced {
+                            self.following.changed(partition);
+                        }
+                        false
+                    }
+                }
             }
             Err(error) => {
                 let (dir, refusal) = (replica.log.dir().display(), Refusal::storage(&error));
@@ -186,7 +197,7 @@ impl Node {
             }
         };
         if moved {
-            self.wake_fetches(now, partition, effects);
+            return self.high_watermark_moved(now, partition, effects);
         }
         self.wake_produces(partition, effects);
         self.wake_group_answers(partition, effects);

@@ -12,8 +12,9 @@ impl Node {
         let (Some(topic), Some(local)) = (self.metadata.topic(id).cloned(), self.topics.get(&id)) else {
             return;
         };
-        let (first, config) = (local.partitions.len(), local.config.clone());
-        let partitions = self.open_partitions(now, (id, &topic, &config), first, &mut Found::nothing());
+        let (first, config, rules) = (local.partitions.len(), local.config.clone(), local.rules);
+        let of_topic = (id, &topic, &*config, &rules);
+        let partitions = self.open_partitions(now, of_topic, first, &mut Found::nothing());
         if let Some(local) = self.topics.get_mut(&id) {
             local.partitions.extend(partitions);
         }

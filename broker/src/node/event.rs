@@ -188,6 +188,8 @@ pub struct ProducePartition {
 /// See Kafka's FetchRequest.
 #[derive(Debug, Clone)]
 pub struct FetchRequest {
+    /// Whether the reader can be told to read from a follower, and so may (KIP-392).
+    pub reads_followers: bool,
     /// A follower's id, or a negative number for a consumer.
     pub replica: i32,
     /// How long to wait for `min_bytes`.

@@ -25,6 +25,7 @@ pub(super) struct ParkedFetch {
     min_bytes: i64,
     max_bytes: i32,
     replica: i32,
+    reads_followers: bool,
     isolation: Isolation,
     partitions: Vec<FetchPartition>,
 }
@@ -40,7 +41,8 @@ impl Node {
         let max_bytes = request.max_bytes.min(self.config.fetch_max_bytes());
         let (min_bytes, max_wait_ms) =
             (request.min_bytes.min(max_bytes), request.max_wait_ms.min(MAX_WAIT_MS));
-        let (replica, isolation) = (request.replica, request.isolation);
+        let (replica, reads_followers, isolation) =
+            (request.replica, request.reads_followers, request.isolation);
         let (mode, partitions) = match self.sessions.begin(request, now.monotonic) {
             Ok(begun) => begun,
             Err(SessionError { refusal, session_id }) => {
@@ -60,6 +62,7 @@ impl Node {
             min_bytes: i64::from(min_bytes),
             max_bytes,
             replica,
+            reads_followers,
             isolation,
             partitions,
         };
@@ -141,7 +144,7 @@ impl Node {
         let id = self.resolve(&part.topic).ok()?;
         let diverging = self.check_fetch(fetch, id, part).ok()?;
         let replica = self.replica(id, part.partition).ok()?;
-        diverging.is_none().then_some((replica, replica.leader.bound(fetch.isolation)))
+        diverging.is_none().then_some((replica, replica.bound(fetch.isolation)))
     }
 
     fn answer_fetch(&mut self, now: Now, mut fetch: ParkedFetch, effects: &mut Effects) {
@@ -178,8 +181,8 @@ impl Node {
     ) -> Result<Fetched, Refusal> {
         let diverging = self.check_fetch(fetch, id, part)?;
         let replica = self.replica(id, part.partition)?;
-        let positions = replica.leader.positions();
-        let bound = replica.leader.bound(fetch.isolation);
+        let positions = replica.positions();
+        let bound = replica.bound(fetch.isolation);
         let range = (diverging.is_none() && part.fetch_offset < bound)
             .then(|| replica.log.range(part.fetch_offset, bound, 0, true));
         let lists_aborted = fetch.isolation == Isolation::ReadCommitted;
@@ -197,11 +200,15 @@ impl Node {
         if fetch.max_bytes.min(part.max_bytes) < 0 {
             return Err(Refusal::Unexpected { message: "a negative limit of bytes".into() });
         }
-        replica.leader.check_epoch(part.current_leader_epoch)?;
-        if fetch.replica >= 0 {
-            return Err(self.not_a_follower(part.current_leader_epoch, replica.leader.epoch()));
+        replica.check_epoch(part.current_leader_epoch)?;
+        // A follower serves consumers that can be told to read there (KIP-392).
+        if !fetch.reads_followers || fetch.replica >= 0 {
+            replica.leader()?;
         }
-        let positions = replica.leader.positions();
+        if fetch.replica >= 0 {
+            return Err(self.not_a_follower(part.current_leader_epoch, replica.epoch()));
+        }
+        let positions = replica.positions();
         if part.last_fetched_epoch.is_some() {
             let end = replica.log.end_offset_for(part.last_fetched_epoch);
             let (epoch, end) = end.ok_or(Refusal::OffsetOutOfRange)?;

@@ -3,6 +3,7 @@
 //!
 //! Always: a node knows a prefix of the cluster's log, and each record of it once. What it does not know is not so here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use highwater_storage::TopicId;
@@ -10,7 +11,7 @@ use highwater_storage::TopicId;
 use super::partitions::Found;
 use super::{Effect, Effects, Node};
 use crate::cluster::record::MetadataRecord;
-use crate::ids::{MetadataOffset, Now, TopicName};
+use crate::ids::{MetadataOffset, NodeId, Now, PartitionIndex, TopicName};
 use crate::message::Ask;
 use crate::refusal::Refusal;
 
@@ -29,6 +30,7 @@ impl Node {
         let records = &records[known..];
         let settled = self.settle_names(records);
         let mut are_settings_new = false;
+        let (mut changed, mut anew) = (BTreeSet::new(), BTreeSet::new());
         for record in records {
             if let MetadataRecord::TopicDeleted { id } = record {
                 self.forget_topic(now, TopicId::new(*id), effects);
@@ -44,14 +46,20 @@ impl Node {
                     self.reconfigure_topic(now, TopicId::new(*id), effects);
                 }
                 MetadataRecord::NodesConfigured { .. } => are_settings_new = true,
+                MetadataRecord::NodeStarted { node } => drop(anew.insert(NodeId(*node))),
+                MetadataRecord::PartitionsChanged { id, changes } => {
+                    let topic = TopicId::new(*id);
+                    changed.extend(changes.iter().map(|change| (topic, PartitionIndex(change.partition))));
+                }
                 MetadataRecord::TopicDeleted { .. }
                 | MetadataRecord::ClusterBegun { .. }
-                | MetadataRecord::NodeStarted { .. }
                 | MetadataRecord::NodeChanged { .. }
-                | MetadataRecord::PartitionsChanged { .. }
                 | MetadataRecord::ProducerIdsReserved { .. } => {}
             }
         }
+        self.lives_changed(now, effects);
+        anew.into_iter().for_each(|node| self.take_roles_under(now, node, effects));
+        changed.into_iter().for_each(|partition| self.take_role(now, partition, effects));
         if are_settings_new {
             self.reconfigure(now, effects);
         }
@@ -96,6 +104,7 @@ impl Node {
         if let Some(topic) = self.topics.remove(&id) {
             self.compactions.stop_for(id);
             let partitions = topic.partitions.len();
+            self.forget_links(id, partitions);
             self.count_out(&topic);
             self.forget_checkpoints(now, &name, &topic);
             self.leaving.take(id, name.clone(), topic);

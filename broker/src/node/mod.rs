@@ -18,6 +18,7 @@ mod effect;
 mod enlargement;
 mod event;
 mod fetch;
+mod following;
 mod groups;
 mod learning;
 mod leaving;
@@ -30,15 +31,18 @@ mod partitions;
 mod produce;
 mod producer_ids;
 mod replayed;
+mod replica;
 mod retention;
+mod roles;
+mod serving;
 mod sessions;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use highwater_storage::TopicId;
 use highwater_storage::disk::Disk;
-use highwater_storage::{Log, Offset, TopicId};
 
 pub use checkpoints::{CheckpointFile, CheckpointKind};
 pub use disk_work::DiskWork;
@@ -63,35 +67,22 @@ use crate::cluster::metadata::ClusterMetadata;
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::entropy::Entropy;
 
-use crate::ids::{BrokerEpoch, MetadataOffset, Monotonic, NodeId, Now, PartitionIndex, TopicName};
+use crate::ids::{BrokerEpoch, MetadataOffset, Monotonic, NodeId, Now, TopicName};
 use crate::message::{FromController, Message, Peer, Word};
-use crate::partition::leader::Leader;
-use crate::partition::parked::{Parked, Watched};
+use crate::partition::parked::Parked;
+use crate::partition::term::{Lives, Rules};
 use crate::producer::id_block::IdBlock;
 use crate::refusal::Refusal;
+use replica::Replica;
 
 /// What a step wants done, in order.
 pub type Effects = Vec<Effect>;
 
-/// A partition whose log this node holds and leads.
-#[derive(Debug)]
-struct Replica {
-    log: Log,
-    leader: Leader,
-    /// When `flush.ms` is over, if it runs.
-    flush_due: Option<Monotonic>,
-    /// What of it is in the node's count of used bytes.
-    counted_bytes: u64,
-    /// Up to where it is compacted, as its checkpoint is to say.
-    clean_upto: Option<Offset>,
-    /// Whether damage keeps it from being compacted, until the next start.
-    is_uncleanable: bool,
-}
-
-/// What this node holds of one topic. A partition whose log could not be opened keeps the reason.
+/// What this node holds of one topic. A partition whose log could not be opened, or is elsewhere, keeps the reason.
 #[derive(Debug)]
 struct LocalTopic {
     config: Arc<TopicConfig>,
+    rules: Rules,
     partitions: Vec<Result<Replica, Refusal>>,
 }
 
@@ -122,6 +113,9 @@ pub struct Node {
     expiry: retention::Expiry,
     compactions: compaction::Compactions,
     leaving: leaving::Leaving,
+    lives: Lives,
+    serving: serving::Serving,
+    following: following::Following,
     coordinated: coordinated::Coordinated,
     /// Whether the last append found no room, and that was said.
     is_disk_full: bool,
@@ -157,6 +151,8 @@ impl Node {
         self.expire(now, effects);
         self.let_go(now, effects);
         self.compact(now, effects);
+        self.serve_followers(now, effects);
+        self.send_fetches(now, effects);
         self.begin_syncs(now, effects);
         self.begin_checkpoints(now, effects);
         if now.monotonic >= self.next_expiration {
@@ -180,6 +176,8 @@ impl Node {
             self.compactions.next_deadline(),
             self.leaving.next_deadline(),
             self.coordinated.next_deadline(),
+            self.serving.next_deadline(),
+            self.following.next_deadline(),
             Some(self.next_expiration),
         ];
         waits.into_iter().flatten().min()
@@ -235,8 +233,10 @@ impl Node {
                 FromController::Answer { caller, at, answer } => {
                     self.answered(now, caller, at, answer, effects);
                 }
-                FromController::InSyncRefused(_) => {}
+                FromController::InSyncRefused(refused) => self.not_in_sync(now, refused),
             },
+            (Peer::Node(from), Word::Fetch(fetch)) => self.followed(now, from, fetch, effects),
+            (Peer::Node(from), Word::Fetched(fetched)) => self.fetched(now, from, fetched, effects),
             (from, other) => unreachable!("{other:?} from {from:?}"),
         }
     }
@@ -260,30 +260,6 @@ impl Node {
 
     fn name_of(&self, id: TopicId) -> Option<&TopicName> {
         self.metadata.topic(id).map(|topic| &topic.name)
-    }
-
-    fn replica(&self, id: TopicId, partition: PartitionIndex) -> Result<&Replica, Refusal> {
-        let topic = self.topics.get(&id).ok_or(Refusal::UnknownTopicOrPartition)?;
-        let slot = partition.slot().and_then(|slot| topic.partitions.get(slot));
-        slot.ok_or(Refusal::UnknownTopicOrPartition)?.as_ref().map_err(Clone::clone)
-    }
-
-    fn replica_mut(&mut self, id: TopicId, partition: PartitionIndex) -> Result<&mut Replica, Refusal> {
-        let topic = self.topics.get_mut(&id).ok_or(Refusal::UnknownTopicOrPartition)?;
-        let slot = partition.slot().and_then(|slot| topic.partitions.get_mut(slot));
-        slot.ok_or(Refusal::UnknownTopicOrPartition)?.as_mut().map_err(|refusal| refusal.clone())
-    }
-
-    /// A replica, with its topic's settings.
-    fn replica_and_config(
-        &mut self,
-        (id, partition): Watched,
-    ) -> Result<(&mut Replica, &TopicConfig), Refusal> {
-        let LocalTopic { config, partitions } =
-            self.topics.get_mut(&id).ok_or(Refusal::UnknownTopicOrPartition)?;
-        let slot = partition.slot().and_then(|slot| partitions.get_mut(slot));
-        let replica = slot.ok_or(Refusal::UnknownTopicOrPartition)?;
-        replica.as_mut().map(|replica| (replica, &**config)).map_err(|refusal| refusal.clone())
     }
 }
 

@@ -119,8 +119,8 @@ impl Node {
             let local = self.topics.get(&id)?;
             let logs = local.partitions.iter().map(|replica| {
                 replica.as_ref().ok().map(|replica| ObservedLog {
-                    positions: replica.leader.positions(),
-                    leader_epoch: replica.leader.epoch(),
+                    positions: replica.positions(),
+                    leader_epoch: replica.epoch(),
                     bytes: replica.log.size_bytes(),
                     segments: replica.log.segment_count(),
                     producers: replica.log.producers().len(),

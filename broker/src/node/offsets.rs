@@ -9,6 +9,7 @@ use super::{
     Replica,
 };
 use crate::ids::{PartitionIndex, TopicName};
+use crate::partition::leader::Leader;
 use crate::refusal::Refusal;
 
 /// A reader that is no replica and sees to the end of the log (`ListOffsetsRequest.DEBUGGING_REPLICA_ID`).
@@ -39,12 +40,17 @@ impl Node {
         query: &OffsetQuery,
     ) -> Result<OffsetAnswer, Refusal> {
         let spec = query.spec.clone()?;
-        let replica = self.led(&query.topic, query.partition, query.current_leader_epoch)?;
-        let at = replica.leader.positions();
+        let (replica, leader) = self.asked(&query.topic, query.partition, query.current_leader_epoch)?;
+        let at = leader.positions();
         let to_the_end = request.replica >= 0 || request.replica == DEBUGGING_REPLICA;
-        let bound = if to_the_end { at.log_end } else { replica.leader.bound(request.isolation) };
+        let bound = if to_the_end { at.log_end } else { leader.bound(request.isolation) };
+        // What clients have seen already may lie above.
+        let is_bound_known = to_the_end || leader.is_high_watermark_known();
+        if !is_bound_known && !matches!(spec, OffsetSpec::Earliest | OffsetSpec::EarliestLocal) {
+            return Err(Refusal::OffsetNotAvailable);
+        }
         Ok(match spec {
-            OffsetSpec::Latest => end(bound, replica.leader.epoch()),
+            OffsetSpec::Latest => end(bound, replica.epoch()),
             OffsetSpec::Earliest | OffsetSpec::EarliestLocal => earliest(replica, at.log_start),
             OffsetSpec::Tiered => OffsetAnswer::Nowhere,
             OffsetSpec::MaxTimestamp => {
@@ -59,23 +65,23 @@ impl Node {
             // The current epoch ends where the log does, although nothing may have been appended in it yet: the log
             // was told of it when its leader began.
             let outcome = self
-                .led(&query.topic, query.partition, query.current_leader_epoch)
-                .map(|replica| replica.log.end_offset_for(query.leader_epoch));
+                .asked(&query.topic, query.partition, query.current_leader_epoch)
+                .map(|(replica, _)| replica.log.end_offset_for(query.leader_epoch));
             EpochEnd { topic: query.topic.clone(), partition: query.partition, outcome }
         };
         queries.iter().map(one).collect()
     }
 
-    fn led(
+    fn asked(
         &self,
         topic: &TopicName,
         partition: PartitionIndex,
         claimed: LeaderEpoch,
-    ) -> Result<&Replica, Refusal> {
+    ) -> Result<(&Replica, &Leader), Refusal> {
         let id = self.metadata.id_of(topic).ok_or(Refusal::UnknownTopicOrPartition)?;
         let replica = self.replica(id, partition)?;
-        replica.leader.check_epoch(claimed)?;
-        Ok(replica)
+        replica.check_epoch(claimed)?;
+        Ok((replica, replica.leader()?))
     }
 }
 

@@ -16,10 +16,12 @@ use super::close::CLEAN_MARKER;
 use super::compaction::Compactions;
 use super::coordinated::Coordinated;
 use super::durability::Syncs;
+use super::following::Following;
 use super::leaving::Leaving;
 use super::partitions::Found;
 use super::producer_ids::EXPIRATION_CHECK_MS;
 use super::retention::Expiry;
+use super::serving::Serving;
 use super::sessions::FetchSessions;
 use super::{Effect, Effects, Node, Tally};
 use crate::config::BrokerConfig;
@@ -111,6 +113,7 @@ impl Node {
             tracing::warn!(setting, "this setting makes no difference here");
         }
         effects.push(Effect::Configured(Arc::clone(&config)));
+        let lives = metadata.serving().collect();
         let coordinated = Coordinated::new(config.group_limits());
         let mut node = Self {
             id,
@@ -135,6 +138,9 @@ impl Node {
             is_disk_full: false,
             compactions: Compactions::default(),
             leaving: Leaving::default(),
+            lives,
+            serving: Serving::default(),
+            following: Following::default(),
             coordinated,
             next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),
         };
@@ -151,6 +157,7 @@ impl Node {
         node.begin_checkpoints(now, effects);
         node.count_all();
         node.replay_coordinators(now, effects);
+        node.send_fetches(now, effects);
         Ok(node)
     }
 }

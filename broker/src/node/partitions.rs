@@ -9,14 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use highwater_storage::disk::Disk;
-use highwater_storage::{Log, LogError, Offset, Opening, TopicId, partition_metadata};
+use highwater_storage::{LeaderEpoch, Log, LogError, Opening, TopicId, partition_metadata};
 
 use super::checkpoints::Remembered;
-use super::{DiskWork, Effect, Effects, LocalTopic, Node, Replica};
-use crate::cluster::metadata::{PartitionMetadata, TopicMetadata};
+use super::replica::{Replica, Role, elsewhere, held, rules};
+use super::{DiskWork, Effect, Effects, LocalTopic, Node};
+use crate::cluster::metadata::TopicMetadata;
 use crate::config::TopicConfig;
-use crate::ids::{Now, TopicName};
-use crate::partition::leader::Leader;
+use crate::ids::{Now, PartitionIndex, TopicName};
+use crate::partition::follower::Follower;
+use crate::partition::term::Rules;
 use crate::refusal::Refusal;
 
 /// What a partition's folder ends in after its topic was deleted, until its files are gone.
@@ -25,6 +27,9 @@ const DELETED_SUFFIX: &str = "-delete";
 const MAX_NAME_BYTES: usize = 255;
 /// What a folder ends in that belongs to no topic.
 const STRAY_SUFFIX: &str = "-stray";
+
+/// A topic, with its settings, of which partitions are opened.
+pub(super) type OfTopic<'a> = (TopicId, &'a TopicMetadata, &'a TopicConfig, &'a Rules);
 
 /// The partition folders that a node finds when it opens, and what is remembered of them.
 pub(super) struct Found {
@@ -74,9 +79,10 @@ impl Node {
         effects: &mut Effects,
     ) {
         let config = Arc::new(TopicConfig::effective(&topic.configs, &self.config));
-        let partitions = self.open_partitions(now, (id, topic, &config), 0, found);
+        let rules = rules(topic, &config, &self.config);
+        let partitions = self.open_partitions(now, (id, topic, &config, &rules), 0, found);
         effects.push(Effect::TopicOpened { id, name: topic.name.clone(), config: Arc::clone(&config) });
-        self.topics.insert(id, LocalTopic { config, partitions });
+        self.topics.insert(id, LocalTopic { config, rules, partitions });
         self.compact_later(now, id);
     }
 
@@ -84,40 +90,45 @@ impl Node {
     pub(super) fn open_partitions(
         &mut self,
         now: Now,
-        (id, topic, config): (TopicId, &TopicMetadata, &TopicConfig),
+        of: OfTopic<'_>,
         first: usize,
         found: &mut Found,
     ) -> Vec<Result<Replica, Refusal>> {
-        let mut partitions = Vec::with_capacity(topic.partitions.len().saturating_sub(first));
-        for (slot, partition) in topic.partitions.iter().enumerate().skip(first) {
-            let name = partition_folder(&topic.name, slot);
-            let is_compacted = config.compaction.is_some();
-            let opening = found.remembered.of(&topic.name, slot, id, is_compacted);
-            let clean_upto = found.remembered.clean_upto(&topic.name, slot);
-            let log = self.open_or_create(&name, id, config, found, opening, now).map_err(|error| {
-                let refusal = Refusal::storage(&error);
-                tracing::error!(partition = name, %refusal, "a partition cannot be opened");
-                self.checkpoints.keep_unopened(&topic.name, slot, opening, clean_upto);
-                refusal
-            });
-            partitions.push(log.map(|log| self.lead(log, partition, clean_upto)));
-        }
-        partitions
+        (first..of.1.partitions.len()).map(|slot| self.open_partition(now, of, slot, found)).collect()
     }
 
-    fn lead(&self, mut log: Log, partition: &PartitionMetadata, clean_upto: Option<Offset>) -> Replica {
-        // A leader's term begins where its log ends, also if it never appends.
-        log.assign_epoch(partition.leader_epoch, log.end_offset());
-        let leader = Leader::sole(
-            self.id,
-            partition.leader_epoch,
-            log.start_offset(),
-            log.end_offset(),
-            log.synced_offset(),
-        );
+    /// Opens or makes the log of a partition, if it is to be held here.
+    pub(super) fn open_partition(
+        &mut self,
+        now: Now,
+        (id, topic, config, rules): OfTopic<'_>,
+        slot: usize,
+        found: &mut Found,
+    ) -> Result<Replica, Refusal> {
+        let partition = &topic.partitions[slot];
+        if !partition.replicas.contains(&self.id) {
+            return Err(elsewhere());
+        }
+        let name = partition_folder(&topic.name, slot);
+        let is_compacted = config.compaction.is_some();
+        let opening = found.remembered.of(&topic.name, slot, id, is_compacted);
+        let clean_upto = found.remembered.clean_upto(&topic.name, slot);
+        let log = self.open_or_create(&name, id, config, found, opening, now).map_err(|error| {
+            let refusal = Refusal::storage(&error);
+            tracing::error!(partition = name, %refusal, "a partition cannot be opened");
+            self.checkpoints.keep_unopened(&topic.name, slot, opening, clean_upto);
+            refusal
+        })?;
         // Past a log's end it speaks of one that is lost, and would be believed of what is written in its place.
         let clean_upto = clean_upto.filter(|upto| *upto <= log.end_offset());
-        Replica { log, leader, flush_due: None, counted_bytes: 0, clean_upto, is_uncleanable: false }
+        let high_watermark = found.remembered.high_watermark(&topic.name, slot);
+        let (waits, _) = Follower::begin(None, LeaderEpoch::NONE, high_watermark, held(&log));
+        let role = Role::Follows(waits);
+        let mut replica =
+            Replica { log, role, flush_due: None, counted_bytes: 0, clean_upto, is_uncleanable: false };
+        let index = PartitionIndex(i32::try_from(slot).unwrap_or(i32::MAX));
+        self.first_role(now, (id, index), &mut replica, partition, rules);
+        Ok(replica)
     }
 
     fn open_or_create(

@@ -3,21 +3,24 @@
 //! The batches were checked outside of the node; what that found is weighed here, after what must be said first. A
 //! turn writes at most [`TURN_BYTES`]: the rest of a large request comes back as an event, so that others get between.
 
-use highwater_storage::batch::{BatchRefusal, CheckedBatch};
+use highwater_storage::batch::{BatchRefusal, CheckedBatch, StoredBatch};
 use highwater_storage::{AppendError, Appended, Offset, TopicId};
 
+use super::replica::Role;
 use super::{
     ConnectionId, Effect, Effects, Node, ProducePartition, ProduceRequest, Produced, ProducedPartition,
     Reply, Ticket, TopicRef,
 };
 use crate::ids::{Now, PartitionIndex, TopicName};
-use crate::partition::leader::SyncEvery;
+use crate::partition::leader::{Acknowledgement, Leader};
 use crate::partition::parked::Watched;
 use crate::producer::sequence::{Verdict, judge};
 use crate::refusal::Refusal;
 
 /// The longest a produce waits for its acknowledgement, whatever it asks for.
 const MAX_WAIT_MS: i32 = 10 * 60 * 1000;
+/// Everyone in sync is to acknowledge.
+const ALL: i16 = -1;
 /// How much one turn appends before others get theirs.
 const TURN_BYTES: usize = 1 << 20;
 
@@ -37,8 +40,18 @@ struct Awaited {
     /// Its place in the answer.
     place: usize,
     partition: Watched,
-    /// The high watermark to be reached.
+    by: By,
+    /// Where what is to be acknowledged ends.
     end: Offset,
+}
+
+/// By whom records are to be acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// Their leader, which may have promised that they are durable.
+    Leader,
+    /// Everyone in sync.
+    All,
 }
 
 /// A produce that is done, and is answered when its records are committed.
@@ -91,7 +104,8 @@ impl Node {
             let who = (progress.acks != 0).then_some(ticket.connection);
             let outcome = self.append(now, (progress.acks, who), &part, &mut log, effects);
             if let Some((partition, end)) = log.awaited {
-                progress.awaited.push(Awaited { place: progress.done.len(), partition, end });
+                let by = if progress.acks == ALL { By::All } else { By::Leader };
+                progress.awaited.push(Awaited { place: progress.done.len(), partition, by, end });
             }
             let ProducePartition { topic, partition, .. } = part;
             progress.done.push(ProducedPartition { topic, partition, log_start: log.start, outcome });
@@ -136,12 +150,20 @@ impl Node {
     /// Whether what is waited for has come, or never will; none while that is open.
     fn decision(&self, awaited: &Awaited) -> Option<Result<(), Refusal>> {
         let (topic, index) = awaited.partition;
-        let replica = match self.replica(topic, index) {
-            Ok(replica) => replica,
+        let (replica, leader) = match self.led(topic, index) {
+            Ok(led) => led,
             Err(refusal) => return Some(Err(refusal)),
         };
-        if replica.leader.positions().high_watermark >= awaited.end {
-            return Some(Ok(()));
+        let rules = self.topics.get(&topic)?.rules;
+        let acknowledgement = match awaited.by {
+            By::All => leader.acknowledgement(awaited.end, &rules),
+            By::Leader if leader.answers_for(&rules) >= awaited.end => Acknowledgement::Given,
+            By::Leader => Acknowledgement::Waits,
+        };
+        match acknowledgement {
+            Acknowledgement::Given => return Some(Ok(())),
+            Acknowledgement::TooFew => return Some(Err(Refusal::NotEnoughReplicasAfterAppend)),
+            Acknowledgement::Waits => {}
         }
         replica.log.poisoned().map(|why| Err(Refusal::Storage { message: why.to_owned() }))
     }
@@ -188,34 +210,41 @@ impl Node {
             return Err(Refusal::InternalTopic);
         }
         let partition = (id, part.partition);
-        let replica = self.replica(id, part.partition)?;
+        let (replica, leader) = self.led(id, part.partition)?;
+        let rules = self.topics.get(&id).ok_or(Refusal::UnknownTopicOrPartition)?.rules;
+        if acks == ALL && leader.is_under_min(&rules) {
+            return Err(Refusal::NotEnoughReplicas);
+        }
         log.start = Some(replica.log.start_offset());
         let batch = part.batch.as_ref().map_err(|refusal| self.refuse_batch(refusal, id, part.partition))?;
         if part.is_transactional {
             return Err(Refusal::unsupported("transactions are not served here"));
         }
-        let positions = replica.leader.positions();
+        let waits_below = |leader: &Leader, end: Offset| {
+            let reached =
+                if acks == ALL { leader.positions().high_watermark } else { leader.answers_for(&rules) };
+            (reached < end).then_some((partition, end))
+        };
         let known = replica.log.producers().get(batch.header().producer_id);
         match judge(known, batch.header()) {
             Ok(Verdict::Append) => {}
             Ok(Verdict::Duplicate { base_offset, last_offset, timestamp }) => {
-                self.tally.duplicates += 1;
                 // A duplicate waits for what its original waits for.
-                let end = last_offset.next();
-                log.awaited = (positions.high_watermark < end).then_some((partition, end));
+                log.awaited = waits_below(leader, last_offset.next());
+                self.tally.duplicates += 1;
                 return Ok(Produced { base_offset, log_append_time: timestamp });
             }
             Err(refusal) => {
-                // So does a refusal that may rest on a batch which is lost yet.
-                let end = positions.log_end;
-                log.awaited = (positions.high_watermark < end).then_some((partition, end));
+                // So does a refusal that may rest on a batch which the power takes yet.
+                if self.config.is_durable() {
+                    log.awaited = waits_below(leader, leader.positions().log_end);
+                }
                 return Err(refusal);
             }
         }
         let appended = self.append_batch(now, partition, batch, who, effects)?;
-        let positions = self.replica(id, part.partition)?.leader.positions();
-        log.awaited =
-            (positions.high_watermark < positions.log_end).then_some((partition, positions.log_end));
+        let (_, leader) = self.led(id, part.partition)?;
+        log.awaited = waits_below(leader, leader.positions().log_end);
         Ok(Produced { base_offset: appended.base_offset, log_append_time: appended.log_append_time })
     }
 
@@ -231,21 +260,33 @@ impl Node {
         if let Some(limit_bytes) = self.expiry.limit_bytes {
             self.make_room(now, batch.size_bytes(), limit_bytes, effects)?;
         }
-        let (replica, config) = self.replica_and_config(partition)?;
-        let (every, flush_ms) = (SyncEvery(config.flush_messages), config.flush_ms);
-        let epoch = replica.leader.epoch();
+        let topic = self.topics.get_mut(&partition.0).ok_or(Refusal::UnknownTopicOrPartition)?;
+        let (rules, flush_ms) = (topic.rules, topic.config.flush_ms);
+        let slot = partition.1.slot().and_then(|slot| topic.partitions.get_mut(slot));
+        let replica =
+            slot.ok_or(Refusal::UnknownTopicOrPartition)?.as_mut().map_err(|refusal| refusal.clone())?;
+        let epoch = replica.leader()?.epoch();
         let appended = match replica.log.append(batch, epoch, now.wall) {
             Ok(appended) => appended,
             Err(error) => return Err(self.not_appended(partition, error)),
         };
         let size_bytes = batch.size_bytes() as u64;
         replica.counted_bytes += size_bytes;
-        let committed = replica.leader.appended(replica.log.end_offset(), every);
-        let wants_sync = replica.leader.wants_sync(every);
+        let Role::Leads(leader, tail) = &mut replica.role else { unreachable!("it was just asked") };
+        let committed = leader.grew(now.monotonic, replica.log.end_offset(), &rules);
+        let wants_sync = leader.wants_sync(rules.sync_every);
+        if let Some(tail) = tail {
+            let stored = StoredBatch::of(batch, appended.header.clone());
+            tail.push(stored, &mut self.serving.tails);
+            self.serving.grew(partition);
+        }
+        let is_replicated = replica.is_replicated();
         self.is_disk_full = false;
         self.expiry.used_bytes = self.expiry.used_bytes.saturating_add(size_bytes);
         self.tally.appended(batch);
-        if committed {
+        if committed && is_replicated {
+            self.high_watermark_moved(now, partition, effects);
+        } else if committed {
             self.wake_fetches(now, partition, effects);
         }
         if appended.rolled {

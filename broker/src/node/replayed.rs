@@ -8,6 +8,7 @@ use super::{Effects, Node};
 use crate::group::coordinator::Coordinator;
 use crate::group::record::Record;
 use crate::ids::{Now, PartitionIndex};
+use crate::partition::parked::Watched;
 use crate::refusal::Refusal;
 
 /// How much of a log is read at once.
@@ -20,21 +21,26 @@ impl Node {
         let Some(topic) = self.offsets_topic() else { return };
         let partitions = self.topics.get(&topic).map_or(0, |local| local.partitions.len());
         for index in (0..).take(partitions).map(PartitionIndex) {
-            let Ok(replica) = self.replica(topic, index) else { continue };
-            if replica.log.start_offset() == replica.log.end_offset() {
-                continue;
-            }
-            let replayed = replay(&replica.log).map_err(|why| {
-                tracing::error!(partition = %index, %why, "the log of a group coordinator cannot be read");
-                Refusal::NotCoordinator
+            self.replay_coordinator(now, (topic, index), effects);
+        }
+    }
+
+    /// Brings back the coordinator of a partition that this node leads.
+    pub(super) fn replay_coordinator(&mut self, now: Now, (topic, index): Watched, effects: &mut Effects) {
+        let Ok((replica, _)) = self.led(topic, index) else { return };
+        if replica.log.start_offset() == replica.log.end_offset() {
+            return;
+        }
+        let replayed = replay(&replica.log).map_err(|why| {
+            tracing::error!(partition = %index, %why, "the log of a group coordinator cannot be read");
+            Refusal::NotCoordinator
+        });
+        self.coordinated.put(index, replayed);
+        if self.coordinated.get(index).is_some() {
+            self.in_turn(now, (topic, index), effects, |coordinator, turn| {
+                coordinator.forget_topics_that_went(turn);
+                coordinator.begin_sessions(turn);
             });
-            self.coordinated.put(index, replayed);
-            if self.coordinated.get(index).is_some() {
-                self.in_turn(now, (topic, index), effects, |coordinator, turn| {
-                    coordinator.forget_topics_that_went(turn);
-                    coordinator.begin_sessions(turn);
-                });
-            }
         }
     }
 }

@@ -89,7 +89,7 @@ impl Node {
                 if replica.log.poisoned().is_some() || self.compactions.hold_retention(partition) {
                     continue;
                 }
-                let high_watermark = replica.leader.positions().high_watermark;
+                let high_watermark = replica.positions().high_watermark;
                 let entry = CheckpointKind::StartOffsets.entry(replica);
                 // A log gives some segments at a time.
                 while count < TURN_SEGMENTS {
@@ -146,7 +146,7 @@ impl Node {
     /// A partition's log begins later now.
     fn began_later(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
         if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
-            replica.leader.began_at(replica.log.start_offset());
+            replica.began_later();
             self.wake_fetches(now, partition, effects);
         }
     }
@@ -193,7 +193,7 @@ impl Node {
             );
             return Err(Refusal::PolicyViolation { message });
         }
-        let high_watermark = replica.leader.positions().high_watermark;
+        let high_watermark = replica.positions().high_watermark;
         let below = if asked.below == HIGH_WATERMARK { high_watermark } else { asked.below };
         if below < Offset::ZERO || below > high_watermark {
             return Err(Refusal::OffsetOutOfRange);
@@ -227,7 +227,7 @@ impl Node {
             }
             let Some(partition) = self.oldest_partition() else { return full("no old segment may go") };
             let replica = self.replica_mut(partition.0, partition.1)?;
-            let high_watermark = replica.leader.positions().high_watermark;
+            let high_watermark = replica.positions().high_watermark;
             let entry = CheckpointKind::StartOffsets.entry(replica);
             let removed = replica.log.remove_oldest_segment(high_watermark, now.wall);
             if entry != CheckpointKind::StartOffsets.entry(replica) {
@@ -281,7 +281,7 @@ impl Node {
                 let Ok(replica) = replica else { continue };
                 let facts = replica.log.oldest();
                 let may_go = facts.size_bytes > 0
-                    && facts.end_offset <= replica.leader.positions().high_watermark
+                    && facts.end_offset <= replica.positions().high_watermark
                     && replica.log.poisoned().is_none();
                 if may_go && oldest.is_none_or(|(latest, _)| facts.latest < latest) {
                     oldest = Some((facts.latest, (*id, PartitionIndex(index))));

@@ -6,6 +6,8 @@ use highwater_storage::disk::{FaultDisk, FaultKind, MemoryDisk};
 use highwater_storage::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use super::*;
+use super::replica::Role;
+use crate::ids::PartitionIndex;
 use crate::controller::{Controller, ControllerEffect, ControllerEvent, ControllerOptions};
 use crate::message::Word;
 
@@ -100,6 +102,7 @@ impl World {
             max_bytes: 1 << 20,
         };
         self.ask(Request::Fetch(FetchRequest {
+            reads_followers: true,
             replica: -1,
             max_wait_ms,
             min_bytes,
@@ -393,6 +396,7 @@ fn a_partition_that_is_gone_does_not_keep_a_fetch_from_waiting_for_the_others() 
     let mut fetch = |partitions: &[i32]| {
         let partitions = partitions.iter().map(|index| partition(*index)).collect();
         read(&world.ask(Request::Fetch(FetchRequest {
+            reads_followers: true,
             replica: -1,
             max_wait_ms: 500,
             min_bytes: 1,

@@ -332,6 +332,13 @@ impl Leader {
         self.in_sync.iter().flat_map(move |in_sync| in_sync.readable_at(offset))
     }
 
+    /// What this node alone answers for: what it appended, and synced where that was promised.
+    pub(crate) fn answers_for(&self, rules: &Rules) -> Offset {
+        // What is committed stays so, whatever is promised now.
+        let own = if self.wants_sync(rules.sync_every) { self.synced } else { self.positions.log_end };
+        own.max(self.positions.high_watermark)
+    }
+
     /// Whether enough records lack a sync for one to be waited for.
     pub(crate) fn wants_sync(&self, every: SyncEvery) -> bool {
         self.positions.log_end.since(self.synced) >= every.0

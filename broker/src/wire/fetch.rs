@@ -24,6 +24,8 @@ use crate::refusal::Refusal;
 
 /// From here on topics are given by id (KIP-516).
 const FIRST_WITH_TOPIC_IDS: i16 = 13;
+/// From here on a consumer can be told to read from a follower (KIP-392).
+const FIRST_WITH_RACK: i16 = 11;
 /// From here on the follower's id is in the replica state (KIP-903).
 const FIRST_WITH_REPLICA_STATE: i16 = 15;
 /// From here on an answer names the leader to one who asked the wrong node or in the wrong epoch (KIP-951).
@@ -50,6 +52,7 @@ pub(super) fn request(request: FetchRequest, version: i16) -> Result<Request, Fe
         topic.partitions.iter().map(move |index| (topic_ref.clone(), PartitionIndex(*index)))
     });
     Ok(Request::Fetch(Fetch {
+        reads_followers: version >= FIRST_WITH_RACK,
         replica,
         max_wait_ms: request.max_wait_ms,
         min_bytes: request.min_bytes,

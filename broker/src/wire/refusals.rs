@@ -12,6 +12,10 @@ impl Refusal {
                 ErrorCode::UnknownTopicOrPartition
             }
             Self::UnknownTopicId => ErrorCode::UnknownTopicId,
+            Self::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
+            Self::NotEnoughReplicasAfterAppend => ErrorCode::NotEnoughReplicasAfterAppend,
+            Self::OffsetNotAvailable => ErrorCode::OffsetNotAvailable,
+            Self::LeaderNotAvailable => ErrorCode::LeaderNotAvailable,
             Self::NotLeader { .. } => ErrorCode::NotLeaderOrFollower,
             Self::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
             Self::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,

@@ -23,6 +23,7 @@ fn part(index: i32) -> FetchPartition {
 
 fn request(session_id: i32, session_epoch: i32, parts: &[i32]) -> FetchRequest {
     FetchRequest {
+        reads_followers: true,
         replica: -1,
         max_wait_ms: 0,
         min_bytes: 1,

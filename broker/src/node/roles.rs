@@ -1,0 +1,292 @@
+//! What this node does with each partition, as the cluster agreed: it leads it, follows who does, or holds nothing of it.
+//!
+//! Always: a leader's epoch is in its log before it appends in it. Who does not lead any more answers whoever waits that it
+//! does not, and coordinates no groups of that partition.
+
+use highwater_storage::TopicId;
+
+use super::partitions::Found;
+use super::replica::{self, Replica, Role, elsewhere, is_elsewhere, term};
+use super::{Effect, Effects, Node};
+use crate::cluster::metadata::PartitionMetadata;
+use crate::ids::{NodeId, Now, PartitionIndex};
+use crate::partition::follower::Follower;
+use crate::partition::leader::Leader;
+use crate::partition::parked::Watched;
+use crate::partition::term::Rules;
+use crate::refusal::Refusal;
+
+/// What a replica became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Became {
+    /// What it was.
+    Same {
+        /// Whether the high watermark moved.
+        moved: bool,
+    },
+    /// A leader, in a new epoch.
+    Leader,
+    /// A follower, or one of another leader.
+    Follower,
+}
+
+impl Node {
+    /// Who serves changed: leaders are told who may be in sync, conversations begin anew.
+    pub(super) fn lives_changed(&mut self, now: Now, effects: &mut Effects) {
+        let lives = self.metadata.serving().collect();
+        if lives == self.lives {
+            return;
+        }
+        self.lives = lives;
+        let metadata = &self.metadata;
+        self.following.lives_changed(|node| metadata.broker_epoch(node));
+        self.serving.forget_nodes_but(|node| Some(metadata.broker_epoch(node)));
+        let mut moved = Vec::new();
+        for (id, topic) in &mut self.topics {
+            let rules = topic.rules;
+            for (index, slot) in (0..).map(PartitionIndex).zip(&mut topic.partitions) {
+                let Ok(Replica { role: Role::Leads(leader, _), .. }) = slot else { continue };
+                if leader.in_sync().is_none() {
+                    continue;
+                }
+                self.serving.touch((*id, index));
+                if leader.lives_changed(now.monotonic, &self.lives, &rules) {
+                    moved.push((*id, index));
+                }
+            }
+        }
+        moved.into_iter().for_each(|partition| self.high_watermark_moved(now, partition, effects));
+    }
+
+    /// A node began another life: what it led it leads anew.
+    pub(super) fn take_roles_under(&mut self, now: Now, leader: NodeId, effects: &mut Effects) {
+        let mut led = Vec::new();
+        for (id, topic) in self.metadata.by_name() {
+            let of_topic = (0..).map(PartitionIndex).zip(&topic.partitions);
+            led.extend(
+                of_topic.filter(|(_, part)| part.leader == Some(leader)).map(|(index, _)| (id, index)),
+            );
+        }
+        led.into_iter().for_each(|partition| self.take_role(now, partition, effects));
+    }
+
+    /// A partition changed.
+    pub(super) fn take_role(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
+        let Some(known) = self.metadata.partition(partition.0, partition.1).cloned() else { return };
+        let slot = partition.1.slot().unwrap_or(usize::MAX);
+        let Some(topic) = self.topics.get_mut(&partition.0) else { return };
+        let rules = topic.rules;
+        let is_held = match topic.partitions.get(slot) {
+            None => return,
+            Some(Ok(_)) => true,
+            Some(Err(refusal)) if is_elsewhere(refusal) => false,
+            // It could not be opened: that does not change before the next start.
+            Some(Err(_)) => return,
+        };
+        match (is_held, known.replicas.contains(&self.id)) {
+            (true, true) => self.change_role(now, partition, &known, &rules, effects),
+            (false, true) => self.hold(now, partition, effects),
+            (true, false) => self.let_go_of_one(now, partition, effects),
+            (false, false) => {}
+        }
+    }
+
+    /// The role of a replica whose log was just opened.
+    pub(super) fn first_role(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        replica: &mut Replica,
+        known: &PartitionMetadata,
+        rules: &Rules,
+    ) {
+        let became = self.become_what_it_is(now, replica, known, rules);
+        self.settle_links(partition, known, became);
+    }
+
+    fn become_what_it_is(
+        &self,
+        now: Now,
+        replica: &mut Replica,
+        known: &PartitionMetadata,
+        rules: &Rules,
+    ) -> Became {
+        let high_watermark = replica.positions().high_watermark;
+        match (&mut replica.role, known.leader) {
+            (Role::Leads(leader, _), Some(node))
+                if node == self.id && leader.epoch() == known.leader_epoch =>
+            {
+                let moved = leader.renew(now.monotonic, &term(known), &self.lives, rules);
+                Became::Same { moved }
+            }
+            (Role::Follows(follower), leader)
+                if leader != Some(self.id)
+                    && follower.leader() == leader
+                    && follower.epoch() == known.leader_epoch =>
+            {
+                Became::Same { moved: false }
+            }
+            (role, Some(node)) if node == self.id => {
+                let log = &mut replica.log;
+                // A leader's term begins where its log ends, also if it never appends.
+                log.assign_epoch(known.leader_epoch, log.end_offset());
+                let is_sole = *known.replicas == [self.id];
+                let (leader, tail) = if is_sole {
+                    let (start, end) = (log.start_offset(), log.end_offset());
+                    let synced = log.synced_offset();
+                    (Leader::sole(self.id, known.leader_epoch, start, end, synced), None)
+                } else {
+                    let ends = crate::partition::term::Ends {
+                        log_start: log.start_offset(),
+                        log_end: log.end_offset(),
+                        synced: log.synced_offset(),
+                        high_watermark,
+                    };
+                    let term = term(known);
+                    let leader = Leader::begin(now.monotonic, self.id, &term, ends, &self.lives, rules);
+                    (leader, Some(Box::default()))
+                };
+                *role = Role::Leads(leader, tail);
+                Became::Leader
+            }
+            (role, leader) => {
+                let held = replica::held(&replica.log);
+                let (follower, cut) = Follower::begin(leader, known.leader_epoch, high_watermark, held);
+                *role = Role::Follows(follower);
+                if let Some(to) = cut
+                    && let Err(error) = replica.log.truncate_to(to, now.wall)
+                {
+                    let refusal = Refusal::storage(&error);
+                    tracing::error!(log = %replica.log.dir().display(), %refusal, "a follower cannot be cut");
+                }
+                Became::Follower
+            }
+        }
+    }
+
+    /// Whom it follows, and who follows it, in its new role.
+    fn settle_links(&mut self, partition: Watched, known: &PartitionMetadata, became: Became) {
+        match became {
+            Became::Same { .. } => {}
+            Became::Leader => self.following.follow(partition, None),
+            Became::Follower => {
+                let leader = known.leader.map(|node| (node, self.metadata.broker_epoch(node)));
+                self.following.follow(partition, leader);
+            }
+        }
+    }
+
+    fn change_role(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        known: &PartitionMetadata,
+        rules: &Rules,
+        effects: &mut Effects,
+    ) {
+        let slot = partition.1.slot().unwrap_or(usize::MAX);
+        let taken = self.topics.get_mut(&partition.0).and_then(|topic| topic.partitions.get_mut(slot));
+        let Some(place) = taken else { return };
+        let Ok(mut replica) = std::mem::replace(place, Err(elsewhere())) else { return };
+        if let Role::Leads(leader, Some(tail)) = &mut replica.role
+            && (known.leader != Some(self.id) || leader.epoch() != known.leader_epoch)
+        {
+            tail.clear(&mut self.serving.tails);
+        }
+        let became = self.become_what_it_is(now, &mut replica, known, rules);
+        if let Some(place) =
+            self.topics.get_mut(&partition.0).and_then(|topic| topic.partitions.get_mut(slot))
+        {
+            *place = Ok(replica);
+        }
+        self.settle_links(partition, known, became);
+        match became {
+            Became::Same { moved } => {
+                self.serving.touch(partition);
+                if moved {
+                    self.high_watermark_moved(now, partition, effects);
+                }
+                // Who waits may be told that too few are in sync, or that they are enough.
+                self.wake_produces(partition, effects);
+            }
+            Became::Leader => {
+                self.serving.forget(partition);
+                self.serving.touch(partition);
+                self.wake_everyone(now, partition, effects);
+                self.begin_coordinating(now, partition, effects);
+            }
+            Became::Follower => {
+                self.serving.forget(partition);
+                self.stop_coordinating(partition, effects);
+                self.wake_everyone(now, partition, effects);
+            }
+        }
+    }
+
+    /// A partition that is to be held here from now on.
+    fn hold(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
+        let slot = partition.1.slot().unwrap_or(usize::MAX);
+        let Some(topic) = self.metadata.topic(partition.0).cloned() else { return };
+        let Some((config, rules)) =
+            self.topics.get(&partition.0).map(|local| (local.config.clone(), local.rules))
+        else {
+            return;
+        };
+        self.let_go_of_name(&topic.name, effects);
+        let opened =
+            self.open_partition(now, (partition.0, &topic, &config, &rules), slot, &mut Found::nothing());
+        if let Some(place) =
+            self.topics.get_mut(&partition.0).and_then(|topic| topic.partitions.get_mut(slot))
+        {
+            *place = opened;
+        }
+        self.serving.touch(partition);
+        self.begin_coordinating(now, partition, effects);
+    }
+
+    /// A partition that is not held here any more: its files go.
+    fn let_go_of_one(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
+        let slot = partition.1.slot().unwrap_or(usize::MAX);
+        let place = self.topics.get_mut(&partition.0).and_then(|topic| topic.partitions.get_mut(slot));
+        let Some(place) = place else { return };
+        let gone = std::mem::replace(place, Err(elsewhere()));
+        if let Ok(Replica { role: Role::Leads(_, Some(mut tail)), .. }) = gone {
+            tail.clear(&mut self.serving.tails);
+        }
+        self.following.follow(partition, None);
+        self.serving.forget(partition);
+        self.compactions.stop_for(partition.0);
+        self.stop_coordinating(partition, effects);
+        self.wake_everyone(now, partition, effects);
+        let Some(name) = self.name_of(partition.0).cloned() else { return };
+        match self.move_out(&name, slot, partition.0) {
+            Ok(Some(folder)) => {
+                let work = super::DiskWork::RemoveFolders {
+                    disk: std::sync::Arc::clone(&self.disk),
+                    folders: vec![folder],
+                };
+                effects.push(Effect::Disk(work));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(topic = %name, partition = %partition.1, %error, "a partition that went stays on disk");
+            }
+        }
+    }
+
+    /// A topic is gone: nobody follows it here, or is followed.
+    pub(super) fn forget_links(&mut self, id: TopicId, partitions: usize) {
+        for index in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
+            let partition = (id, PartitionIndex(index));
+            self.following.follow(partition, None);
+            self.serving.forget(partition);
+        }
+    }
+
+    /// Whoever waits for something of a partition is told what became of it.
+    fn wake_everyone(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
+        self.wake_fetches(now, partition, effects);
+        self.wake_produces(partition, effects);
+        self.wake_group_answers(partition, effects);
+    }
+}
