@@ -20,8 +20,8 @@ use crate::node::{DiskWork, OpenError};
 use crate::observation::Observation;
 use crate::refusal::Refusal;
 use crate::runtime::{
-    self, Advertised, Clock, ControllerShell, DataFolder, FolderError, InProcess, Links, Member, Names, Plan,
-    Sockets,
+    self, Advertised, Clock, ControllerShell, DataFolder, FolderError, InProcess, Links, Member, Names,
+    NodeStartError, Plan, Sockets,
 };
 
 /// Why a cluster does not start.
@@ -287,6 +287,11 @@ impl Cluster {
         self.members.iter().filter_map(|member| Some(member.shell()?.observe())).collect()
     }
 
+    /// One of the nodes, counted from 0; none past the last.
+    pub fn node(&self, place: usize) -> Option<NodeHandle<'_>> {
+        self.members.get(place).map(NodeHandle)
+    }
+
     /// Where faults are ordered.
     pub fn faults(&self) -> &Gate {
         &self.gate
@@ -317,6 +322,55 @@ impl Cluster {
         tasks.abort_all();
         while tasks.join_next().await.is_some() {}
         outcome
+    }
+}
+
+/// A node of a running cluster: what can be done to it while the others go on.
+#[derive(Clone, Copy)]
+pub struct NodeHandle<'a>(&'a Arc<Member>);
+
+impl NodeHandle<'_> {
+    /// Which node it is.
+    pub fn id(&self) -> NodeId {
+        self.0.id()
+    }
+
+    /// Whether it lives: it does until it is killed or stopped, also while it is paused.
+    pub fn is_alive(&self) -> bool {
+        self.0.shell().is_some_and(|shell| shell.is_alive())
+    }
+
+    /// Ends it as the death of its process would: what it had in memory is gone, its connections break, its files are as
+    /// the page cache has them. The others hear of it at once. Returns when nothing of it is under way any more.
+    pub async fn kill(&self) {
+        self.0.kill().await;
+    }
+
+    /// Ends it in good order: others lead what it led, its files are durable, and a mark says so.
+    ///
+    /// # Errors
+    /// A log that could not be written to disk as a whole. The others are.
+    pub async fn stop(&self) -> Result<(), LogError> {
+        self.0.stop().await
+    }
+
+    /// Begins another life of it, at the ports it had, if it does not live.
+    ///
+    /// # Errors
+    /// What its folder, the cluster's log, or a port says.
+    pub async fn start(&self) -> Result<(), NodeStartError> {
+        self.0.start().await
+    }
+
+    /// From here on it does nothing, as a process that is stopped: what comes for it waits, and the others do not hear of
+    /// it, until they miss its heartbeats (`broker.session.timeout.ms`).
+    pub fn pause(&self) {
+        self.0.pause();
+    }
+
+    /// It goes on, and finds everything that came meanwhile.
+    pub fn resume(&self) {
+        self.0.resume();
     }
 }
 
@@ -375,6 +429,28 @@ mod tests {
         cluster.release_held();
         let at = tokio::time::timeout(PATIENCE, sending).await.unwrap().unwrap().unwrap();
         assert_eq!(at.offset.map(highwater_client::Offset::get), Some(1));
+        cluster.stop().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn three_nodes_lose_nothing_that_all_acknowledged_when_a_leader_is_killed() {
+        let cluster = Cluster::builder().in_memory().nodes(3).seed(1).start().await.unwrap();
+        let producer = cluster.client().producer().acks(Acks::All).build().await.unwrap();
+        for round in 0..6 {
+            for value in 0..20 {
+                let value_of = format!("{round}-{value}");
+                let sent = producer.send(Record::of("t", &value_of));
+                let at = tokio::time::timeout(PATIENCE, sent).await.expect("an answer").unwrap();
+                assert_eq!(at.offset.map(highwater_client::Offset::get), Some(round * 20 + value));
+            }
+            let node = cluster.node(usize::try_from(round % 3).unwrap()).unwrap();
+            if round < 3 {
+                node.kill().await;
+            } else {
+                node.stop().await.unwrap();
+            }
+            node.start().await.unwrap();
+        }
         cluster.stop().await.unwrap();
     }
 

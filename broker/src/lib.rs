@@ -43,10 +43,10 @@ pub mod wire;
 pub use highwater_client as client;
 
 pub use config::{BrokerConfig, Definition, Effective, Kind, Source, TopicConfig};
-pub use embedded::{Cluster, ClusterBuilder, StartError};
+pub use embedded::{Cluster, ClusterBuilder, NodeHandle, StartError};
 pub use entropy::Entropy;
 pub use ids::{Monotonic, NodeId, Now, PartitionIndex, TopicName};
 pub use observation::Observation;
 pub use partition::leader::{Isolation, Positions};
 pub use refusal::Refusal;
-pub use runtime::FolderError;
+pub use runtime::{FolderError, NodeStartError};

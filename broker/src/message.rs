@@ -160,6 +160,7 @@ impl InSyncProposal {
             partition: self.partition,
             leader_epoch: self.leader_epoch,
             partition_epoch: self.partition_epoch,
+            attempt: self.attempt,
             why,
         }
     }

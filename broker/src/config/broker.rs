@@ -25,6 +25,8 @@ static DEFINITIONS: &[Definition] = settings! {
         "Whether asking for a topic that does not exist makes it.";
     "auto.leader.rebalance.enable", Kind::Boolean, "true",
         "Whether partitions are given back to their preferred leaders, from time to time.";
+    "broker.heartbeat.interval.ms", Kind::Int { min: i32::MIN }, "2000",
+        "How often a node of several says that it is there.";
     "broker.session.timeout.ms", Kind::Int { min: i32::MIN }, "9000",
         "How long nothing need be heard from a node before others take over what it leads.";
     "connections.max.idle.ms", Kind::Long { min: -1 }, "600000",
@@ -335,6 +337,11 @@ impl BrokerConfig {
     /// `replica.lag.time.max.ms`, in microseconds.
     pub(crate) fn lag_micros(&self) -> u64 {
         micros(self.long("replica.lag.time.max.ms"))
+    }
+
+    /// `broker.heartbeat.interval.ms`.
+    pub(crate) fn node_heartbeat_ms(&self) -> i32 {
+        self.int("broker.heartbeat.interval.ms").max(1)
     }
 
     /// `replica.fetch.backoff.ms`.

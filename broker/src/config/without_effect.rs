@@ -32,7 +32,6 @@ pub(super) static BROKER: &[Definition] = settings! {
     "alter.log.dirs.replication.quota.window.num", Kind::Int { min: 1 }, "11", None;
     "alter.log.dirs.replication.quota.window.size.seconds", Kind::Int { min: 1 }, "1", None;
     "background.threads", Kind::Int { min: 1 }, "10", None;
-    "broker.heartbeat.interval.ms", Kind::Int { min: i32::MIN }, "2000", None;
     "controlled.shutdown.enable", Kind::Boolean, "true", None;
     "controller.quorum.append.linger.ms", Kind::Int { min: 0 }, "25", None;
     "controller.quorum.election.backoff.max.ms", Kind::Int { min: 0 }, "1000", None;

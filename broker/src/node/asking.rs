@@ -9,7 +9,7 @@ use super::{
     ConnectionId, CoordinatorKey, Effect, Effects, MetadataRequest, NewTopicFacts, Node, Reply, Request,
     Ticket,
 };
-use crate::ids::{MetadataOffset, Now, TopicName};
+use crate::ids::{MetadataOffset, Monotonic, Now, TopicName};
 use crate::message::{Answer, Ask, Caller, Message, Peer, ToController, Word};
 use crate::refusal::Refusal;
 
@@ -21,6 +21,8 @@ pub(super) struct Asking {
     calls: BTreeMap<u64, Then>,
     /// Answers that rest on what the node does not know yet, in order of coming.
     early: VecDeque<(MetadataOffset, Caller, Answer)>,
+    /// When the controller is told again that the node is there; none where nobody else could take over.
+    next_heartbeat: Option<Monotonic>,
     /// Who waits for a producer id; a block is asked for while there are any.
     for_producer_ids: VecDeque<Ticket>,
 }
@@ -46,6 +48,10 @@ impl Then {
 }
 
 impl Asking {
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        self.next_heartbeat
+    }
+
     pub(super) fn forget(&mut self, connection: ConnectionId) {
         self.calls.retain(|_, then| then.connection() != Some(connection));
         self.for_producer_ids.retain(|ticket| ticket.connection != connection);
@@ -57,6 +63,17 @@ impl Node {
     pub(super) fn tell_controller(&self, what: Ask, effects: &mut Effects) {
         let message = ToController { broker_epoch: self.broker_epoch, what };
         effects.push(Effect::Send(Peer::Controller, Message(Word::ToController(message))));
+    }
+
+    /// Says that the node is there, if it is time and there are others.
+    pub(super) fn beat(&mut self, now: Now, effects: &mut Effects) {
+        if self.metadata.nodes().nth(1).is_none() {
+            return;
+        }
+        if self.asking.next_heartbeat.is_none_or(|at| at <= now.monotonic) {
+            self.asking.next_heartbeat = Some(now.monotonic.plus_ms(self.config.node_heartbeat_ms()));
+            self.tell_controller(Ask::Heartbeat, effects);
+        }
     }
 
     /// Hands a client's request on.
@@ -111,27 +128,26 @@ impl Node {
     /// An answer came.
     pub(super) fn answered(
         &mut self,
-        now: Now,
         caller: Caller,
         at: MetadataOffset,
         answer: Answer,
         effects: &mut Effects,
     ) {
         self.asking.early.push_back((at, caller, answer));
-        self.answer_what_is_known(now, effects);
+        self.answer_what_is_known(effects);
     }
 
     /// The node knows more: answers that waited for it go out.
-    pub(super) fn answer_what_is_known(&mut self, now: Now, effects: &mut Effects) {
+    pub(super) fn answer_what_is_known(&mut self, effects: &mut Effects) {
         while let Some((at, _, _)) = self.asking.early.front()
             && *at <= self.known_upto
         {
             let Some((_, caller, answer)) = self.asking.early.pop_front() else { break };
-            self.take_answer(now, caller, answer, effects);
+            self.take_answer(caller, answer, effects);
         }
     }
 
-    fn take_answer(&mut self, now: Now, caller: Caller, answer: Answer, effects: &mut Effects) {
+    fn take_answer(&mut self, caller: Caller, answer: Answer, effects: &mut Effects) {
         match (caller, answer) {
             (Caller::Client(ticket), Answer::Reply(reply)) => effects.push(Effect::Reply(ticket, *reply)),
             (Caller::Client(_), Answer::ProducerIds(_)) => {}
@@ -154,7 +170,6 @@ impl Node {
                 _ => {}
             },
         }
-        let _ = now;
     }
 
     fn hand_out_producer_ids(&mut self, block: Result<i64, Refusal>, effects: &mut Effects) {

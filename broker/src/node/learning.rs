@@ -65,7 +65,7 @@ impl Node {
         }
         self.known_upto = upto;
         self.tell_controller(Ask::Applied { upto }, effects);
-        self.answer_what_is_known(now, effects);
+        self.answer_what_is_known(effects);
     }
 
     /// No checkpoint speaks of a topic that is gone when another takes its name.

@@ -153,6 +153,7 @@ impl Node {
         self.compact(now, effects);
         self.serve_followers(now, effects);
         self.send_fetches(now, effects);
+        self.beat(now, effects);
         self.begin_syncs(now, effects);
         self.begin_checkpoints(now, effects);
         if now.monotonic >= self.next_expiration {
@@ -178,6 +179,7 @@ impl Node {
             self.coordinated.next_deadline(),
             self.serving.next_deadline(),
             self.following.next_deadline(),
+            self.asking.next_deadline(),
             Some(self.next_expiration),
         ];
         waits.into_iter().flatten().min()
@@ -231,7 +233,7 @@ impl Node {
             (Peer::Controller, Word::FromController(said)) => match said {
                 FromController::Records { upto, records } => self.learn(now, upto, &records, effects),
                 FromController::Answer { caller, at, answer } => {
-                    self.answered(now, caller, at, answer, effects);
+                    self.answered(caller, at, answer, effects);
                 }
                 FromController::InSyncRefused(refused) => self.not_in_sync(now, refused),
             },

@@ -10,7 +10,7 @@ use crate::partition::follower::{Follower, Held};
 use crate::partition::leader::{Isolation, Leader, Positions, SyncEvery};
 use crate::partition::parked::Watched;
 use crate::partition::tail::Tail;
-use crate::partition::term::{Ends, Rules, Term};
+use crate::partition::term::{Rules, Term};
 use crate::refusal::Refusal;
 
 /// The leader of what nobody leads, as the protocol has it.
@@ -108,15 +108,6 @@ impl Replica {
     /// The log, as who follows with it looks at it.
     pub(super) fn held(&self) -> Held<'_> {
         held(&self.log)
-    }
-
-    pub(super) fn ends(&self, high_watermark: Offset) -> Ends {
-        Ends {
-            log_start: self.log.start_offset(),
-            log_end: self.log.end_offset(),
-            synced: self.log.synced_offset(),
-            high_watermark,
-        }
     }
 
     /// The log begins later than it did.

@@ -13,7 +13,7 @@ use crate::ids::{NodeId, Now, PartitionIndex};
 use crate::partition::follower::Follower;
 use crate::partition::leader::Leader;
 use crate::partition::parked::Watched;
-use crate::partition::term::Rules;
+use crate::partition::term::{Ends, Rules};
 use crate::refusal::Refusal;
 
 /// What a replica became.
@@ -136,7 +136,7 @@ impl Node {
                     let synced = log.synced_offset();
                     (Leader::sole(self.id, known.leader_epoch, start, end, synced), None)
                 } else {
-                    let ends = crate::partition::term::Ends {
+                    let ends = Ends {
                         log_start: log.start_offset(),
                         log_end: log.end_offset(),
                         synced: log.synced_offset(),

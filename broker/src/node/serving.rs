@@ -284,7 +284,7 @@ impl Node {
         self.propose(now, effects);
         let due = self.serving.followers.iter().filter(|(_, session)| session.is_due(now.monotonic));
         for follower in due.map(|(node, _)| *node).collect::<Vec<_>>() {
-            self.answer_follower(now, follower, effects);
+            self.answer_follower(follower, effects);
         }
     }
 
@@ -349,7 +349,7 @@ impl Node {
         }
     }
 
-    fn answer_follower(&mut self, now: Now, follower: NodeId, effects: &mut Effects) {
+    fn answer_follower(&mut self, follower: NodeId, effects: &mut Effects) {
         let Some(mut session) = self.serving.followers.remove(&follower) else { return };
         let mut partitions = Vec::new();
         let mut left_bytes = MAX_ANSWER_BYTES;
@@ -377,7 +377,6 @@ impl Node {
             ReplicaFetched { broker_epoch: session.broker_epoch, number: session.number, partitions };
         self.serving.followers.insert(follower, session);
         effects.push(Effect::Send(Peer::Node(follower), Message(Word::Fetched(fetched))));
-        let _ = now;
     }
 
     /// What a follower is told of a partition: a verdict on its log, or what follows in this one.

@@ -6,9 +6,8 @@ use highwater_storage::disk::{FaultDisk, FaultKind, MemoryDisk};
 use highwater_storage::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use super::*;
-use super::replica::Role;
-use crate::ids::PartitionIndex;
 use crate::controller::{Controller, ControllerEffect, ControllerEvent, ControllerOptions};
+use crate::ids::PartitionIndex;
 use crate::message::Word;
 
 mod altering;
@@ -362,7 +361,7 @@ fn a_node_that_starts_again_knows_what_it_knew_and_leads_in_a_new_epoch() {
         world.produce(vec![(0, of_producer(sequence))]);
     }
     let cluster_id = Arc::clone(world.node.cluster_id());
-    let epoch = |world: &World| world.node.replica(id, PartitionIndex(0)).unwrap().leader.epoch();
+    let epoch = |world: &World| world.node.replica(id, PartitionIndex(0)).unwrap().epoch();
     let before = epoch(&world);
 
     let mut world = world.restart();

@@ -152,7 +152,7 @@ impl Member {
     }
 
     /// Begins another life, if there is none.
-    pub(crate) async fn start(self: &Arc<Self>) -> Result<(), MemberError> {
+    pub(crate) async fn start(self: &Arc<Self>) -> Result<(), NodeStartError> {
         let _turn = self.turn.lock().await;
         if self.shell().is_some() {
             return Ok(());
@@ -161,8 +161,8 @@ impl Member {
         self.bury().await;
         let stop = self.take_marker()?;
         let started =
-            self.plan.controller.start(vec![(self.plan.id, stop)]).map_err(MemberError::NotStarted)?;
-        let Some(started) = started.into_iter().next() else { return Err(MemberError::NoController) };
+            self.plan.controller.start(vec![(self.plan.id, stop)]).map_err(NodeStartError::NotStarted)?;
+        let Some(started) = started.into_iter().next() else { return Err(NodeStartError::NoController) };
         let member = Arc::clone(self);
         let opened = tokio::task::spawn_blocking(move || member.open(stop, started)).await;
         if let Err(error) = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
@@ -171,7 +171,7 @@ impl Member {
         }
         let doors = self.inside.lock().doors.clone();
         for (addresses, names) in doors {
-            let sockets = Sockets::bind(&addresses).await.map_err(MemberError::Listen)?;
+            let sockets = Sockets::bind(&addresses).await.map_err(NodeStartError::Listen)?;
             let mut inside = self.inside.lock();
             let Inside { shell, tasks, .. } = &mut *inside;
             if let Some(shell) = shell {
@@ -214,13 +214,18 @@ impl Member {
 
 /// Why a node does not begin another life.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum MemberError {
+#[non_exhaustive]
+pub enum NodeStartError {
+    /// Its folder cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// It cannot be registered.
     #[error("the cluster's log takes nothing more: {0}")]
     NotStarted(Refusal),
+    /// There is nobody to register it.
     #[error("the cluster is over")]
     NoController,
+    /// A port that it had is taken.
     #[error("the node cannot listen where it did")]
     Listen(#[source] io::Error),
 }

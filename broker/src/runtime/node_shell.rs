@@ -84,8 +84,8 @@ impl NodeShell {
         shell
     }
 
-    pub(crate) fn id(&self) -> NodeId {
-        self.id
+    pub(crate) fn is_alive(&self) -> bool {
+        self.node.lock().is_some()
     }
 
     /// Becomes true when this life is over: who serves for it ends.

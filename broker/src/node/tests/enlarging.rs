@@ -45,7 +45,7 @@ fn new_partitions_take_records_and_are_there_after_a_start() {
     let outcomes = produced(&world.produce(vec![(1, batch(b"v")), (3, batch(b"v")), (4, batch(b"v"))]));
     assert_eq!(outcomes, [Ok(1), Ok(0), Err(Refusal::UnknownTopicOrPartition)]);
     let epochs = |world: &World| {
-        [1, 3].map(|index| world.node.replica(id, PartitionIndex(index)).unwrap().leader.epoch().get())
+        [1, 3].map(|index| world.node.replica(id, PartitionIndex(index)).unwrap().epoch().get())
     };
     let before = epochs(&world);
     let mut world = world.restart();
