@@ -100,6 +100,8 @@ pub struct Compaction {
     pub(crate) aborted: Vec<AbortedTransaction>,
     pub(crate) producers: Producers,
     pub(crate) dirty_from: Offset,
+    /// Where the segment behind them begins: Kafka's passes leave a gap before it where the last batch is gone.
+    pub(crate) end: Offset,
     /// What makes everything durable that the plan rests on.
     pub(crate) sync: SyncHandle,
 }
@@ -115,7 +117,7 @@ pub struct Compacted {
     pub(crate) made: Vec<Made>,
     /// Up to where it went.
     pub(crate) clean_upto: Offset,
-    /// The end of the segments it went through.
+    /// Where the segment behind those begins that it was planned for.
     pub(crate) end: Offset,
     pub(crate) cuts: u32,
 }
@@ -175,7 +177,7 @@ impl Compaction {
         match pass.run() {
             Ok(clean_upto) => {
                 let Pass { made, .. } = pass;
-                let (end, cuts) = (self.end(), planned.cuts);
+                let (end, cuts) = (self.end, planned.cuts);
                 Ok(Some(Compacted { disk: self.disk, dir: self.dir, made, clean_upto, end, cuts }))
             }
             Err(ended) => {
@@ -189,10 +191,6 @@ impl Compaction {
                 }
             }
         }
-    }
-
-    fn end(&self) -> Offset {
-        self.sources.last().map_or(self.dirty_from, |last| last.next_offset)
     }
 }
 
@@ -278,7 +276,7 @@ impl Pass<'_> {
                 has_batches = true;
             }
         }
-        Ok((newest, self.plan.end()))
+        Ok((newest, self.plan.end))
     }
 
     /// Makes one segment of some neighbours, or finds that they can stay.

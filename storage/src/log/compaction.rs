@@ -113,6 +113,7 @@ impl Log {
             aborted: self.aborted_in(first, end),
             producers: Producers::of(self.producers()),
             dirty_from: due.dirty_from,
+            end,
             sync: self.sync_all_handle(),
         })
     }

@@ -372,6 +372,42 @@ fn a_map_that_is_full_leaves_the_rest_to_the_next_pass() {
     assert_clean_below(&log, &history, active);
 }
 
+/// Before the segment that is appended to, Kafka's passes leave a gap where the last batch of one is gone.
+#[test]
+fn a_pass_goes_as_far_as_the_segment_behind_a_gap_and_comes_to_rest() {
+    let (disk, mut log, mut history) = fresh();
+    (0..4u16).for_each(|n| history.append(&mut log, &keyed(u8::try_from(n).unwrap(), Some(n))));
+    roll(&mut log, &mut history);
+    let (end, behind) = (log.end_offset(), log.active().base_offset());
+    log.close_clean().unwrap();
+    let path = dir().join(crate::segment::file_name(Offset::ZERO, "log"));
+    let bytes = disk.read(&path).unwrap();
+    let mut kept = 0;
+    loop {
+        let header = BatchHeader::parse(&bytes[kept..]).unwrap();
+        if header.next_offset() == behind {
+            break;
+        }
+        kept += header.size_bytes();
+    }
+    disk.put(&path, &bytes[..kept]).unwrap();
+    let opening = Opening { compacted_below: behind, ..Opening::after(StopKind::Unclean) };
+    let (mut log, _) = Log::open(Arc::clone(&disk), dir(), config(), opening, NOW).unwrap();
+    assert!(log.segments[0].next_offset < behind && log.end_offset() == end);
+    let overdue = CompactionRule { min_dirty_ratio: 0.9, max_lag_ms: 1000, ..eager() };
+    let clean_upto = compact(&mut log, &overdue, None, later(5000));
+    assert_eq!(clean_upto, Some(behind));
+    for rule in [overdue, eager()] {
+        assert_eq!(compact(&mut log, &rule, clean_upto, later(5000)), None, "nothing new");
+    }
+    log.flush().unwrap();
+    drop(log);
+    // With what the pass came to, and without recovery points.
+    let opening = Opening { compacted_below: clean_upto.unwrap(), ..opening };
+    let (log, recovered) = Log::open(Arc::clone(&disk), dir(), config(), opening, NOW).unwrap();
+    assert_eq!((log.end_offset(), recovered.removed_segments), (end, 0));
+}
+
 #[test]
 fn a_segment_of_which_all_stays_is_not_written_again() {
     let (_, mut log, mut history) = fresh();
