@@ -435,6 +435,37 @@ fn without_room_a_pass_leaves_nothing_and_comes_again() {
     assert_eq!(world.segments(0), 2);
 }
 
+/// A pass that fills the disk keeps everybody else from writing.
+#[test]
+fn a_log_that_never_has_room_for_its_pass_is_tried_less_and_less_often() {
+    let (mut world, disk) = compacted(&[("log.cleaner.min.cleanable.ratio", "0.01")]);
+    let mut at_ms = NOW_MS;
+    let mut tries = |room: Option<u64>, looks: usize| -> Vec<usize> {
+        for _ in 0..3 {
+            world.write(0, record("key", Some("v"), at_ms)).unwrap();
+            at_ms += SEGMENT_MS;
+        }
+        let mut tries = Vec::new();
+        for look in 0..looks {
+            let due = world.begin();
+            let begins = due.iter().any(|work| matches!(work, DiskWork::Flush { .. }));
+            tries.extend(begins.then_some(look));
+            let compact = world.work_once(due);
+            disk.limit_room(room);
+            let left = world.work_once(compact);
+            disk.limit_room(None);
+            world.work_off(left);
+        }
+        tries
+    };
+    let an_hour = 240;
+    let doubled = [0, 1, 3, 7, 15, 31, 63, 127, 255];
+    let due = [&doubled[..], &[255 + an_hour, 255 + 2 * an_hour]].concat();
+    assert_eq!(tries(Some(10), 255 + 3 * an_hour), due);
+    assert_eq!(tries(None, 1), [0], "the next hour");
+    assert_eq!(tries(Some(10), 4), [0, 1, 3], "after a pass that had room it begins anew");
+}
+
 #[test]
 fn a_log_without_room_for_its_pass_does_not_keep_others_from_theirs() {
     let (mut world, disk) = compacted(&[]);
@@ -450,6 +481,7 @@ fn a_log_without_room_for_its_pass_does_not_keep_others_from_theirs() {
     world.look();
     assert_eq!((world.segments(0), world.segments(1)), (3, 2));
     disk.limit_room(None);
+    world.look();
     world.look();
     assert_eq!((world.segments(0), world.segments(1)), (2, 2), "and has its turn again");
 }
