@@ -43,7 +43,9 @@ impl Node {
         outcome = outcome.and(self.sync_logs(&finished, &mut points));
         self.write_at_stop(CheckpointKind::RecoveryPoints, &points)?;
         self.write_at_stop(CheckpointKind::StartOffsets, &starts)?;
-        self.write_at_stop(CheckpointKind::CleanerOffsets, &cleaned)?;
+        if self.checkpoints.are_gaps_covered_by(&points) {
+            self.write_at_stop(CheckpointKind::CleanerOffsets, &cleaned)?;
+        }
         outcome.and(self.cluster_log.close_clean())?;
         for folder in [self.folder.as_path(), self.folder.parent().unwrap_or(Path::new(""))] {
             let failed = |source| LogError::Io { what: "sync", path: folder.into(), source };

@@ -21,6 +21,7 @@ mod event;
 mod fetch;
 mod format;
 mod groups;
+mod guessed_gaps;
 mod leaving;
 mod log_dirs;
 mod metadata;

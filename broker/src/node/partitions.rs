@@ -100,6 +100,9 @@ impl Node {
                 self.checkpoints.keep_unopened(&topic.name, slot, opening, clean_upto);
                 refusal
             });
+            if let Ok(log) = &log {
+                self.checkpoints.note_opened(&topic.name, slot, opening, log);
+            }
             partitions.push(log.map(|log| self.lead(log, partition, clean_upto)));
         }
         partitions

@@ -74,6 +74,12 @@ impl Log {
         self.poisoned.is_none() && self.segments.len() > 1 && !clean_upto.is_some_and(is_clean)
     }
 
+    /// Where the last segment begins: no gap between segments reaches further.
+    #[must_use]
+    pub fn last_base_offset(&self) -> Offset {
+        self.active().base_offset()
+    }
+
     fn due(
         &mut self,
         rule: &CompactionRule,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use highwater_storage::batch::{BatchHeader, RecordIter};
+use highwater_storage::partition_metadata;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -356,6 +357,85 @@ fn what_lies_behind_a_gap_of_kafkas_stays_also_where_its_checkpoint_is_damaged()
     // What a power cut may have left.
     assert_eq!(opened("compact", &[]).bounds(0), (0, 1));
     assert_eq!(opened("delete", &[(cleaner, b"?")]).bounds(0), (0, 1));
+}
+
+/// Two logs with gaps of Kafka's, before a start that can read no checkpoint of them.
+fn with_lost_checkpoints() -> World {
+    let folder = Path::new("data/node-0");
+    let (mut world, _) = compacted(&[]);
+    for partition in 0..2 {
+        world.write(partition, record("key", Some("v"), NOW_MS)).unwrap();
+        let mut builder = BatchBuilder::new().base_offset(Offset::new(50)).leader_epoch(LeaderEpoch::new(0));
+        builder.append(TimestampMs::new(NOW_MS), Some(b"k"), None, &[]).unwrap();
+        let name = format!("t-{partition}/00000000000000000050.log");
+        let file = world.disk.create(&folder.join(name)).unwrap();
+        file.write_at(0, &[IoSlice::new(&builder.build().unwrap())]).unwrap();
+    }
+    for name in ["cleaner-offset-checkpoint", "recovery-point-offset-checkpoint"] {
+        world.disk.write_atomic(&folder.join(name), b"?").unwrap();
+    }
+    world
+}
+
+/// One log is compacted, and the other never was.
+#[test]
+fn that_a_log_is_compacted_is_not_written_down_before_the_gaps_of_others_are_durable() {
+    let bounds = |world: &World| [0, 1].map(|partition| world.bounds(partition));
+    let mut world = with_lost_checkpoints().crashed();
+    let is_of_the_other =
+        |work: &DiskWork| matches!(work, DiskWork::Flush { partition: PartitionIndex(1), .. });
+    let mut due = world.begin();
+    while !due.iter().any(is_of_the_other) {
+        due = world.work_once(due);
+    }
+    due.retain(|work| !is_of_the_other(work));
+    world.work_off(due);
+    world.wait_ms(60_000);
+    world.tick();
+    assert_eq!(world.replica_of(0).clean_upto, Some(Offset::new(50)));
+    assert_eq!(world.cleaner_offsets(), "?", "the other log is still to be made durable");
+    assert!(world.node.checkpoints.next_deadline().is_none(), "nothing is tried in vain");
+    let mut world = world.crashed();
+    assert_eq!(bounds(&world), [(0, 51); 2]);
+    world.look();
+    assert_eq!(world.cleaner_offsets(), "?", "it is durable, and that is not written down");
+    world.wait_ms(60_000);
+    world.tick();
+    assert_eq!(world.cleaner_offsets(), "0\n2\nt 0 50\nt 1 50\n");
+    assert_eq!(bounds(&world.crashed()), [(0, 51); 2]);
+}
+
+#[test]
+fn a_log_that_does_not_open_keeps_its_gaps_also_when_others_are_compacted_meanwhile() {
+    for stops in [false, true] {
+        let mut world = with_lost_checkpoints();
+        let id = world.node.metadata.id_of(&"t".into()).unwrap();
+        // Something is in the way of its metadata.
+        let (disk, folder) = (Arc::clone(&world.disk), Path::new("data/node-0/t-1"));
+        let name = folder.join(partition_metadata::FILE_NAME);
+        disk.remove_file(&name).unwrap();
+        disk.create_dir(&name).unwrap();
+        world = world.crashed();
+        assert!(world.node.replica(id, PartitionIndex(1)).is_err());
+        world.look();
+        assert_eq!(world.replica_of(0).clean_upto, Some(Offset::new(50)));
+        world.wait_ms(60_000);
+        world.tick();
+        let World { config, disk, now, node, asked } = world;
+        if stops {
+            node.close().unwrap_err();
+        } else {
+            drop(node);
+        }
+        disk.remove_dir_all(&name).unwrap();
+        partition_metadata::write(disk.as_ref(), folder, id).unwrap();
+        let node = open(&disk, &config, now);
+        let mut world = World { config, disk, now, node, asked };
+        assert_eq!([0, 1].map(|partition| world.bounds(partition)), [(0, 51); 2]);
+        world.look();
+        world = world.stop();
+        assert_eq!(world.cleaner_offsets(), "0\n2\nt 0 50\nt 1 50\n");
+    }
 }
 
 /// A pass may have written many files: they are unlinked where nobody waits for it, and before the next pass.
