@@ -68,7 +68,7 @@ mod transactions;
 pub use checksum::crc32c;
 pub use epochs::{EpochEntry, LeaderEpochs};
 pub use error::{AppendError, LogError};
-pub use log::{Appended, ByteRange, Log, LogConfig, LogDeletion, Removed, Replaced};
+pub use log::{Appended, ByteRange, Log, LogConfig, LogDeletion, Removed, Replaced, Settled};
 pub use number::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 pub use opening::{Opening, Recovered, StopKind};
 pub use producers::{ProducerBatch, ProducerEntry, ProducerTable};

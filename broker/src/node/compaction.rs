@@ -2,7 +2,8 @@
 //!
 //! A pass goes step by step; what waits for the disk is an effect whose end is an event. The log is made durable as it
 //! is, as by a flush and never beside another sync of it; what stays of it is written beside it; the segments are swapped
-//! in the step that hears of that; and once the swap is durable, the checkpoint says how far the log is clean.
+//! in the step that hears of that, if they are many the rest in the next, which hears that those are durable; and once all
+//! are, the checkpoint says how far the log is clean.
 //!
 //! Always: one pass at a time, of the dirtiest log that is due: so one map of keys and one batch are in memory, whatever
 //! there is to compact. Only retention and the files below deleted records wait for a pass: a stop, a deletion and another
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use highwater_storage::compaction::{Compacted, Compaction};
-use highwater_storage::{LogError, Offset, Removed, Synced, TopicId};
+use highwater_storage::{LogError, Removed, Settled, Synced, TopicId};
 
 use super::{CheckpointKind, DiskWork, Effect, Effects, Node};
 use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
@@ -63,7 +64,7 @@ enum Step {
     Syncing(Box<Compaction>),
     /// What stays is written.
     Writing,
-    /// It is swapped in, and that is made durable.
+    /// It is swapped in, and that is made durable; part by part.
     Settling,
 }
 
@@ -337,21 +338,26 @@ impl Node {
         &mut self,
         now: Now,
         partition: Watched,
-        bytes: (u64, u64),
-        outcome: Result<(Offset, Removed), LogError>,
+        outcome: Result<(Box<Settled>, Removed), LogError>,
         effects: &mut Effects,
     ) {
-        let (clean_upto, removed) = match outcome {
-            Ok(settled) => settled,
+        let (settled, removed) = match outcome {
+            Ok((settled, removed)) => (*settled, removed),
             Err(error) => return self.lose_log(now, partition, &error, effects),
         };
-        if let Ok((replica, config)) = self.replica_and_config(partition) {
-            replica.clean_upto = Some(clean_upto);
+        if let Ok((_, config)) = self.replica_and_config(partition) {
             let delay_micros = config.file_delete_delay_micros;
+            self.remove_later(now, removed, delay_micros);
+        }
+        let (clean_upto, bytes) = match settled {
+            Settled::Clean { upto, bytes } => (upto, bytes),
+            Settled::Rest(rest) => return self.compacted(now, partition, Ok(Some(Box::new(rest))), effects),
+        };
+        if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
+            replica.clean_upto = Some(clean_upto);
             self.compactions.without_room.remove(&partition);
             self.tally.compacted(bytes);
             self.checkpoint_later(now, CheckpointKind::CleanerOffsets);
-            self.remove_later(now, removed, delay_micros);
             let topic = self.name_of(partition.0).map_or("", TopicName::as_str);
             tracing::info!(topic, partition = %partition.1, %clean_upto, before = bytes.0, after = bytes.1, "compacted");
         }

@@ -144,8 +144,8 @@ impl Node {
             Event::Compacted { topic, partition, outcome } => {
                 self.compacted(now, (topic, partition), outcome, effects);
             }
-            Event::CompactionSettled { topic, partition, bytes, outcome } => {
-                self.compaction_settled(now, (topic, partition), bytes, outcome, effects);
+            Event::CompactionSettled { topic, partition, outcome } => {
+                self.compaction_settled(now, (topic, partition), outcome, effects);
             }
             Event::Checkpointed { kind, outcome } => self.checkpointed(now, kind, outcome, effects),
             Event::Disconnected(connection) => self.forget_connection(connection),

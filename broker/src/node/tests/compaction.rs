@@ -438,6 +438,73 @@ fn a_log_that_does_not_open_keeps_its_gaps_also_when_others_are_compacted_meanwh
     }
 }
 
+/// A log of many segments, each pair of which becomes one, and some pairs in a step; anything may happen in between.
+#[test]
+fn many_segments_are_swapped_in_part_by_part_and_the_log_is_clean_when_all_are() {
+    let many = || {
+        let (mut world, disk) = compacted(&[("log.index.size.max.bytes", "24")]);
+        world.write_one_key(200);
+        (world, disk)
+    };
+    let half = || {
+        let (mut world, disk) = many();
+        let mut due = world.begin();
+        while world.segments(0) == 201 {
+            due = world.work_once(due);
+        }
+        assert!((150..201).contains(&world.segments(0)), "{}", world.segments(0));
+        assert!(matches!(due[..], [DiskWork::SettleCompaction { .. }]), "{due:?}");
+        (world, disk, due)
+    };
+    let left = [(0, "other"), (199, "key"), (200, "key")].map(|(offset, key)| (offset, key.to_owned()));
+    let newest = |world: &mut World| -> Vec<_> {
+        let read = world.read_from(0, 0).into_iter().map(|(offset, key, _)| (offset, key));
+        read.filter(|(offset, _)| [0, 199, 200].contains(offset)).collect()
+    };
+    let holds = |world: &mut World| {
+        assert_eq!((newest(world), world.bounds(0)), (left.to_vec(), (0, 201)));
+    };
+    // All of it.
+    let (mut world, _, mut due) = half();
+    let mut parts = 1;
+    loop {
+        holds(&mut world);
+        assert_eq!((world.replica_of(0).clean_upto, world.node.tally.compactions), (None, 0));
+        due = world.work_once(due);
+        if !due.iter().any(|work| matches!(work, DiskWork::SettleCompaction { .. })) {
+            break;
+        }
+        parts += 1;
+    }
+    assert!((3..10).contains(&parts), "{parts}");
+    world.work_off(due);
+    assert_eq!(world.cleaner_offsets(), "0\n1\nt 0 200\n");
+    assert_eq!((world.node.tally.compactions, world.read_from(0, 0).len()), (1, 3));
+    // The node stops, or crashes, or the disk fails.
+    for how in 0..3 {
+        let (mut world, disk, mut due) = half();
+        if how == 2 {
+            disk.fail_at(disk.calls() + 5, FaultKind::Error(std::io::ErrorKind::Other));
+            due = world.work_once(due);
+            assert!(due.is_empty() && world.replica_of(0).log.poisoned().is_some(), "{due:?}");
+            disk.heal();
+        }
+        world = if how == 1 { world.stop() } else { world.crashed() };
+        holds(&mut world);
+        world.look();
+        assert_eq!(world.read_from(0, 0).len(), 3, "{how}");
+        assert!(!world.names().iter().any(|name| name.ends_with("cleaned")), "{:?}", world.names());
+    }
+    // The policy is another one: nothing more goes.
+    let (mut world, _, due) = half();
+    let segments = world.segments(0);
+    world.alter(ResourceKind::TOPIC, "t", &[("cleanup.policy", Some("delete"))]);
+    world.work_off(due);
+    holds(&mut world);
+    assert_eq!((world.segments(0), world.replica_of(0).clean_upto), (segments, None));
+    assert!(!world.names().iter().any(|name| name.ends_with("cleaned")), "{:?}", world.names());
+}
+
 /// A pass may have written many files: they are unlinked where nobody waits for it, and before the next pass.
 #[test]
 fn what_a_pass_wrote_that_comes_to_nothing_is_not_unlinked_within_a_step() {

@@ -11,7 +11,7 @@ use std::{
 
 use super::*;
 use crate::{
-    LogError,
+    LogError, Settled,
     batch::{Record, RecordIter},
     compaction::{Compacted, Compaction, CompactionRule},
     segment::Segment,
@@ -232,10 +232,19 @@ fn compact(
     now: TimestampMs,
 ) -> Option<Offset> {
     let compacted = pass(log, rule, clean_upto, now)?;
-    let replaced = log.replace_compacted(compacted).unwrap().expect("nothing was cut");
-    let (clean_upto, removed) = replaced.sync().unwrap();
-    removed.run().unwrap();
-    Some(clean_upto)
+    Some(swap(log, compacted, 100).unwrap())
+}
+
+/// Swaps in everything, part by part of about `most` segments; says how far the log is clean then.
+fn swap(log: &mut Log, mut compacted: Compacted, most: usize) -> Result<Offset, LogError> {
+    loop {
+        let (settled, removed) = log.replace_some(compacted, most)?.expect("nothing was cut").sync()?;
+        removed.run()?;
+        compacted = match settled {
+            Settled::Rest(rest) => rest,
+            Settled::Clean { upto, .. } => return Ok(upto),
+        };
+    }
 }
 
 fn later(ms: i64) -> TimestampMs {
@@ -419,8 +428,9 @@ fn a_segment_of_which_all_stays_is_not_written_again() {
     log.set_config(LogConfig { segment_bytes: 1, ..config() });
     let compacted = pass(&mut log, &eager(), None, NOW).unwrap();
     assert!(compacted.made.is_empty());
-    let replaced = log.replace_compacted(compacted).unwrap().unwrap();
-    assert_eq!((replaced.bytes(), replaced.sync().unwrap().0), ((0, 0), *bases.last().unwrap()));
+    let (settled, _) = log.replace_compacted(compacted).unwrap().unwrap().sync().unwrap();
+    let Settled::Clean { upto, bytes: (0, 0) } = settled else { panic!("{settled:?}") };
+    assert_eq!(upto, *bases.last().unwrap());
     assert!(log.segments.iter().zip(&files).all(|(segment, file)| Arc::ptr_eq(segment.file(), file)));
 }
 
@@ -642,7 +652,7 @@ proptest::proptest! {
         let size_bytes = log.size_bytes();
         let Some(plan) = log.plan_compaction(&eager(), None, log.end_offset(), later(5000)) else { return Ok(()) };
         match run(&mut log, plan) {
-            Ok(compacted) => drop(log.replace_compacted(compacted.unwrap()).unwrap().unwrap().sync().unwrap()),
+            Ok(compacted) => drop(swap(&mut log, compacted.unwrap(), 1).unwrap()),
             Err(error) => {
                 proptest::prop_assert!(matches!(error, LogError::Malformed { .. }), "{error}");
                 proptest::prop_assert_eq!(log.size_bytes(), size_bytes);
