@@ -90,7 +90,7 @@ impl FrameReader {
         usize::try_from(size).ok().filter(|size| *size <= self.max_response_bytes).ok_or_else(|| {
             let limit = self.max_response_bytes;
             let what = match other_protocol(size) {
-                Some(other) => format!("no Kafka broker: this is {other}"),
+                Some(other) => format!("this is {other}, no Kafka broker"),
                 None => format!("a response of {size} bytes, the limit is {limit}"),
             };
             io::Error::new(io::ErrorKind::InvalidData, what)
