@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use highwater_storage::batch::{BatchBuilder, CheckedBatch, Codec};
 use highwater_storage::compaction::CompactionRule;
 use highwater_storage::disk::MemoryDisk;
-use highwater_storage::{LeaderEpoch, Log, LogConfig};
+use highwater_storage::{LeaderEpoch, Log, LogConfig, Settled};
 
 use crate::batches::NOW;
 use crate::limit::Limit;
@@ -54,7 +54,14 @@ fn compact(mut log: Log) -> Log {
     let due = log.plan_compaction(&CompactionRule::default(), None, end, NOW).expect("it is dirty");
     let synced = due.sync_handle().sync().expect("memory");
     let compacted = due.run(synced, &AtomicBool::new(false)).expect("it is sound").expect("nobody stops it");
-    let replaced = log.replace_compacted(compacted).expect("it is there").expect("nothing was cut");
-    replaced.sync().and_then(|(_, old_files)| old_files.run()).expect("memory");
+    let mut compacted = Some(compacted);
+    while let Some(part) = compacted.take() {
+        let replaced = log.replace_compacted(part).expect("it is there").expect("nothing was cut");
+        let (settled, old_files) = replaced.sync().expect("memory");
+        old_files.run().expect("memory");
+        if let Settled::Rest(rest) = settled {
+            compacted = Some(rest);
+        }
+    }
     log
 }

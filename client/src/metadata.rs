@@ -207,6 +207,10 @@ struct Question {
     by_id: bool,
 }
 
+/// A wish to hear anew of what is wanted: the number of the first question that was asked after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refresh(u64);
+
 /// Topics known by their ids alone, whose names are to be found out.
 #[derive(Debug)]
 struct Unnamed {
@@ -225,6 +229,9 @@ pub(crate) struct Metadata {
     refused: BTreeMap<Text, ErrorCode>,
     due: bool,
     question: Option<Question>,
+    /// How many times the wanted topics were asked for, and how many of these questions are over.
+    asked: u64,
+    heard: u64,
     refreshed_at: Option<Monotonic>,
     not_before: Monotonic,
     unsettled: u32,
@@ -244,6 +251,8 @@ impl Metadata {
             refused: BTreeMap::new(),
             due: true,
             question: None,
+            asked: 0,
+            heard: 0,
             refreshed_at: None,
             not_before: Monotonic::ORIGIN,
             unsettled: 0,
@@ -304,6 +313,20 @@ impl Metadata {
     /// if that answer is old too, the one who relies on it will find out.
     pub(crate) const fn suspect(&mut self) {
         self.due |= self.question.is_none();
+    }
+
+    /// Asks for all that is wanted once more, also while an answer is awaited that may be older than this wish.
+    pub(crate) fn refresh(&mut self) -> Refresh {
+        self.due = true;
+        if self.unreachable == 0 && self.unsettled == 0 {
+            self.not_before = Monotonic::ORIGIN;
+        }
+        Refresh(self.asked + 1)
+    }
+
+    /// Whether that question was answered, or nobody could be asked.
+    pub(crate) const fn is_over(&self, refresh: Refresh) -> bool {
+        self.heard >= refresh.0
     }
 
     /// Takes a broker's word about who leads now (KIP-951). Returns whether that was news.
@@ -370,6 +393,7 @@ impl Metadata {
         };
         let id = ids.next();
         let by_id = request.topics.iter().flatten().any(|topic| topic.name.is_none());
+        self.asked += u64::from(!by_id);
         self.question = Some(Question { id, deadline: now + self.config.request_timeout, by_id });
         let target = self.seed_target();
         actions.push(Action::Send { id, peer: Peer::Seed, target, body: Body::Metadata(request) });
@@ -406,6 +430,8 @@ impl Metadata {
             // What it tells of the brokers and of topics known by name is as good as any other answer's.
             self.unnamed.failures = self.unnamed.failures.saturating_add(1);
             self.unnamed.not_before = now + self.config.backoff.wait(self.unnamed.failures, jitter);
+        } else {
+            self.heard = self.asked;
         }
         match answer {
             Ok(response) if question.by_id => {

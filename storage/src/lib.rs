@@ -69,7 +69,9 @@ mod transactions;
 pub use checksum::crc32c;
 pub use epochs::{EpochEntry, LeaderEpochs};
 pub use error::{AppendError, LogError};
-pub use log::{Appended, AppendedReplicated, ByteRange, Log, LogConfig, LogDeletion, Removed, Replaced};
+pub use log::{
+    Appended, AppendedReplicated, ByteRange, Log, LogConfig, LogDeletion, Removed, Replaced, Settled,
+};
 pub use number::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 pub use opening::{Opening, Recovered, StopKind};
 pub use producers::{ProducerBatch, ProducerEntry, ProducerTable};

@@ -20,7 +20,11 @@ pub(crate) mod truncation;
 use std::{path::Path, sync::Arc};
 
 pub use self::{
-    append::Appended, compaction::Replaced, config::LogConfig, deletion::LogDeletion, removal::Removed,
+    append::Appended,
+    compaction::{Replaced, Settled},
+    config::LogConfig,
+    deletion::LogDeletion,
+    removal::Removed,
     replication::AppendedReplicated,
 };
 use self::{birth::Unborn, room::Room, snapshots::SnapshotFile};

@@ -5,6 +5,11 @@ use std::time::Duration;
 use clap::ValueEnum;
 use highwater::client::{self, Acks, Codec, Isolation};
 
+/// The name of a topic or a group, which the cluster judges further.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("a name has at least one character".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// A time with its unit: `500ms`, `10s`, `2m`, `1h`. Never zero.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration = duration_or_zero(text)?;

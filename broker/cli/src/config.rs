@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use highwater::client::{ConfigResource, NodeId};
 
 pub(crate) use self::changes::Changes;
+use crate::arguments;
 use crate::bootstrap::block_on;
 
 #[derive(Debug, Subcommand)]
@@ -32,7 +33,7 @@ impl Config {
 #[group(required = true, multiple = false)]
 struct Whose {
     /// Those of a topic.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = arguments::name)]
     topic: Option<String>,
     /// Those of a broker.
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(i32).range(0..))]
@@ -48,6 +49,15 @@ impl Whose {
             (Some(topic), _) => ConfigResource::Topic(topic.as_str().into()),
             (None, Some(broker)) => ConfigResource::Broker(NodeId(broker)),
             (None, None) => ConfigResource::AllBrokers,
+        }
+    }
+
+    /// What it is, and which.
+    fn kind_and_name(&self) -> (&'static str, Option<String>) {
+        match (&self.topic, self.broker) {
+            (Some(topic), _) => ("topic", Some(topic.clone())),
+            (None, Some(broker)) => ("broker", Some(broker.to_string())),
+            (None, None) => ("all brokers", None),
         }
     }
 

@@ -1,12 +1,15 @@
 //! `highwater consume`: prints what it reads.
 
 mod alone;
+mod ending;
+mod growth;
 mod member;
 mod printer;
 mod silence;
 mod span;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
@@ -15,10 +18,12 @@ use highwater::client::{
 };
 
 use self::alone::Reading;
+use self::ending::Ending;
+use self::growth::Growth;
 use self::printer::Printer;
 use self::silence::Silence;
 use self::span::{Bound, Bounds, Span};
-use crate::arguments::{Delimiter, GroupProtocol, IsolationLevel};
+use crate::arguments::{self, Delimiter, GroupProtocol, IsolationLevel};
 use crate::bootstrap::{Bootstrap, block_on, describe_topic};
 use crate::record_format::{Format, Output};
 
@@ -29,14 +34,17 @@ const RECORDS_AT_ONCE: usize = 2000;
 ///
 /// The records of one partition come in order. Without --group it reads all of them and commits nothing. In a group it
 /// reads its share, from where the group left off, and commits what it has printed.
+///
+/// Ctrl-C or SIGTERM ends it in good order: with exit code 0 if it would have gone on for ever, with 1 if there was an end
+/// to reach (-e, -c, -o e@MS). It also ends, with 0, when nobody reads any more what it prints.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Consume {
     /// The topic.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = arguments::name)]
     topic: String,
     /// Read as a member of this group, whose members divide the partitions among them.
-    #[arg(short, long, conflicts_with = "partitions")]
+    #[arg(short, long, value_parser = arguments::name, conflicts_with = "partitions")]
     group: Option<String>,
     /// How the group divides them, by default classic.
     #[arg(long, value_enum, value_name = "PROTOCOL", requires = "group")]
@@ -76,6 +84,10 @@ pub(crate) struct Consume {
     /// Which records of transactions to read.
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "read_uncommitted")]
     isolation: IsolationLevel,
+    /// How often to look whether the topic has more partitions, which are read from their beginning. A group of the consumer
+    /// protocol hears of them sooner, from the broker.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = arguments::duration)]
+    metadata_age: Duration,
     /// Write each record out at once, not with those that came with it.
     #[arg(short, long)]
     unbuffered: bool,
@@ -111,12 +123,29 @@ impl Consume {
             return member::read(&self, group, bounds).await;
         }
         let client = self.bootstrap.connect().await?;
-        let partitions = self.partitions(&describe_topic(&client, &self.topic).await?)?;
+        let topic = describe_topic(&client, &self.topic).await?;
+        let partitions = self.partitions(&topic)?;
         let isolation = self.isolation.into();
         let spans = span::find(&client, &partitions, bounds, self.exit_at_end, isolation).await?;
         let consumer = self.consumer(&client, &spans).await?;
         let stops = spans.into_iter().filter_map(|(at, span)| Some((at.partition, span.stop?))).collect();
-        Reading::new(&self, client, consumer, stops).read().await
+        let growth = Growth::new(&self, client.clone(), topic);
+        let mut reading = Reading::new(&self, client, consumer, stops, growth);
+        let ending = Ending::new()?;
+        tokio::select! {
+            read = reading.read() => read,
+            ended = ending.comes(&self) => ended,
+        }
+    }
+
+    /// Whether it is to stop somewhere in the partitions.
+    fn has_stops(&self) -> bool {
+        self.exit_at_end || self.offset.iter().any(|bound| matches!(bound, Bound::Until(_)))
+    }
+
+    /// Whether it is to stop by itself.
+    fn has_end(&self) -> bool {
+        self.has_stops() || self.count.is_some()
     }
 
     fn partitions(&self, topic: &TopicDescription) -> anyhow::Result<Vec<TopicPartition>> {
@@ -152,6 +181,7 @@ impl Consume {
             isolation: self.isolation.into(),
             offset_reset,
             max_poll_records: RECORDS_AT_ONCE,
+            metadata_max_age: self.metadata_age,
             ..ConsumerConfig::default()
         }
     }

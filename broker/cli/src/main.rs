@@ -21,6 +21,7 @@ mod signals;
 mod table;
 mod topic;
 
+use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -85,7 +86,7 @@ fn main() -> ExitCode {
 }
 
 fn run(program: Program) -> anyhow::Result<ExitCode> {
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
     tracing_subscriber::registry().with(lines.with_filter(program.log)).init();
     match program.command {
         Command::Serve(serve) => serve.run()?,

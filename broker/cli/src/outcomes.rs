@@ -42,17 +42,22 @@ impl Outcomes {
     }
 
     /// Tells of failures: `2 topics could not be deleted`.
-    pub(crate) fn finish(mut self, what: &str, done: &str) -> anyhow::Result<()> {
+    pub(crate) fn finish(self, what: &str, done: &str) -> anyhow::Result<()> {
         if let Some(all) = self.json {
             writeln!(stdout(), "{}", serde_json::to_string_pretty(&all)?)?;
         }
-        match self.failures.pop() {
-            None => Ok(()),
-            Some(only) if self.failures.is_empty() => Err(only),
-            Some(last) => {
-                self.failures.iter().chain([&last]).for_each(|failure| eprintln!("highwater: {failure:#}"));
-                bail!("{} could not be {done}", counted(self.failures.len() + 1, what))
-            }
+        fail_with(self.failures, what, done)
+    }
+}
+
+/// Tells what failed, if anything did: `2 topics could not be described`.
+pub(crate) fn fail_with(mut failures: Vec<anyhow::Error>, what: &str, done: &str) -> anyhow::Result<()> {
+    match failures.pop() {
+        None => Ok(()),
+        Some(only) if failures.is_empty() => Err(only),
+        Some(last) => {
+            failures.iter().chain([&last]).for_each(|failure| eprintln!("highwater: {failure:#}"));
+            bail!("{} could not be {done}", counted(failures.len() + 1, what))
         }
     }
 }

@@ -31,7 +31,7 @@ const BUFFER_BYTES: usize = 2 * REQUEST_BYTES;
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Produce {
     /// The topic; with --json it wins over the topics that the records name.
-    #[arg(short, long, required_unless_present = "json")]
+    #[arg(short, long, value_parser = arguments::name, required_unless_present = "json")]
     topic: Option<String>,
     /// The partition; by default the key decides, and a record without a key goes to any.
     #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]

@@ -127,7 +127,7 @@ impl Serve {
                 Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
                     listen_at(cluster, &addresses[..1], DEFAULT_LISTEN[0]).await
                 }
-                Err(error) => Err(cannot_listen(error, DEFAULT_LISTEN[0])),
+                Err(error) => Err(cannot_listen(error, "--listen", DEFAULT_LISTEN[0])),
                 Ok(listening) => Ok(listening),
             };
         };
@@ -178,15 +178,15 @@ async fn listen_at(
     addresses: &[SocketAddr],
     asked: &str,
 ) -> anyhow::Result<Vec<SocketAddr>> {
-    cluster.listen_at(addresses).await.map_err(|error| cannot_listen(error, asked))
+    cluster.listen_at(addresses).await.map_err(|error| cannot_listen(error, "--listen", asked))
 }
 
-fn cannot_listen(error: io::Error, asked: &str) -> anyhow::Error {
+fn cannot_listen(error: io::Error, option: &str, asked: &str) -> anyhow::Error {
     let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            ": another program listens there; end it, or choose another port with --listen HOST:PORT (port 0 takes a \
+        io::ErrorKind::AddrInUse => &format!(
+            ": another program listens there; end it, or choose another port with {option} HOST:PORT (port 0 takes a \
              free one)"
-        }
+        ),
         io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
         io::ErrorKind::PermissionDenied => ": ports below 1024 need special rights",
         _ => "",
@@ -195,8 +195,10 @@ fn cannot_listen(error: io::Error, asked: &str) -> anyhow::Error {
 }
 
 #[cfg(unix)]
-#[allow(clippy::unnecessary_wraps)] // elsewhere it fails
 fn keep_in(builder: ClusterBuilder, folder: &Path) -> anyhow::Result<ClusterBuilder> {
+    if folder.exists() && !folder.is_dir() {
+        bail!("--data-dir {}: this is no folder", folder.display());
+    }
     Ok(builder.folder(folder))
 }
 

@@ -6,7 +6,8 @@
 //! waits for it, and at a clean stop. A deletion of records that was answered is therefore never undone by a crash.
 //!
 //! Always: what a checkpoint says of a topic that is gone is out of it before there is another topic of that name. What it
-//! says of a partition that could not be opened stays in it.
+//! says of a partition that could not be opened stays in it. What cannot be read of how far the logs are compacted is not
+//! replaced while a [gap](super::guessed_gaps) rests on that.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -17,9 +18,10 @@ use highwater_storage::checkpoint::{
     CLEANER_OFFSETS, HIGH_WATERMARKS, OffsetCheckpoint, RECOVERY_POINTS, START_OFFSETS,
 };
 use highwater_storage::disk::Disk;
-use highwater_storage::{LogError, Offset, Opening, StopKind, TopicId};
+use highwater_storage::{Log, LogError, Offset, Opening, StopKind, TopicId};
 use parking_lot::Mutex;
 
+use super::guessed_gaps::GuessedGaps;
 use super::replica::Replica;
 use super::{DiskWork, Effect, Effects, LocalTopic, Node, Reply, Ticket};
 use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
@@ -171,6 +173,7 @@ pub(super) struct Checkpoints {
     start_offsets: Schedule,
     cleaner_offsets: Schedule,
     high_watermarks: Schedule,
+    guessed_gaps: GuessedGaps,
 }
 
 impl Checkpoints {
@@ -182,6 +185,15 @@ impl Checkpoints {
             start_offsets: schedule(CheckpointKind::StartOffsets),
             cleaner_offsets: schedule(CheckpointKind::CleanerOffsets),
             high_watermarks: schedule(CheckpointKind::HighWatermarks),
+            guessed_gaps: GuessedGaps::default(),
+        }
+    }
+
+    /// A partition was opened, perhaps with gaps that nobody can explain.
+    pub(super) fn note_opened(&mut self, topic: &TopicName, slot: usize, opening: Opening, log: &Log) {
+        let last = log.last_base_offset();
+        if is_any_gap_accepted(opening) && log.segment_count() > 1 && opening.recovery_point < last {
+            self.guessed_gaps.note(topic, partition_of(slot), last);
         }
     }
 
@@ -193,7 +205,10 @@ impl Checkpoints {
         opening: Opening,
         clean_upto: Option<Offset>,
     ) {
-        let partition = i32::try_from(slot).unwrap_or(i32::MAX);
+        let partition = partition_of(slot);
+        if is_any_gap_accepted(opening) {
+            self.guessed_gaps.note(topic, partition, Offset::MAX);
+        }
         let remembered = [
             (CheckpointKind::RecoveryPoints, opening.recovery_point),
             (CheckpointKind::StartOffsets, opening.start_offset),
@@ -205,8 +220,18 @@ impl Checkpoints {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
-        let all = [&self.recovery_points, &self.start_offsets, &self.cleaner_offsets, &self.high_watermarks];
-        all.into_iter().filter_map(Schedule::next_deadline).min()
+        let may_begin = CheckpointKind::ALL.into_iter().filter(|kind| !self.is_held_back(*kind));
+        may_begin.filter_map(|kind| self.of(kind).next_deadline()).min()
+    }
+
+    /// Whether its file is to stay as it is for now: it cannot be read, and something rests on that.
+    fn is_held_back(&self, kind: CheckpointKind) -> bool {
+        kind == CheckpointKind::CleanerOffsets && !self.guessed_gaps.is_empty()
+    }
+
+    /// Whether nothing rests on it any more when these recovery points are on disk.
+    pub(super) fn are_gaps_covered_by(&self, points: &OffsetCheckpoint) -> bool {
+        self.guessed_gaps.are_covered_by(points)
     }
 
     fn of(&self, kind: CheckpointKind) -> &Schedule {
@@ -226,6 +251,15 @@ impl Checkpoints {
             CheckpointKind::HighWatermarks => &mut self.high_watermarks,
         }
     }
+}
+
+fn partition_of(slot: usize) -> i32 {
+    i32::try_from(slot).unwrap_or(i32::MAX)
+}
+
+/// Whether the log is opened without anybody knowing which gaps compaction has left.
+fn is_any_gap_accepted(opening: Opening) -> bool {
+    opening.compacted_below == Offset::MAX
 }
 
 /// What the checkpoints said when the node was opened.
@@ -284,7 +318,7 @@ impl Remembered {
 
     /// How far one partition is compacted.
     pub(super) fn clean_upto(&self, topic: &TopicName, slot: usize) -> Option<Offset> {
-        let partition = i32::try_from(slot).unwrap_or(i32::MAX);
+        let partition = partition_of(slot);
         let clean_upto = self.cleaner_offsets.get(topic.as_str(), partition);
         clean_upto.filter(|upto| *upto > Offset::ZERO)
     }
@@ -292,7 +326,7 @@ impl Remembered {
     /// What is remembered of one partition. A compacted log may be of Kafka's making, whose passes leave gaps: where it is
     /// lost how far they came, every gap may be theirs.
     pub(super) fn of(&self, topic: &TopicName, slot: usize, id: TopicId, is_compacted: bool) -> Opening {
-        let partition = i32::try_from(slot).unwrap_or(i32::MAX);
+        let partition = partition_of(slot);
         let in_it = |checkpoint: &OffsetCheckpoint| checkpoint.get(topic.as_str(), partition);
         let clean_upto = self.clean_upto(topic, slot);
         let is_any_gap_theirs = is_compacted && self.are_cleaner_offsets_lost;
@@ -343,6 +377,7 @@ impl Node {
 
     /// A topic is gone: what the checkpoints say of it is taken out at once, for the next topic of this name.
     pub(super) fn forget_checkpoints(&mut self, now: Now, name: &TopicName, topic: &LocalTopic) {
+        self.checkpoints.guessed_gaps.forget(name);
         for kind in CheckpointKind::ALL {
             let speaks = topic.partitions.iter().any(|replica| match replica {
                 Ok(replica) => kind.entry(replica).is_some(),
@@ -359,6 +394,10 @@ impl Node {
     pub(super) fn settle_checkpoints(&mut self, names: &[&TopicName]) -> Result<(), Refusal> {
         for kind in CheckpointKind::ALL {
             let schedule = self.checkpoints.of(kind);
+            if self.checkpoints.is_held_back(kind) {
+                // What cannot be read speaks of nobody.
+                continue;
+            }
             if schedule.gone.iter().any(|(_, gone)| names.contains(&gone)) {
                 let version = schedule.version;
                 let written = schedule.file.write(version, &self.checkpoint(kind));
@@ -398,10 +437,13 @@ impl Node {
     /// Begins to write what is due.
     pub(super) fn begin_checkpoints(&mut self, now: Now, effects: &mut Effects) {
         for kind in CheckpointKind::ALL {
-            if self.checkpoints.of_mut(kind).begin(now.monotonic) {
+            if !self.checkpoints.is_held_back(kind) && self.checkpoints.of_mut(kind).begin(now.monotonic) {
                 let schedule = self.checkpoints.of(kind);
                 let (file, version) = (Arc::clone(&schedule.file), schedule.version);
                 let checkpoint = Box::new(self.checkpoint(kind));
+                if kind == CheckpointKind::RecoveryPoints {
+                    self.checkpoints.guessed_gaps.begin(&checkpoint);
+                }
                 effects.push(Effect::Disk(DiskWork::Checkpoint { kind, file, version, checkpoint }));
             }
         }
@@ -420,7 +462,12 @@ impl Node {
         let schedule = self.checkpoints.of_mut(kind);
         let Some(version) = schedule.in_flight.take() else { return };
         match &refusal {
-            None => schedule.wrote(version),
+            None => {
+                schedule.wrote(version);
+                if kind == CheckpointKind::RecoveryPoints {
+                    self.checkpoints.guessed_gaps.wrote();
+                }
+            }
             Some(refusal) => {
                 tracing::error!(?kind, %refusal, "a checkpoint could not be written");
                 // What it was to say is still to be said.
@@ -428,6 +475,7 @@ impl Node {
                 schedule.due = Some(schedule.due.map_or(retry, |sooner| sooner.min(retry)));
             }
         }
+        let schedule = self.checkpoints.of_mut(kind);
         while schedule.waiting.front().is_some_and(|(needs, _, _)| *needs <= version) {
             let Some((_, ticket, mut reply)) = schedule.waiting.pop_front() else { break };
             if let Some(refusal) = &refusal {

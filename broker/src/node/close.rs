@@ -48,7 +48,9 @@ impl Node {
         outcome = outcome.and(self.sync_logs(&finished, &mut points));
         self.write_at_stop(CheckpointKind::RecoveryPoints, &points)?;
         self.write_at_stop(CheckpointKind::StartOffsets, &starts)?;
-        self.write_at_stop(CheckpointKind::CleanerOffsets, &cleaned)?;
+        if self.checkpoints.are_gaps_covered_by(&points) {
+            self.write_at_stop(CheckpointKind::CleanerOffsets, &cleaned)?;
+        }
         self.write_at_stop(CheckpointKind::HighWatermarks, &committed)?;
         outcome?;
         if !is_marked {

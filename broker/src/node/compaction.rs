@@ -2,19 +2,21 @@
 //!
 //! A pass goes step by step; what waits for the disk is an effect whose end is an event. The log is made durable as it
 //! is, as by a flush and never beside another sync of it; what stays of it is written beside it; the segments are swapped
-//! in the step that hears of that; and once the swap is durable, the checkpoint says how far the log is clean.
+//! in the step that hears of that, if they are many the rest in the next, which hears that those are durable; and once all
+//! are, the checkpoint says how far the log is clean.
 //!
 //! Always: one pass at a time, of the dirtiest log that is due: so one map of keys and one batch are in memory, whatever
 //! there is to compact. Only retention and the files below deleted records wait for a pass: a stop, a deletion and another
 //! policy end it between two batches. A log whose batches are damaged, or that has one too large, is left alone until the
-//! next start; one without room for a pass is tried again, after the others.
+//! next start; one without room for a pass is tried again, after the others and less and less often: until a pass has
+//! filled the disk, nobody else can write.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use highwater_storage::compaction::{Compacted, Compaction};
-use highwater_storage::{LogError, Offset, Removed, Synced, TopicId};
+use highwater_storage::{LogError, Removed, Settled, Synced, TopicId};
 
 use super::{CheckpointKind, DiskWork, Effect, Effects, Node};
 use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
@@ -23,6 +25,8 @@ use crate::refusal::Refusal;
 
 /// The least time between two looks for a log that is due.
 const LEAST_BACKOFF_MICROS: u64 = 1_000;
+/// The longest time between two passes of a log that has no room for them, unless looks are further apart.
+const MOST_PAUSE_MICROS: u64 = 60 * 60 * 1_000_000;
 
 /// The pass that is under way, and when to look for the next.
 #[derive(Debug, Default)]
@@ -32,6 +36,15 @@ pub(super) struct Compactions {
     pass: Option<Pass>,
     /// Whose pass came to nothing: others that are due come first.
     put_off: BTreeSet<Watched>,
+    /// Who had no room for a pass since the last that came to its end.
+    without_room: BTreeMap<Watched, Pause>,
+}
+
+/// How long a log is left alone.
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    micros: u64,
+    until: Monotonic,
 }
 
 #[derive(Debug)]
@@ -51,7 +64,7 @@ enum Step {
     Syncing(Box<Compaction>),
     /// What stays is written.
     Writing,
-    /// It is swapped in, and that is made durable.
+    /// It is swapped in, and that is made durable; part by part.
     Settling,
 }
 
@@ -62,6 +75,18 @@ impl Compactions {
 
     fn look_by(&mut self, at: Monotonic) {
         self.next_look = Some(self.next_look.map_or(at, |sooner| sooner.min(at)));
+    }
+
+    /// A log had no room for a pass: it is left alone for twice as long as the last time.
+    fn pause(&mut self, now: Monotonic, partition: Watched, least_micros: u64) {
+        let last = self.without_room.get(&partition).map_or(0, |pause| pause.micros);
+        let micros = last.saturating_mul(2).min(MOST_PAUSE_MICROS).max(least_micros);
+        let until = now.plus_micros(micros);
+        self.without_room.insert(partition, Pause { micros, until });
+    }
+
+    fn pauses(&self, now: Monotonic, partition: Watched) -> bool {
+        self.without_room.get(&partition).is_some_and(|pause| pause.until > now)
     }
 
     /// Ends the pass that is under way, if it is about this topic: who carries it out sees that soon.
@@ -101,8 +126,12 @@ impl Node {
         }
     }
 
+    fn backoff_micros(&self) -> u64 {
+        self.config.compaction_backoff_micros().max(LEAST_BACKOFF_MICROS)
+    }
+
     fn next_look_after(&self, now: Now) -> Monotonic {
-        now.monotonic.plus_micros(self.config.compaction_backoff_micros().max(LEAST_BACKOFF_MICROS))
+        now.monotonic.plus_micros(self.backoff_micros())
     }
 
     /// Chooses a log if it is time, and begins its pass.
@@ -133,13 +162,14 @@ impl Node {
         });
     }
 
-    /// The partition of those that are due of which the most is dirty, those that were put off last; and whether any is, or
-    /// may become so.
+    /// The partition of those that are due of which the most is dirty, those that were put off last, those that pause not at
+    /// all; and whether any is, or may become so.
     fn dirtiest(&mut self, now: Now) -> (Option<Watched>, bool) {
         let (mut dirtiest, mut more_may_come) = ([None::<(f64, Watched)>; 2], false);
         if !self.config.compacts() {
             return (None, false);
         }
+        self.compactions.without_room.retain(|(topic, _), _| self.topics.contains_key(topic));
         for (id, topic) in &mut self.topics {
             let Some(rule) = &topic.config.compaction else { continue };
             for (index, replica) in (0..).map(PartitionIndex).zip(&mut topic.partitions) {
@@ -148,6 +178,9 @@ impl Node {
                     continue;
                 }
                 more_may_come = true;
+                if self.compactions.pauses(now.monotonic, (*id, index)) {
+                    continue;
+                }
                 let high_watermark = replica.positions().high_watermark;
                 let ratio = replica.log.compaction_due(rule, replica.clean_upto, high_watermark, now.wall);
                 let dirtiest = &mut dirtiest[usize::from(self.compactions.put_off.contains(&(*id, index)))];
@@ -279,6 +312,8 @@ impl Node {
             }
             error if error.is_full() => {
                 tracing::warn!(topic = name, partition = %partition.1, %refusal, "no room to compact it");
+                let least_micros = self.backoff_micros();
+                self.compactions.pause(now.monotonic, partition, least_micros);
                 self.put_off(now, partition);
             }
             error => self.lose_log(now, partition, error, effects),
@@ -303,20 +338,30 @@ impl Node {
         &mut self,
         now: Now,
         partition: Watched,
-        bytes: (u64, u64),
-        outcome: Result<(Offset, Removed), LogError>,
+        cuts: u32,
+        outcome: Result<(Box<Settled>, Removed), LogError>,
         effects: &mut Effects,
     ) {
-        let (clean_upto, removed) = match outcome {
-            Ok(settled) => settled,
+        let (settled, removed) = match outcome {
+            Ok((settled, removed)) => (*settled, removed),
             Err(error) => return self.lose_log(now, partition, &error, effects),
         };
-        if let Ok((replica, config)) = self.replica_and_config(partition) {
-            replica.clean_upto = Some(clean_upto);
+        if let Ok((_, config)) = self.replica_and_config(partition) {
             let delay_micros = config.file_delete_delay_micros;
+            self.remove_later(now, removed, delay_micros);
+        }
+        let (clean_upto, bytes) = match settled {
+            Settled::Clean { upto, bytes } => (upto, bytes),
+            Settled::Rest(rest) => return self.compacted(now, partition, Ok(Some(Box::new(rest))), effects),
+        };
+        if self.replica(partition.0, partition.1).is_ok_and(|replica| replica.log.cuts() != cuts) {
+            return self.put_off(now, partition);
+        }
+        if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
+            replica.clean_upto = Some(clean_upto);
+            self.compactions.without_room.remove(&partition);
             self.tally.compacted(bytes);
             self.checkpoint_later(now, CheckpointKind::CleanerOffsets);
-            self.remove_later(now, removed, delay_micros);
             let topic = self.name_of(partition.0).map_or("", TopicName::as_str);
             tracing::info!(topic, partition = %partition.1, %clean_upto, before = bytes.0, after = bytes.1, "compacted");
         }

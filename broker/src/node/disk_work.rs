@@ -122,8 +122,9 @@ impl DiskWork {
                 Some(Event::Compacted { topic, partition, outcome: Ok(None) })
             }
             Self::SettleCompaction { topic, partition, replaced } => {
-                let bytes = replaced.bytes();
-                Some(Event::CompactionSettled { topic, partition, bytes, outcome: replaced.sync() })
+                let cuts = replaced.cuts();
+                let outcome = replaced.sync().map(|(settled, removed)| (Box::new(settled), removed));
+                Some(Event::CompactionSettled { topic, partition, cuts, outcome })
             }
             Self::Checkpoint { kind, file, version, checkpoint } => {
                 Some(Event::Checkpointed { kind, outcome: file.write(version, &checkpoint) })

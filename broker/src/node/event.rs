@@ -6,7 +6,7 @@ use std::fmt;
 use highwater_storage::batch::{BatchRefusal, CheckedBatch};
 use highwater_storage::compaction::Compacted;
 use highwater_storage::{
-    LeaderEpoch, LogError, Offset, ProducerEpoch, ProducerId, Removed, Synced, TimestampMs, TopicId,
+    LeaderEpoch, LogError, Offset, ProducerEpoch, ProducerId, Removed, Settled, Synced, TimestampMs, TopicId,
 };
 
 use super::CheckpointKind;
@@ -83,10 +83,10 @@ pub enum Event {
         topic: TopicId,
         /// The partition.
         partition: PartitionIndex,
-        /// How large the segments were that were replaced, and are.
-        bytes: (u64, u64),
-        /// How far the log is clean now and what is to be removed, or why it is not.
-        outcome: Result<(Offset, Removed), LogError>,
+        /// How often the log had been cut when its segments were replaced: if it was again since, it is not clean.
+        cuts: u32,
+        /// How far the log is clean now or what is left to swap in, and what is to be removed; or why not.
+        outcome: Result<(Box<Settled>, Removed), LogError>,
     },
     /// A connection is gone: nobody waits for its answers.
     Disconnected(ConnectionId),

@@ -20,6 +20,7 @@ mod event;
 mod fetch;
 mod following;
 mod groups;
+mod guessed_gaps;
 mod learning;
 mod leaving;
 mod log_dirs;
@@ -137,8 +138,8 @@ impl Node {
             Event::Compacted { topic, partition, outcome } => {
                 self.compacted(now, (topic, partition), outcome, effects);
             }
-            Event::CompactionSettled { topic, partition, bytes, outcome } => {
-                self.compaction_settled(now, (topic, partition), bytes, outcome, effects);
+            Event::CompactionSettled { topic, partition, cuts, outcome } => {
+                self.compaction_settled(now, (topic, partition), cuts, outcome, effects);
             }
             Event::Checkpointed { kind, outcome } => self.checkpointed(now, kind, outcome, effects),
             Event::Message { from, message } => self.take_message(now, from, message, effects),

@@ -119,6 +119,7 @@ impl Node {
             self.checkpoints.keep_unopened(&topic.name, slot, opening, clean_upto);
             refusal
         })?;
+        self.checkpoints.note_opened(&topic.name, slot, opening, &log);
         // Past a log's end it speaks of one that is lost, and would be believed of what is written in its place.
         let clean_upto = clean_upto.filter(|upto| *upto <= log.end_offset());
         let high_watermark = found.remembered.high_watermark(&topic.name, slot);

@@ -30,7 +30,7 @@ pub(super) struct Expiry {
     removals: BTreeMap<(Monotonic, u64), Removed>,
     /// Tells apart removals that are due at the same time.
     removed: u64,
-    /// What the partitions hold on disk, as far as it is counted; kept where there is a limit.
+    /// What the partitions hold on disk: as of the last count of each, and what was appended since.
     pub(super) used_bytes: u64,
     /// `highwater.disk.max.bytes`.
     pub(super) limit_bytes: Option<u64>,
@@ -245,19 +245,16 @@ impl Node {
         Ok(())
     }
 
-    /// Counts one partition's files anew where there is a limit: its log rolled, or lost segments. Between two counts only
-    /// the batches appended are added, for a log may have thousands of files.
+    /// Counts one partition's files anew: its log rolled, or lost segments. Between two counts only the batches appended are
+    /// added, for a log may have thousands of files.
     pub(super) fn count(&mut self, partition: Watched) {
-        if self.expiry.limit_bytes.is_none() {
-            return;
-        }
         let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
         let counted = std::mem::replace(&mut replica.counted_bytes, replica.log.disk_bytes());
         let now = replica.counted_bytes;
         self.expiry.used_bytes = self.expiry.used_bytes.saturating_sub(counted).saturating_add(now);
     }
 
-    /// Counts everything, where there is a limit.
+    /// Counts everything.
     pub(super) fn count_all(&mut self) {
         let partitions = self.topics.iter().flat_map(|(id, topic)| {
             (0..).zip(&topic.partitions).map(|(index, _)| (*id, PartitionIndex(index)))

@@ -6,7 +6,8 @@
 //! the thread brings steps the node there, so that effects are carried out on it too.
 //!
 //! Always: after [`DiskWorker::stop`] nothing is begun any more, and nothing is under way that could meet the next owner
-//! of the folder. A thread that panics takes its node with it: nobody waits for a sync that never comes.
+//! of the folder. Work that panics takes its node with it, wherever it is done: nobody waits for a sync that never comes,
+//! and no log stays occupied by a pass that is over.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -24,7 +25,7 @@ use crate::node::{DiskWork, Event};
 pub(super) trait Owner: Send + Sync {
     /// Something came of the work, or it is time.
     fn bring(&self, event: Event);
-    /// The thread for syncs has died: nothing is synced any more.
+    /// Work has panicked: what was to come of it never comes.
     fn fail(&self, why: &str);
 }
 
@@ -102,8 +103,9 @@ impl DiskWorker {
         }
         let (may_work, owner) = (Arc::clone(&self.may_work), Weak::clone(&self.owner));
         self.pool.spawn_blocking(move || {
+            let owner = OwnerOfWork { owner, died: "work for the disk has panicked" };
             if let Some(event) = may_work.run(work) {
-                bring(&owner, event);
+                owner.bring(event);
             }
         });
     }
@@ -120,7 +122,8 @@ impl DiskWorker {
         let mut urgent = self.urgent.lock();
         let sender = urgent.get_or_insert_with(|| {
             let (sender, jobs) = mpsc::channel();
-            let owner = OwnerOfThread(Weak::clone(&self.owner));
+            let owner =
+                OwnerOfWork { owner: Weak::clone(&self.owner), died: "the thread for syncs has died" };
             let (may_work, alarm, clock) = (Arc::clone(&self.may_work), Arc::clone(&self.alarm), self.clock);
             let thread = std::thread::Builder::new().name("highwater-sync".into());
             let work_off = move || work_off(&jobs, &may_work, &alarm, &clock, &owner);
@@ -138,15 +141,27 @@ impl DiskWorker {
     }
 }
 
-/// The owner, told when the thread does not come to its end as it should.
-struct OwnerOfThread(Weak<dyn Owner>);
+/// The owner, told when work does not come to its end as it should.
+struct OwnerOfWork {
+    owner: Weak<dyn Owner>,
+    /// What it is told then.
+    died: &'static str,
+}
 
-impl Drop for OwnerOfThread {
+impl OwnerOfWork {
+    fn bring(&self, event: Event) {
+        if let Some(owner) = self.owner.upgrade() {
+            owner.bring(event);
+        }
+    }
+}
+
+impl Drop for OwnerOfWork {
     fn drop(&mut self) {
         if std::thread::panicking()
-            && let Some(owner) = self.0.upgrade()
+            && let Some(owner) = self.owner.upgrade()
         {
-            owner.fail("the thread for syncs has died");
+            owner.fail(self.died);
         }
     }
 }
@@ -156,7 +171,7 @@ fn work_off(
     may_work: &MayWork,
     alarm: &Alarm,
     clock: &Clock,
-    owner: &OwnerOfThread,
+    owner: &OwnerOfWork,
 ) {
     loop {
         let job = match alarm.rings_at() {
@@ -166,32 +181,38 @@ fn work_off(
         match job {
             Ok(Job::Work(work)) => {
                 if let Some(event) = may_work.run(work) {
-                    bring(&owner.0, event);
+                    owner.bring(event);
                 }
             }
             // It is looked at before every wait.
             Ok(Job::Sooner) => {}
             Err(RecvTimeoutError::Timeout) => {
                 alarm.put_to_never();
-                bring(&owner.0, Event::Tick);
+                owner.bring(Event::Tick);
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-fn bring(owner: &Weak<dyn Owner>, event: Event) {
-    if let Some(owner) = owner.upgrade() {
-        owner.bring(event);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::OnceLock;
+    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
+    use bytes::Bytes;
+    use highwater_storage::batch::{BatchBuilder, CheckedBatch};
+    use highwater_storage::compaction::CompactionRule;
+    use highwater_storage::disk::MemoryDisk;
+    use highwater_storage::{LeaderEpoch, Log, LogConfig, TimestampMs, TopicId};
+
     use super::*;
+    use crate::ids::PartitionIndex;
+
+    /// Long enough for anything that comes to come.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     /// Wants to be woken at one time after another, and says at each step which is next, as a node does.
     struct Sleeper {
@@ -226,7 +247,52 @@ mod tests {
         for at in &sleeper.times {
             worker.wake_at(*at);
         }
-        is_awake.recv_timeout(Duration::from_secs(20)).expect("the last of them comes");
+        is_awake.recv_timeout(PATIENCE).expect("the last of them comes");
+        worker.stop();
+    }
+
+    /// Says what it is told.
+    struct Mourner(mpsc::Sender<String>);
+
+    impl Owner for Mourner {
+        fn bring(&self, _: Event) {}
+
+        fn fail(&self, why: &str) {
+            self.0.send(why.to_owned()).unwrap();
+        }
+    }
+
+    /// A log of some segments.
+    fn log(segments: usize) -> Log {
+        let (now, config) = (TimestampMs::new(1), LogConfig { segment_bytes: 100, ..LogConfig::default() });
+        let mut log = Log::create(Arc::new(MemoryDisk::new()), Path::new("t-0"), config, None, now);
+        for _ in 0..segments {
+            let mut batch = BatchBuilder::new();
+            batch.append(now, Some(b"key"), None, &[]).unwrap();
+            let batch: Bytes = batch.build().unwrap();
+            log.append(&CheckedBatch::trusted(batch).unwrap(), LeaderEpoch::new(0), now).unwrap();
+        }
+        log
+    }
+
+    #[tokio::test]
+    async fn work_in_the_pool_that_panics_is_told_of() {
+        let (told, is_told) = mpsc::channel();
+        let owner: Arc<dyn Owner> = Arc::new(Mourner(told));
+        let worker = DiskWorker::new(Arc::downgrade(&owner), Clock::new());
+        let (mut log, other) = (log(3), log(1));
+        let plan =
+            log.plan_compaction(&CompactionRule::default(), None, log.end_offset(), TimestampMs::new(1));
+        worker.take(DiskWork::Compact {
+            topic: TopicId::ZERO,
+            partition: PartitionIndex(0),
+            compaction: Box::new(plan.expect("it is due")),
+            // A bug: of another log.
+            synced: other.flush_handle().sync().unwrap(),
+            stop: Arc::new(AtomicBool::new(false)),
+        });
+        let why = is_told.recv_timeout(PATIENCE).expect("its owner is told");
+        assert_eq!(why, "work for the disk has panicked");
         worker.stop();
     }
 }

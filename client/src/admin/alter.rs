@@ -98,7 +98,7 @@ impl Client {
         };
         let to = self.who_knows(resource).await?;
         let response = self.call(to, |_| request.clone()).await?;
-        let what = || format!("changing the settings of {resource:?}");
+        let what = || format!("changing the settings of {resource}");
         let Some(result) = response.responses.into_iter().next() else {
             return Err(Error::refused(what(), ErrorCode::UnknownServerError, Some("an empty answer")));
         };

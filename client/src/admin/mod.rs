@@ -186,7 +186,7 @@ impl Client {
             ..DescribeConfigsRequest::default()
         };
         let response = self.call(to, |_| request.clone()).await?;
-        let what = || format!("describing the settings of {resource:?}");
+        let what = || format!("describing the settings of {resource}");
         let Some(result) = response.results.into_iter().next() else {
             return Err(Error::refused(what(), ErrorCode::UnknownServerError, Some("an empty answer")));
         };

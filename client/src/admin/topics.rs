@@ -1,6 +1,7 @@
 //! What topics, brokers and settings look like to an application.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use highwater_protocol::Text;
 use highwater_protocol::messages::metadata::MetadataResponseTopic;
@@ -116,6 +117,18 @@ pub enum ConfigResource {
         /// The name.
         name: Text,
     },
+}
+
+impl fmt::Display for ConfigResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(name) => write!(f, "topic {}", &**name),
+            Self::Broker(node) => write!(f, "broker {node}"),
+            Self::AllBrokers => f.write_str("all brokers"),
+            Self::Other { kind: 32, name } => write!(f, "group {}", &**name),
+            Self::Other { kind, name } => write!(f, "resource {} of kind {kind}", &**name),
+        }
+    }
 }
 
 impl ConfigResource {

@@ -103,11 +103,21 @@ impl GroupMachine {
         }
     }
 
-    /// The leader divides when it knows all of the group's topics, and again when they change.
+    /// The leader divides when it knows all of the group's topics, and again when they change. It asks for them first: what
+    /// it knows may be as old as metadata may be, and nobody else would tell the group of new partitions.
     fn divide(&mut self) {
         let Membership::Classic(member) = &mut self.membership else { return };
+        if !member.is_leader() || !member.is_dividing() {
+            self.refresh = None;
+        }
         if !member.is_leader() {
             return;
+        }
+        if member.is_dividing() {
+            let refresh = *self.refresh.get_or_insert_with(|| self.consumer.metadata.refresh());
+            if !self.consumer.metadata.is_over(refresh) {
+                return;
+            }
         }
         let topics = member.group_topics().clone();
         let metadata = &self.consumer.metadata;

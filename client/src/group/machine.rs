@@ -20,7 +20,7 @@ use super::membership::{Identity, Membership};
 use crate::consumer::{ConsumerConfig, ConsumerMachine};
 use crate::error::{Error, Result};
 use crate::exchange::{Action, RequestId};
-use crate::metadata::TopicPartition;
+use crate::metadata::{Refresh, TopicPartition};
 use crate::record::ConsumedRecord;
 use crate::time::{Monotonic, Now};
 
@@ -84,6 +84,8 @@ pub struct GroupMachine {
     /// The last commit asked for before a rebalance, which is to be settled when it joins.
     before_joining: Option<CommitId>,
     pub(super) is_closing: bool,
+    /// While it is to divide: what it waits for, to do so by the topics as they are now.
+    pub(super) refresh: Option<Refresh>,
     /// Subscribed topics that brokers refuse for good, as the application was told.
     pub(super) refused: BTreeMap<Text, ErrorCode>,
     needs_step: bool,
@@ -125,6 +127,7 @@ impl GroupMachine {
             auto_commit: None,
             before_joining: None,
             is_closing: false,
+            refresh: None,
             refused: BTreeMap::new(),
             needs_step: false,
             wake_at: None,

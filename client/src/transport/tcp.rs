@@ -89,10 +89,22 @@ impl FrameReader {
     fn checked_size(&self, size: i32) -> io::Result<usize> {
         usize::try_from(size).ok().filter(|size| *size <= self.max_response_bytes).ok_or_else(|| {
             let limit = self.max_response_bytes;
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("a response of {size} bytes, the limit is {limit}"),
-            )
+            let what = match other_protocol(size) {
+                Some(other) => format!("this is {other}, no Kafka broker"),
+                None => format!("a response of {size} bytes, the limit is {limit}"),
+            };
+            io::Error::new(io::ErrorKind::InvalidData, what)
         })
+    }
+}
+
+/// What is spoken where an answer begins with the text of this, not with the size of a frame.
+const fn other_protocol(size: i32) -> Option<&'static str> {
+    match &size.to_be_bytes() {
+        b"HTTP" => Some("an HTTP server"),
+        b"SSH-" => Some("an SSH server"),
+        // An alert of TLS 1.0 or later, for what we sent is no handshake.
+        [21, 3, ..] => Some("a server that wants TLS"),
+        _ => None,
     }
 }

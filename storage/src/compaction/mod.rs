@@ -11,9 +11,10 @@
 //!    segment. Looks at a flag between batches, so that a stop need not wait. A batch is in memory as a whole, which is why
 //!    there is a [largest](LARGEST_BATCH_BYTES).
 //! 3. [`Log::replace_compacted`](crate::Log::replace_compacted), where the log is guarded: renames. Readers that hold slices
-//!    of the old segments go on reading. Then [`Replaced::sync`](crate::Replaced::sync), where blocking is allowed, tells
-//!    how far the log is clean: for the node's [checkpoint](crate::checkpoint::CLEANER_OFFSETS), which must not say so
-//!    before. A pass whose map was full leaves the rest to the next plan.
+//!    of the old segments go on reading. Then [`Replaced::sync`](crate::Replaced::sync), where blocking is allowed, gives
+//!    the [rest](crate::Settled) if there are many, for the same again; or tells how far the log is clean: for the node's
+//!    [checkpoint](crate::checkpoint::CLEANER_OFFSETS), which must not say so before. A pass whose map was full leaves the
+//!    rest to the next plan.
 //!
 //! What always holds: offsets, sequences and epochs never change; the newest record of a key is there, and what replaced
 //! or deletes an older one was durable before that went; the windows of the producers are the same when the log is read
@@ -24,7 +25,7 @@
 //! ```
 //! use std::{path::Path, sync::{Arc, atomic::AtomicBool}};
 //! use highwater_storage::{
-//!     LeaderEpoch, Log, LogConfig, TimestampMs,
+//!     LeaderEpoch, Log, LogConfig, Settled, TimestampMs,
 //!     batch::{BatchBuilder, CheckedBatch}, compaction::CompactionRule, disk::MemoryDisk,
 //! };
 //!
@@ -42,11 +43,16 @@
 //! while let Some(due) = log.plan_compaction(&CompactionRule::default(), clean_upto, end, now) {
 //!     let synced = due.sync_handle().sync()?;
 //!     log.synced(synced);
-//!     let Some(compacted) = due.run(synced, &AtomicBool::new(false))? else { break };
-//!     let Ok(replaced) = log.replace_compacted(compacted)? else { break };
-//!     let (upto, old_files) = replaced.sync()?;
-//!     clean_upto = Some(upto);
-//!     old_files.run()?;
+//!     let mut compacted = due.run(synced, &AtomicBool::new(false))?;
+//!     while let Some(part) = compacted.take() {
+//!         let Ok(replaced) = log.replace_compacted(part)? else { break };
+//!         let (settled, old_files) = replaced.sync()?;
+//!         match settled {
+//!             Settled::Rest(rest) => compacted = Some(rest),
+//!             Settled::Clean { upto, .. } => clean_upto = Some(upto),
+//!         }
+//!         old_files.run()?;
+//!     }
 //! }
 //! assert!(log.size_bytes() < before);
 //! assert_eq!(log.end_offset(), end);
@@ -100,6 +106,8 @@ pub struct Compaction {
     pub(crate) aborted: Vec<AbortedTransaction>,
     pub(crate) producers: Producers,
     pub(crate) dirty_from: Offset,
+    /// Where the segment behind them begins: Kafka's passes leave a gap before it where the last batch is gone.
+    pub(crate) end: Offset,
     /// What makes everything durable that the plan rests on.
     pub(crate) sync: SyncHandle,
 }
@@ -115,9 +123,11 @@ pub struct Compacted {
     pub(crate) made: Vec<Made>,
     /// Up to where it went.
     pub(crate) clean_upto: Offset,
-    /// The end of the segments it went through.
+    /// Where the segment behind those begins that it was planned for.
     pub(crate) end: Offset,
     pub(crate) cuts: u32,
+    /// Of the segments that were replaced so far, how many bytes of batches they had, and have now.
+    pub(crate) bytes: (u64, u64),
 }
 
 /// A segment, and the neighbours it is made of.
@@ -175,8 +185,16 @@ impl Compaction {
         match pass.run() {
             Ok(clean_upto) => {
                 let Pass { made, .. } = pass;
-                let (end, cuts) = (self.end(), planned.cuts);
-                Ok(Some(Compacted { disk: self.disk, dir: self.dir, made, clean_upto, end, cuts }))
+                let (end, cuts) = (self.end, planned.cuts);
+                Ok(Some(Compacted {
+                    disk: self.disk,
+                    dir: self.dir,
+                    made,
+                    clean_upto,
+                    end,
+                    cuts,
+                    bytes: (0, 0),
+                }))
             }
             Err(ended) => {
                 for name in &pass.begun {
@@ -189,10 +207,6 @@ impl Compaction {
                 }
             }
         }
-    }
-
-    fn end(&self) -> Offset {
-        self.sources.last().map_or(self.dirty_from, |last| last.next_offset)
     }
 }
 
@@ -278,7 +292,7 @@ impl Pass<'_> {
                 has_batches = true;
             }
         }
-        Ok((newest, self.plan.end()))
+        Ok((newest, self.plan.end))
     }
 
     /// Makes one segment of some neighbours, or finds that they can stay.

@@ -2,9 +2,10 @@
 //!
 //! In Kafka's order, so that whatever part of it survives a crash the log opens with the old segments or the new one: the
 //! new files become `.swap`, which stands for everything they cover; the old ones `.deleted`; and the new ones lose their
-//! suffix, the `.log` before its companions.
+//! suffix, the `.log` before its companions. A log of many segments is swapped part by part, the older ones first: what is
+//! there between two parts is what a crash could leave, too.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use super::{Log, removal::Removed};
 use crate::{
@@ -21,6 +22,9 @@ use crate::{
 
 /// What a finished file that is to take the place of others ends in.
 const SWAP: &str = "swap";
+/// From so many segments on that are replaced the rest waits for the next call: it is made where others wait, and each
+/// takes about ten renames.
+const MAX_REPLACED: usize = 64;
 
 /// Segments that compaction has put others in the place of.
 #[derive(Debug)]
@@ -28,19 +32,26 @@ const SWAP: &str = "swap";
 pub struct Replaced {
     disk: Arc<dyn Disk>,
     removed: Removed,
-    bytes_before: u64,
-    bytes_after: u64,
-    clean_upto: Offset,
+    settled: Settled,
     cuts: u32,
 }
 
-impl Replaced {
-    /// How many bytes of batches the segments had that were replaced, and have now.
-    #[must_use]
-    pub fn bytes(&self) -> (u64, u64) {
-        (self.bytes_before, self.bytes_after)
-    }
+/// What is so once segments that were replaced are durable.
+#[derive(Debug)]
+#[must_use = "there may be more to swap in"]
+pub enum Settled {
+    /// All are: the log is clean up to this offset, below which the next pass need not map keys.
+    Clean {
+        /// Up to here.
+        upto: Offset,
+        /// How many bytes of batches the segments had that were replaced, and have now.
+        bytes: (u64, u64),
+    },
+    /// These are to be swapped in next; without them the log is clean up to where it was before.
+    Rest(Compacted),
+}
 
+impl Replaced {
     /// How often the log [was cut](Log::cuts) when they were replaced. If it was cut since, how far it is clean is void: to be
     /// asked before [`sync`](Self::sync), and compared when that has come to its end.
     #[must_use]
@@ -48,17 +59,17 @@ impl Replaced {
         self.cuts
     }
 
-    /// Makes the change durable; only then is the log clean up to this offset, below which the next pass need not map
-    /// keys. The old files are to be unlinked after `file.delete.delay.ms`.
+    /// Makes the change durable; only then the log is clean, or the rest may follow. The old files are to be unlinked after
+    /// `file.delete.delay.ms`.
     ///
     /// # Errors
     /// What the disk says; the log is then to be poisoned.
-    pub fn sync(self) -> Result<(Offset, Removed), LogError> {
+    pub fn sync(self) -> Result<(Settled, Removed), LogError> {
         if self.removed.has_files() {
             let dir = self.removed.dir();
             self.disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
         }
-        Ok((self.clean_upto, self.removed))
+        Ok((self.settled, self.removed))
     }
 }
 
@@ -80,6 +91,12 @@ impl Log {
     pub fn may_become_due(&self, clean_upto: Option<Offset>) -> bool {
         let is_clean = |upto: Offset| upto >= self.active().base_offset();
         self.poisoned.is_none() && self.segments.len() > 1 && !clean_upto.is_some_and(is_clean)
+    }
+
+    /// Where the last segment begins: no gap between segments reaches further.
+    #[must_use]
+    pub fn last_base_offset(&self) -> Offset {
+        self.active().base_offset()
     }
 
     fn due(
@@ -121,6 +138,7 @@ impl Log {
             aborted: self.aborted_in(first, end),
             producers: Producers::of(self.producers()),
             dirty_from: due.dirty_from,
+            end,
             sync: self.sync_all_handle(),
         })
     }
@@ -136,7 +154,7 @@ impl Log {
         }
     }
 
-    /// Puts what a pass made in the place of the segments it was made of. Gives it back, to be
+    /// Puts what a pass made in the place of the segments it was made of, or a [part](Settled::Rest) of it. Gives it back, to be
     /// [discarded](Compacted::discard), if it was a pass of another log, if this one was cut meanwhile or some of them were
     /// removed: then nothing is, and everything is to be planned anew. (Of a part of it not even the tombstones could go:
     /// what they delete might be in the other.)
@@ -146,6 +164,15 @@ impl Log {
     pub fn replace_compacted(
         &mut self,
         compacted: Compacted,
+    ) -> Result<Result<Replaced, Compacted>, LogError> {
+        self.replace_some(compacted, MAX_REPLACED)
+    }
+
+    /// From `most` segments on the rest waits.
+    pub(crate) fn replace_some(
+        &mut self,
+        compacted: Compacted,
+        most: usize,
     ) -> Result<Result<Replaced, Compacted>, LogError> {
         if let Err(poisoned) = self.refuse_if_poisoned() {
             // What is left of it goes when the log is opened.
@@ -159,7 +186,7 @@ impl Log {
         {
             return Ok(Err(compacted));
         }
-        self.swap_in(compacted).map(Ok).inspect_err(|error| self.poison(&error.to_string()))
+        self.swap_in(compacted, most).map(Ok).inspect_err(|error| self.poison(&error.to_string()))
     }
 
     /// Whether the log still has exactly these segments.
@@ -173,51 +200,49 @@ impl Log {
         there.is_some_and(|there| there.iter().zip(sources).all(same))
     }
 
-    fn swap_in(&mut self, compacted: Compacted) -> Result<Replaced, LogError> {
-        let mut replaced = Replaced {
-            disk: Arc::clone(&self.disk),
-            removed: Removed::none_of(self),
-            bytes_before: 0,
-            bytes_after: 0,
-            clean_upto: compacted.clean_upto,
-            cuts: self.cuts(),
-        };
-        if !compacted.made.is_empty() {
-            self.forget_snapshots(&compacted.made, compacted.end, &mut replaced.removed)?;
+    fn swap_in(&mut self, mut compacted: Compacted, most: usize) -> Result<Replaced, LogError> {
+        let rest = compacted.made.split_off(first_part(&compacted.made, most));
+        let part = std::mem::replace(&mut compacted.made, rest);
+        let mut removed = Removed::none_of(self);
+        if !part.is_empty() {
+            let end = compacted.made.first().map_or(compacted.end, |next| next.segment.base_offset());
+            self.forget_snapshots(&part, end, &mut removed)?;
         }
         // The older ones first: a tombstone must not be gone before what it deletes.
-        for made in compacted.made {
-            self.swap_files(&made, &mut replaced.removed)?;
-            replaced.bytes_before += made.sources.iter().map(|source| source.size_bytes).sum::<u64>();
-            replaced.bytes_after += made.segment.size_bytes;
+        for made in part {
+            self.swap_files(&made, &mut removed)?;
+            compacted.bytes.0 += made.sources.iter().map(|source| source.size_bytes).sum::<u64>();
+            compacted.bytes.1 += made.segment.size_bytes;
             let at = self.segments.partition_point(|s| s.base_offset() < made.segment.base_offset());
             let mut segment = made.segment;
             segment.retire(0);
             self.segments.splice(at..at + made.sources.len(), [segment]);
         }
-        Ok(replaced)
+        let settled = match compacted.made.is_empty() {
+            true => Settled::Clean { upto: compacted.clean_upto, bytes: compacted.bytes },
+            false => Settled::Rest(compacted),
+        };
+        Ok(Replaced { disk: Arc::clone(&self.disk), removed, settled, cuts: self.cuts() })
     }
 
-    /// Renames the snapshots in what was compacted where no segment will begin: markers of transactions that they say are
-    /// open may be gone now. So before everything else.
+    /// Renames the snapshots below `end` where no segment will begin: markers of transactions that they say are open may be
+    /// gone now. So before everything else.
     fn forget_snapshots(
         &mut self,
         made: &[Made],
         end: Offset,
         removed: &mut Removed,
     ) -> Result<(), LogError> {
+        let merged = made.iter().flat_map(|made| &made.sources[1..]).map(|source| source.name.base_offset);
+        let merged: BTreeSet<Offset> = merged.collect();
         let first = self.segments[0].base_offset();
-        let merged =
-            |offset| made.iter().flat_map(|made| &made.sources[1..]).any(|s| s.name.base_offset == offset);
         let is_base = |offset| self.segments.binary_search_by_key(&offset, Segment::base_offset).is_ok();
-        let stays = |offset| offset <= first || offset >= end || (is_base(offset) && !merged(offset));
-        let gone: Vec<Offset> =
-            self.snapshots.iter().map(|file| file.offset).filter(|at| !stays(*at)).collect();
-        for offset in gone {
-            removed.rename_away(self.snapshot_path(offset))?;
-            self.snapshots.retain(|file| file.offset != offset);
-        }
-        Ok(())
+        let stays =
+            |offset| offset <= first || offset >= end || (is_base(offset) && !merged.contains(&offset));
+        let all = std::mem::take(&mut self.snapshots);
+        let (stay, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|file| stays(file.offset));
+        self.snapshots = stay;
+        gone.into_iter().try_for_each(|file| removed.rename_away(self.snapshot_path(file.offset)))
     }
 
     fn swap_files(&mut self, made: &Made, removed: &mut Removed) -> Result<(), LogError> {
@@ -237,6 +262,16 @@ impl Log {
         self.names_version += 1;
         Ok(())
     }
+}
+
+/// How many are swapped in at once: the first at least, and no more than it takes to replace `most` segments.
+fn first_part(made: &[Made], most: usize) -> usize {
+    let mut replaced = 0;
+    let full = made.iter().position(|made| {
+        replaced += made.sources.len();
+        replaced >= most
+    });
+    full.map_or(made.len(), |last| last + 1)
 }
 
 fn facts_of(segment: &Segment) -> Facts {

@@ -26,8 +26,8 @@ const RECORDS_AT_ONCE: usize = 2000;
 
 /// Measure consuming: records a second.
 ///
-/// Reads a topic for ten seconds, again and again from its beginning. A topic made for the run is filled first, which is
-/// not measured.
+/// Reads a topic for ten seconds, again and again from its beginning. Where the topic does not exist, also one named with
+/// --topic, it is made for the run and filled first, which is not measured, and deleted afterwards unless told to --keep it.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Consume {

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use highwater::client::{Client, ErrorCode, TopicPartition};
 
+use crate::arguments;
 use crate::bootstrap::explain;
 use crate::topic::new::NewTopicArguments;
 
@@ -16,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[command(next_help_heading = "The topic")]
 pub(super) struct TopicArguments {
     /// The topic; made for the run with one partition if it does not exist, as one with a name of its own is by default.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = arguments::name)]
     topic: Option<String>,
     #[command(flatten)]
     new: NewTopicArguments,

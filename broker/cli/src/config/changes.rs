@@ -22,6 +22,9 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
+    /// Their names among the arguments.
+    pub(crate) const ARGUMENTS: [&'static str; 4] = ["set", "unset", "append", "subtract"];
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.set.is_empty() && self.unset.is_empty() && self.append.is_empty() && self.subtract.is_empty()
     }

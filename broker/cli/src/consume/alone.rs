@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use highwater::client::{Client, ConsumedRecord, Consumer, Error, Offset, StartAt, TopicPartition};
 
-use super::{Consume, Printer, Silence};
+use super::{Consume, Growth, Printer, Silence};
 use crate::bootstrap::explain;
 
 /// Partitions being read, and where they are printed.
@@ -16,6 +16,7 @@ pub(super) struct Reading<'a> {
     stops: BTreeMap<i32, Offset>,
     printer: Printer,
     silence: Silence<'a>,
+    growth: Growth<'a>,
 }
 
 impl<'a> Reading<'a> {
@@ -24,9 +25,10 @@ impl<'a> Reading<'a> {
         client: Client,
         consumer: Consumer,
         stops: BTreeMap<i32, Offset>,
+        growth: Growth<'a>,
     ) -> Self {
         let silence = Silence::new(options, client.clone());
-        Self { options, client, consumer, stops, printer: options.printer(), silence }
+        Self { options, client, consumer, stops, printer: options.printer(), silence, growth }
     }
 
     pub(super) async fn read(&mut self) -> anyhow::Result<()> {
@@ -36,10 +38,11 @@ impl<'a> Reading<'a> {
             if is_bounded && self.is_done()? {
                 break;
             }
+            self.grow().await?;
             let polled = if is_bounded {
                 tokio::time::timeout(silence, self.consumer.poll_until_end()).await
             } else {
-                Ok(self.consumer.poll(silence).await.map(Some))
+                Ok(self.consumer.poll(silence.min(self.growth.wait())).await.map(Some))
             };
             match polled {
                 Ok(Ok(Some(records))) if !records.is_empty() => {
@@ -50,6 +53,8 @@ impl<'a> Reading<'a> {
                 // Everything there is was read.
                 Ok(Ok(None)) => return Ok(()),
                 Ok(Err(error)) => self.recover(error).await?,
+                // It is not silent, but time to look for partitions.
+                Ok(Ok(Some(_))) if self.growth.wait().is_zero() => {}
                 Ok(Ok(Some(_))) | Err(_) => {
                     self.tell_of_end()?;
                     self.silence.check_cluster().await?;
@@ -76,6 +81,17 @@ impl<'a> Reading<'a> {
             self.consumer.assign(open.into_iter().map(|at| (at, StartAt::Beginning)));
         }
         Ok(is_done)
+    }
+
+    /// Goes on with the partitions that the topic has got, too.
+    async fn grow(&mut self) -> anyhow::Result<()> {
+        let new = self.growth.look().await?;
+        if !new.is_empty() {
+            let all = self.consumer.assignment().into_iter().chain(new);
+            // Those that were there go on where they are.
+            self.consumer.assign(all.map(|at| (at, StartAt::Beginning)));
+        }
+        Ok(())
     }
 
     fn print(&mut self, records: &[ConsumedRecord]) -> anyhow::Result<()> {

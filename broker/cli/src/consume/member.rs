@@ -13,9 +13,8 @@ use highwater::client::{
     TopicPartition,
 };
 
-use super::{Bounds, Consume, Printer, Silence};
+use super::{Bounds, Consume, Ending, Printer, Silence};
 use crate::bootstrap::{describe_topic, explain};
-use crate::signals::Signals;
 
 /// Knows whether the first rebalance is over, after which a member without partitions has none to read.
 struct Joined(Arc<AtomicBool>);
@@ -43,10 +42,10 @@ pub(super) async fn read(options: &Consume, group: &str, bounds: Bounds) -> anyh
         options,
     };
     // It joins when it first reads: from here on a signal is a wish to leave.
-    let mut signals = Signals::new()?;
+    let ending = Ending::new()?;
     let read = tokio::select! {
         read = member.read() => read,
-        () = signals.any() => Ok(()),
+        ended = ending.comes(options) => ended,
     };
     let left = member.consumer.close().await;
     read?;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::logs::{self, Extent};
 use super::{explain_group, no_such_group};
 use crate::bootstrap::Bootstrap;
+use crate::outcomes::fail_with;
 use crate::table;
 use crate::topic::counted;
 
@@ -24,13 +25,13 @@ pub(crate) struct Describe {
     /// Their names; all groups there are, unless told otherwise.
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
-    /// Only the state of each.
+    /// Only the state of each; not with --json, which tells everything.
     #[arg(long, conflicts_with = "json")]
     state: bool,
-    /// Only the offsets of each.
+    /// Only the offsets of each; not with --json.
     #[arg(long, conflicts_with = "json")]
     offsets: bool,
-    /// Only the members of each, with what they want and have.
+    /// Only the members of each, with what they want and have; not with --json.
     #[arg(long, conflicts_with = "json")]
     members: bool,
     /// Print one JSON array of objects instead.
@@ -94,13 +95,21 @@ impl Describe {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let client = self.bootstrap.connect().await?;
         let mut found = Vec::new();
-        for listing in self.listings(&client).await? {
+        let (listings, missing) = self.listings(&client).await?;
+        for listing in listings {
             found.push(Found::of(&client, listing).await?);
         }
         let groups = with_logs(&client, found).await?;
+        if !groups.is_empty() || missing.is_empty() {
+            self.print_all(&groups)?;
+        }
+        fail_with(missing, "group", "described")
+    }
+
+    fn print_all(&self, groups: &[Group]) -> anyhow::Result<()> {
         let mut out = BufWriter::new(stdout().lock());
         if self.json {
-            writeln!(out, "{}", serde_json::to_string_pretty(&groups)?)?;
+            writeln!(out, "{}", serde_json::to_string_pretty(groups)?)?;
         } else {
             for (place, group) in groups.iter().enumerate() {
                 if place > 0 {
@@ -112,17 +121,24 @@ impl Describe {
         Ok(out.flush()?)
     }
 
-    /// Those that are wanted, in the order they were named.
-    async fn listings(&self, client: &Client) -> anyhow::Result<Vec<GroupListing>> {
+    /// Those that are wanted, in the order they were named, and what is to be said of those that are not there.
+    async fn listings(&self, client: &Client) -> anyhow::Result<(Vec<GroupListing>, Vec<anyhow::Error>)> {
         let all = client.list_groups().await?;
         if self.groups.is_empty() {
-            return Ok(all);
+            return Ok((all, Vec::new()));
         }
         let find = |name: &String| {
             let found = all.iter().find(|listing| &*listing.group_id == name.as_str());
             found.cloned().ok_or_else(|| no_such_group(name))
         };
-        self.groups.iter().map(find).collect()
+        let (mut listings, mut missing) = (Vec::new(), Vec::new());
+        for found in self.groups.iter().map(find) {
+            match found {
+                Ok(listing) => listings.push(listing),
+                Err(error) => missing.push(error),
+            }
+        }
+        Ok((listings, missing))
     }
 }
 

@@ -28,13 +28,23 @@ impl Forget {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let client = self.bootstrap.connect().await?;
         let partitions = Scope::partitions(&client, &self.topics).await?;
+        // What it has is known only before.
+        let had =
+            client.list_group_offsets(self.group.as_str(), Some(partitions.iter().cloned().collect())).await;
+        let had = had.map_err(|error| explain_group(error, &self.group))?;
         let forgotten = client.delete_group_offsets(self.group.as_str(), partitions).await;
         let forgotten = forgotten.map_err(|error| explain_group(error, &self.group))?;
         let mut outcomes = Outcomes::new(self.json);
         for (at, outcome) in forgotten {
             let name = [("topic", at.topic.to_string().into()), ("partition", at.partition.into())];
             match outcome {
-                Ok(()) => outcomes.done(name, &format!("group {} has no offset of {at}", self.group))?,
+                Ok(()) => {
+                    let there_was = had.get(&at).is_some_and(Option::is_some);
+                    let did = if there_was { "forgot its offset" } else { "had no offset" };
+                    let [topic, partition] = name;
+                    let what = [topic, partition, ("forgotten", there_was.into())];
+                    outcomes.done(what, &format!("group {} {did} of {at}", self.group))?;
+                }
                 Err(error) => {
                     outcomes.failed(name, explain_group(error, &self.group).context(at.to_string()))
                 }

@@ -13,7 +13,7 @@ use crate::table;
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Only groups in these states, as Stable,Empty.
-    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = STATES, ignore_case = true)]
     state: Vec<String>,
     /// Print one JSON array of objects instead.
     #[arg(long)]
@@ -21,6 +21,18 @@ pub(crate) struct List {
     #[command(flatten)]
     bootstrap: Bootstrap,
 }
+
+/// The states a group may be in (`GroupState`), of any kind.
+const STATES: [&str; 8] = [
+    "PreparingRebalance",
+    "CompletingRebalance",
+    "Stable",
+    "Dead",
+    "Empty",
+    "Assigning",
+    "Reconciling",
+    "NotReady",
+];
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use highwater::client::{Client, Isolation, Offset, OffsetSpec, TimestampMs, TopicPartition};
 use serde_json::json;
 
@@ -18,24 +18,25 @@ use super::scope::Scope;
 use super::{explain_group, logs};
 use crate::bootstrap::Bootstrap;
 use crate::outcomes::Outcomes;
+use crate::topic::counted;
 use crate::{moment, table};
 
 /// Move the offsets of a group that has no members; shows what it would do unless told to --execute.
 ///
 /// Offsets before the beginning or behind the end of a partition are moved into it. A group that does not exist is made.
 #[derive(Debug, Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(
+    after_help = AFTER_HELP,
+    group = ArgGroup::new("which").required(true).args(["topics", "all_topics", "from_file"])
+)]
 pub(crate) struct Reset {
     /// The group.
     group: String,
     /// A topic, or some of its partitions as orders:0,2; may be given several times.
-    #[arg(
-        short, long = "topic", value_name = "TOPIC[:PARTITION,...]", value_parser = Scope::parse,
-        required_unless_present_any = ["all_topics", "from_file"], conflicts_with_all = ["all_topics", "from_file"]
-    )]
+    #[arg(short, long = "topic", value_name = "TOPIC[:PARTITION,...]", value_parser = Scope::parse)]
     topics: Vec<Scope>,
     /// All partitions that the group has an offset of.
-    #[arg(long, conflicts_with = "from_file")]
+    #[arg(long)]
     all_topics: bool,
     #[command(flatten)]
     to: To,
@@ -81,7 +82,7 @@ struct To {
     /// Where the group is: shows its offsets, for --export, and commits them anew.
     #[arg(long)]
     to_current: bool,
-    /// As the lines of a file say: TOPIC,PARTITION,OFFSET.
+    /// As the lines of a file say: TOPIC,PARTITION,OFFSET; - is standard input.
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
 }
@@ -109,8 +110,9 @@ impl Reset {
         }
         if !self.execute {
             self.show(&moves, false)?;
-            if !self.json && !self.export && !self.dry_run {
-                eprintln!("highwater: nothing was changed; --execute does it");
+            if !self.json && !self.export {
+                let how = if self.dry_run { "" } else { "; --execute does it" };
+                eprintln!("highwater: nothing was changed{how}");
             }
             return Ok(());
         }
@@ -174,6 +176,9 @@ impl Reset {
         let is_done = |moved: &Move| altered.get(&moved.at).is_some_and(Result::is_ok);
         let done: Vec<_> = moves.iter().filter(|moved| is_done(moved)).cloned().collect();
         self.show(&done, true)?;
+        if !self.json && !self.export && !done.is_empty() {
+            eprintln!("highwater: moved {} of group {}", counted(done.len(), "offset"), self.group);
+        }
         let mut outcomes = Outcomes::new(false);
         for (at, outcome) in altered {
             if let Err(error) = outcome {

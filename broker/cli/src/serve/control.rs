@@ -129,7 +129,8 @@ pub(super) async fn listen(asked: &str, broker: Broker) -> anyhow::Result<Socket
     let whole = if asked.contains(':') { asked.to_owned() } else { format!("{HOST}:{asked}") };
     let context = || format!("--control {asked}");
     let address = whole.to_socket_addrs().with_context(context)?.next().with_context(context)?;
-    let listener = TcpListener::bind(address).await.with_context(context)?;
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|error| super::cannot_listen(error, "--control", &whole))?;
     let listening = listener.local_addr()?;
     tokio::spawn(accept_all(listener, broker));
     Ok(listening)

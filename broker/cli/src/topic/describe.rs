@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::counted;
 use crate::bootstrap::{Bootstrap, describe_topic};
+use crate::outcomes::fail_with;
 use crate::table;
 
 /// How DescribeConfigs marks a setting made on the topic itself.
@@ -58,12 +59,20 @@ impl Describe {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let client = self.bootstrap.connect().await?;
         let mut topics = Vec::new();
-        for topic in self.asked_for(&client).await? {
+        let (found, missing) = self.asked_for(&client).await?;
+        for topic in found {
             topics.push(whole(&client, topic).await?);
         }
+        if !topics.is_empty() || missing.is_empty() {
+            self.print_all(&topics)?;
+        }
+        fail_with(missing, "topic", "described")
+    }
+
+    fn print_all(&self, topics: &[Topic]) -> anyhow::Result<()> {
         let mut out = BufWriter::new(stdout().lock());
         if self.json {
-            writeln!(out, "{}", serde_json::to_string_pretty(&topics)?)?;
+            writeln!(out, "{}", serde_json::to_string_pretty(topics)?)?;
         } else {
             for (place, topic) in topics.iter().enumerate() {
                 if place > 0 {
@@ -75,18 +84,25 @@ impl Describe {
         Ok(out.flush()?)
     }
 
-    async fn asked_for(&self, client: &Client) -> anyhow::Result<Vec<TopicDescription>> {
+    /// The topics, and why others cannot be described.
+    async fn asked_for(
+        &self,
+        client: &Client,
+    ) -> anyhow::Result<(Vec<TopicDescription>, Vec<anyhow::Error>)> {
         if self.names.is_empty() {
             let mut topics = client.list_topics().await?;
             topics.retain(|topic| self.internal || !topic.is_internal);
             topics.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
-            return Ok(topics);
+            return Ok((topics, Vec::new()));
         }
-        let mut topics = Vec::new();
+        let (mut topics, mut missing) = (Vec::new(), Vec::new());
         for name in &self.names {
-            topics.push(describe_topic(client, name).await?);
+            match describe_topic(client, name).await {
+                Ok(topic) => topics.push(topic),
+                Err(error) => missing.push(error),
+            }
         }
-        Ok(topics)
+        Ok((topics, missing))
     }
 }
 

@@ -17,6 +17,9 @@ pub(crate) struct Sizes {
     /// Their names; all topics there are, unless told otherwise.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Also show the topics that brokers keep for themselves.
+    #[arg(long, conflicts_with = "names")]
+    internal: bool,
     /// Print one JSON array of objects instead.
     #[arg(long)]
     json: bool,
@@ -49,6 +52,11 @@ impl Sizes {
             let partitions = partitions.map(|found| TopicPartition::new(name.as_str(), found.partition));
             wanted.get_or_insert_default().extend(partitions);
         }
+        let mut hidden = BTreeSet::new();
+        if self.names.is_empty() && !self.internal {
+            let topics = client.list_topics().await?.into_iter();
+            hidden = topics.filter(|topic| topic.is_internal).map(|topic| topic.name.to_string()).collect();
+        }
         let mut logs = BTreeSet::new();
         for (node, dirs) in client.describe_log_dirs(wanted.as_deref()).await? {
             for dir in dirs {
@@ -64,7 +72,7 @@ impl Sizes {
                     is_future: log.is_future,
                     folder: dir.path.to_string(),
                 };
-                logs.extend(dir.logs.iter().map(log));
+                logs.extend(dir.logs.iter().map(log).filter(|log| !hidden.contains(&log.topic)));
             }
         }
         let mut out = BufWriter::new(stdout().lock());

@@ -93,6 +93,9 @@ fn settings_are_made_and_unmade_while_it_runs() {
     let before = "  NAME        VALUE  SET BY\n  segment.ms  5000   topic\n";
     assert_eq!(broker.run(&["config", "describe", "-t", "t"]).text(), before);
     assert_eq!(broker.run(&alter).text(), "the settings of topic t are changed\n");
+    let told = broker.run(&[&alter[..], &["--json"]].concat()).text();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told, json!([{"type": "topic", "name": "t", "error": null}]));
     let after = "  NAME             VALUE  SET BY\n  retention.bytes  10000  topic\n";
     assert_eq!(broker.run(&["config", "describe", "-t", "t"]).text(), after);
 
@@ -118,7 +121,11 @@ fn settings_that_cannot_be_are_refused_all_of_them() {
     assert_eq!(broker.run(&["config", "describe", "-t", "t"]).text(), "");
     let refused = broker.run(&["config", "alter", "--broker", "0", "-c", "broker.id=7"]).failure();
     assert!(refused.contains("broker.id"), "{refused}");
-    let nothing = broker.run(&["config", "alter", "-t", "t"]).failure();
-    assert_eq!(nothing, "highwater: nothing to do: --config and --unset say what\n");
+    let nothing = broker.run(&["config", "alter", "-t", "t"]).usage_error();
+    for what in ["--config", "--unset", "--append", "--subtract"] {
+        assert!(nothing.contains(what), "{nothing}");
+    }
+    let refused = broker.run(&["config", "alter", "--broker", "0", "-c", "nonsense=1"]).failure();
+    assert!(refused.starts_with("highwater: changing the settings of broker 0 was refused: "), "{refused}");
     broker.run(&["config", "alter", "-c", "segment.ms=5000"]).usage_error();
 }

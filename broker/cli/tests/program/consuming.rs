@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::harness::{Broker, finish, next_line};
+use rustix::process::Signal;
+
+use crate::harness::{Broker, finish, next_line, signal};
 
 /// A topic `t` of one partition: values 0 to 9 at offsets 0 to 9, times 100 to 109.
 fn ten_records() -> Broker {
@@ -169,6 +171,62 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() {
         let mut stdout = consuming.stdout.take().unwrap();
         assert!(next_line(&mut stdout).contains('0'));
         drop(stdout);
+        finish(consuming, b"").text();
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_though_nothing_comes() {
+    let broker = ten_records();
+    for args in [&[][..], &["-g", "g"], &["-c", "99"]] {
+        let mut consuming = broker.spawn(&[&["consume", "-t", "t"], args].concat());
+        let mut stdout = consuming.stdout.take().unwrap();
+        for number in 0..10 {
+            assert_eq!(next_line(&mut stdout), number.to_string());
+        }
+        drop(stdout);
+        finish(consuming, b"").text();
+    }
+}
+
+#[test]
+fn a_signal_ends_in_good_order_what_would_have_gone_on() {
+    let broker = ten_records();
+    for group in [&[][..], &["-g", "g"]] {
+        for (limit, code, said) in
+            [(&[][..], 0, ""), (&["-c", "99"], 1, "highwater: stopped before it was done\n")]
+        {
+            for end in [Signal::INT, Signal::TERM] {
+                let args = [&["consume", "-t", "t", "-f", "%s\\n"], group, limit].concat();
+                let mut consuming = broker.spawn(&args);
+                if group.is_empty() {
+                    assert_eq!(next_line(consuming.stdout.as_mut().unwrap()), "0");
+                } else {
+                    while !broker.run(&["group", "describe", "g", "--state"]).out().contains("Stable, 1 ") {}
+                }
+                signal(&consuming, end);
+                let ran = finish(consuming, b"");
+                assert_eq!((ran.code(), ran.err().as_str()), (Some(code), said), "{args:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn partitions_that_a_topic_gets_are_read() {
+    let broker = Broker::in_memory();
+    for (topic, args) in
+        [("a", &[][..]), ("b", &["-g", "b"]), ("c", &["-g", "c", "--group-protocol", "consumer"])]
+    {
+        broker.topic(topic, &[]);
+        broker.produce(&["-t", topic, "-p", "0"], "before\n");
+        let start = ["consume", "-t", topic, "--metadata-age", "100ms", "-c", "2"];
+        let mut consuming = broker.spawn(&[&start[..], args].concat());
+        let mut stdout = consuming.stdout.take().unwrap();
+        assert_eq!(next_line(&mut stdout), "before");
+        broker.run(&["topic", "alter", topic, "-p", "2"]).text();
+        broker.produce(&["-t", topic, "-p", "1"], "new\n");
+        assert_eq!(next_line(&mut stdout), "new");
         finish(consuming, b"").text();
     }
 }

@@ -99,9 +99,10 @@ fn people_are_told_where_it_is() {
 fn a_place_where_it_cannot_listen() {
     let broker = Broker::start(&["--memory", "--control", "0"]);
     let taken = broker.ready["control"].as_str().unwrap();
-    for (place, words) in
-        [(taken, "in use"), ("nonsense:x", "invalid port value"), ("99999", "invalid port value")]
-    {
+    let said = finish(highwater(&["serve", "--memory", "--control", taken]).spawn().unwrap(), b"").failure();
+    let advice = "another program listens there; end it, or choose another port with --control HOST:PORT";
+    assert!(said.starts_with(&format!("highwater: cannot listen on {taken}: {advice}")), "{said}");
+    for (place, words) in [("nonsense:x", "invalid port value"), ("99999", "invalid port value")] {
         let args = ["serve", "--memory", "--listen", "127.0.0.1:0", "--control", place];
         let said = finish(highwater(&args).spawn().unwrap(), b"").failure();
         assert!(

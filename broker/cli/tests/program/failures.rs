@@ -33,6 +33,22 @@ fn somebody_listens_and_never_answers() {
 }
 
 #[test]
+fn somebody_listens_and_is_no_kafka_broker() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let said = finish(highwater(&["topic", "list", "-b", &address]).spawn().unwrap(), b"").failure();
+    let expected =
+        format!("highwater: no broker answers at {address}: this is an HTTP server, no Kafka broker (");
+    assert!(said.starts_with(&expected), "{said}");
+    server.join().unwrap();
+}
+
+#[test]
 fn one_of_several_addresses_is_enough() {
     let broker = Broker::in_memory();
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -54,6 +70,9 @@ fn arguments_that_cannot_be() {
         &["produce", "-t", "t", "-p", "-1"],
         &["produce", "--json", "-k", "k"],
         &["consume"],
+        &["consume", "-t", ""],
+        &["consume", "-t", "t", "-g", ""],
+        &["consume", "-t", "t", "--metadata-age", "0s"],
         &["consume", "-t", "t", "-o", "stored"],
         &["consume", "-t", "t", "-f", "%x"],
         &["consume", "-t", "t", "-f", "%s", "--json"],

@@ -92,13 +92,12 @@ fn a_member_leaves_when_it_is_told_to_or_nobody_reads_it() {
             signal(&member, end);
         } else {
             drop(stdout);
-            broker.produce(&["-t", "t", "-p", "0"], "unread\n");
         }
         finish(member, b"").text();
         // At once, not when its session is over; and what nobody saw is there for the next.
         assert_eq!(described(&broker, "g")["state"], "Empty");
         assert_eq!(committed(&broker, "g"), [Some(10), Some(10)]);
-        broker.run(&["group", "reset", "g", "-t", "t", "--to-earliest", "--execute"]).text();
+        broker.run(&["group", "reset", "g", "-t", "t", "--to-earliest", "--execute", "--json"]).text();
     }
 }
 
@@ -180,9 +179,10 @@ fn offsets_are_moved_where_they_are_to_be() {
     let broker = twenty_records();
     broker.run(&["topic", "create", "empty"]).text();
     let reset = |args: &[&str]| broker.run(&[&["group", "reset", "g"], args].concat());
-    let shown = reset(&["-t", "t", "--to-offset", "6", "--execute"]).text();
+    let moved = reset(&["-t", "t", "--to-offset", "6", "--execute"]);
+    assert_eq!((moved.code(), moved.err().as_str()), (Some(0), "highwater: moved 2 offsets of group g\n"));
     assert_eq!(
-        shown,
+        moved.out(),
         "  TOPIC  PARTITION  FROM  TO\n  t              0     -   6\n  t              1     -   6\n"
     );
     for (args, expected) in [
@@ -204,9 +204,10 @@ fn offsets_are_moved_where_they_are_to_be() {
             (dry.code(), dry.err().as_str()),
             (Some(0), "highwater: nothing was changed; --execute does it\n")
         );
-        assert_eq!(reset(&[args, &["--dry-run"]].concat()).text(), dry.out(), "who asks for that knows");
+        let asked_for = reset(&[args, &["--dry-run"]].concat());
+        assert_eq!((asked_for.out(), &*asked_for.err()), (dry.out(), "highwater: nothing was changed\n"));
         assert_eq!(committed(&broker, "g"), before, "{args:?}");
-        assert_eq!(reset(&[args, &["--execute"]].concat()).text(), dry.out(), "{args:?}");
+        assert_eq!(reset(&[args, &["--execute"]].concat()).out(), dry.out(), "{args:?}");
         assert_eq!(committed(&broker, "g"), expected.map(Some), "{args:?}");
     }
     let clipped = reset(&["-t", "t:1", "--to-offset", "99", "--json"]);
@@ -240,9 +241,12 @@ fn offsets_go_to_a_file_and_come_back() {
     let exported = broker.run(&["group", "reset", "g", "--all-topics", "--to-current", "--export"]).text();
     assert_eq!(exported, format!("t,0,{}\nt,1,{}\n", before[0].unwrap(), before[1].unwrap()));
     fs::write(&path, exported).unwrap();
-    broker.run(&["group", "reset", "g", "-t", "t", "--to-latest", "--execute"]).text();
-    broker.run(&["group", "reset", "g", "--from-file", file, "--execute"]).text();
-    assert_eq!(committed(&broker, "g"), before);
+    for from in [file, "-"] {
+        broker.run(&["group", "reset", "g", "-t", "t", "--to-latest", "--execute", "--json"]).text();
+        let back = ["group", "reset", "g", "--from-file", from, "--execute", "--json"];
+        broker.run_with(&back, fs::read(&path).unwrap()).text();
+        assert_eq!(committed(&broker, "g"), before);
+    }
     for (text, said) in [
         ("t,0\n", format!("{file}: line 1: \"t,0\" is no TOPIC,PARTITION,OFFSET")),
         ("t,7,0\n", "there is no partition t-7".to_owned()),
@@ -259,7 +263,7 @@ fn groups_are_listed_described_forgotten_and_deleted() {
     assert_eq!(broker.run(&["group", "list"]).text(), "");
     assert_eq!(broker.run(&["group", "describe"]).text(), "");
     read(&broker, "a", &[]);
-    broker.run(&["group", "reset", "b", "-t", "t:1", "--to-offset", "4", "--execute"]).text();
+    broker.run(&["group", "reset", "b", "-t", "t:1", "--to-offset", "4", "--execute", "--json"]).text();
     let rows: Vec<Vec<String>> = broker
         .run(&["group", "list"])
         .text()
@@ -270,6 +274,9 @@ fn groups_are_listed_described_forgotten_and_deleted() {
     assert_eq!(rows[1][..3], ["a", "Empty", "classic"]);
     assert_eq!(rows[2][..2], ["b", "Empty"]);
     assert_eq!(broker.run(&["group", "list", "--state", "stable"]).text(), "");
+    assert_eq!(broker.run(&["group", "list", "--state", "stable,EMPTY"]).text().lines().count(), 3);
+    let bogus = broker.run(&["group", "list", "--state", "Bogus"]).usage_error();
+    assert!(bogus.contains("PreparingRebalance") && bogus.contains("Reconciling"), "{bogus}");
     let listed: Value = serde_json::from_str(&broker.run(&["group", "list", "--json"]).text()).unwrap();
     assert_eq!((&listed[0]["group"], &listed[1]["state"]), (&"a".into(), &"Empty".into()));
 
@@ -281,8 +288,9 @@ fn groups_are_listed_described_forgotten_and_deleted() {
         broker.address
     );
     assert_eq!(shown, expected);
-    let forgotten = broker.run(&["group", "forget", "a", "-t", "t:0"]).text();
-    assert_eq!(forgotten, "group a has no offset of t-0\n");
+    for said in ["group a forgot its offset of t-0\n", "group a had no offset of t-0\n"] {
+        assert_eq!(broker.run(&["group", "forget", "a", "-t", "t:0"]).text(), said);
+    }
     assert_eq!(committed(&broker, "a"), [Some(10)]);
 
     broker.run(&["topic", "delete", "t", "--json"]).text();
@@ -292,6 +300,9 @@ fn groups_are_listed_described_forgotten_and_deleted() {
     let told: Value = serde_json::from_str(&ran.out()).unwrap();
     assert_eq!(told, json!([{"group": "b", "error": null}, {"group": "nobody", "error": missing}]));
     assert_eq!(broker.run(&["group", "describe", "nobody"]).failure(), format!("highwater: {missing}\n"));
+    let ran = broker.run(&["group", "describe", "nobody", "a"]);
+    assert_eq!((ran.code(), ran.err()), (Some(1), format!("highwater: {missing}\n")));
+    assert!(ran.out().starts_with("a: Empty, "), "{}", ran.out());
     assert_eq!(
         broker.run(&["group", "delete", "nobody", "--if-exists"]).text(),
         "group nobody does not exist\n"
@@ -321,6 +332,8 @@ fn arguments_that_cannot_be() {
     ] {
         broker.run(args).usage_error();
     }
+    let said = broker.run(&["group", "reset", "g", "--to-latest"]).usage_error();
+    assert!(["--topic", "--all-topics", "--from-file"].iter().all(|what| said.contains(what)), "{said}");
     for place in ["7", "-7", "@7", "e@7"] {
         let said = broker.run(&["consume", "-t", "t", "-g", "g", "-o", place]).failure();
         assert!(said.starts_with("highwater: -o: in a group only beginning or end; "), "{said}");

@@ -1,12 +1,13 @@
 //! `highwater serve`: starting, stopping, and what it keeps.
 
 use std::fs;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::harness::{Broker, address, finish, highwater, read_ready};
+use crate::harness::{Broker, address, finish, highwater, next_line, read_ready, signal};
 
 /// What a broker says that cannot start.
 fn refused(args: &[&str]) -> String {
@@ -38,6 +39,27 @@ fn a_folder_in_use() {
     broker.produce(&["-t", "t"], "x\n");
     drop(broker);
     Broker::on(folder.path());
+}
+
+#[test]
+fn a_file_is_no_folder() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let said = refused(&["--listen", "127.0.0.1:0", "--data-dir", path]);
+    assert_eq!(said, format!("highwater: --data-dir {path}: this is no folder\n"));
+}
+
+#[test]
+fn what_goes_to_no_terminal_has_no_colours() {
+    let args = ["serve", "--memory", "--listen", "127.0.0.1:0", "--ready-json", "-"];
+    let mut process = highwater(&args).spawn().unwrap();
+    let ready = read_ready(&mut BufReader::new(process.stdout.as_mut().unwrap()));
+    TcpStream::connect(address(&ready)).unwrap().write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let said = next_line(process.stderr.as_mut().unwrap());
+    assert!(said.contains(" WARN ") && said.contains(" peer=127.0.0.1:"), "{said:?}");
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+    signal(&process, Signal::TERM);
+    assert_eq!(finish(process, b"").code(), Some(0));
 }
 
 #[test]

@@ -82,6 +82,9 @@ fn what_topics_take_on_disk_is_shown() {
     assert_eq!((all[0]["sizeBytes"].as_u64(), all[2]["sizeBytes"].as_u64()), (Some(0), Some(0)));
     assert!(all[1]["sizeBytes"].as_u64().unwrap() > 10, "{all:?}");
     assert_eq!(sizes(&["u"]).len(), 1);
+    broker.run(&["consume", "-t", "u", "-g", "g", "-e"]).text();
+    assert_eq!(sizes(&[]).len(), 3);
+    assert!(sizes(&["--internal"]).len() > 3);
     let shown = broker.run(&["topic", "sizes", "t"]).text();
     let heading: Vec<_> = shown.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(heading, ["TOPIC", "PARTITION", "BROKER", "BYTES", "FOLDER"]);
@@ -97,6 +100,10 @@ fn what_is_there_already_or_not_there_may_be_fine() {
     let missing = "topic u does not exist (`highwater topic list` names those that do)";
     assert_eq!(broker.run(&["topic", "delete", "u"]).failure(), format!("highwater: {missing}\n"));
     assert_eq!(broker.run(&["topic", "describe", "u"]).failure(), format!("highwater: {missing}\n"));
+    // One name that is wrong does not hide the others.
+    let ran = broker.run(&["topic", "describe", "u", "t"]);
+    assert_eq!((ran.code(), ran.err()), (Some(1), format!("highwater: {missing}\n")));
+    assert!(ran.out().starts_with("t: 1 partition"), "{}", ran.out());
     assert_eq!(
         broker.run(&["topic", "delete", "u", "t", "--if-exists"]).text(),
         "deleted topic t\ntopic u does not exist\n"
@@ -154,20 +161,31 @@ fn a_topic_gets_more_partitions_and_other_settings() {
 }
 
 #[test]
-fn an_alteration_that_is_refused_says_why_and_what_else_was_done() {
+fn an_alteration_of_which_some_is_refused_is_not_made_at_all() {
     let broker = Broker::in_memory();
     broker.topic("t", &["-p", "2"]);
     let fewer = broker.run(&["topic", "alter", "t", "-p", "1", "-c", "segment.ms=5000", "--json"]);
     assert_eq!(fewer.code(), Some(1));
     assert!(fewer.err().contains("currently has 2 partition"), "{}", fewer.err());
     let told = json(&fewer.out());
-    assert_eq!(told[0], serde_json::json!({"topic": "t", "change": "settings", "error": null}));
+    let unmade = "topic t is left as it is: all of it can be changed, or nothing";
+    assert_eq!(told[0], serde_json::json!({"topic": "t", "change": "settings", "error": unmade}));
     assert!(told[1]["error"].as_str().unwrap().contains("currently has 2 partition"), "{told}");
+    let wrong = broker.run(&["topic", "alter", "t", "-p", "8", "-c", "retention.ms=abc"]).failure();
+    let [why, left, summary] = wrong.lines().collect::<Vec<_>>()[..] else { panic!("{wrong}") };
+    assert!(why.starts_with("highwater: changing the settings of topic t was refused: "), "{why}");
+    assert!(why.contains("retention.ms"), "{why}");
+    assert_eq!((left, summary), (&*format!("highwater: {unmade}"), "highwater: 2 changes could not be made"));
+    let described = json(&broker.run(&["topic", "describe", "t", "--json"]).text());
+    assert_eq!(described[0]["partitions"].as_array().unwrap().len(), 2);
+    assert_eq!(described[0]["settings"], serde_json::json!({}));
     assert_eq!(
         broker.run(&["topic", "alter", "u", "-p", "3"]).failure(),
         "highwater: topic u does not exist (`highwater topic list` names those that do)\n"
     );
-    let nothing = broker.run(&["topic", "alter", "t"]).failure();
-    assert_eq!(nothing, "highwater: nothing to do: --partitions, --config and --unset say what\n");
+    let nothing = broker.run(&["topic", "alter", "t"]).usage_error();
+    for what in ["--partitions", "--config", "--unset", "--append", "--subtract"] {
+        assert!(nothing.contains(what), "{nothing}");
+    }
     broker.run(&["topic", "alter", "t", "-p", "0"]).usage_error();
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use highwater_storage::batch::{BatchHeader, RecordIter};
+use highwater_storage::partition_metadata;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -359,6 +360,152 @@ fn what_lies_behind_a_gap_of_kafkas_stays_also_where_its_checkpoint_is_damaged()
     assert_eq!(opened("delete", &[(cleaner, b"?")]).bounds(0), (0, 1));
 }
 
+/// Two logs with gaps of Kafka's, before a start that can read no checkpoint of them.
+fn with_lost_checkpoints() -> World {
+    let folder = Path::new("data/node-0");
+    let (mut world, _) = compacted(&[]);
+    for partition in 0..2 {
+        world.write(partition, record("key", Some("v"), NOW_MS)).unwrap();
+        let mut builder = BatchBuilder::new().base_offset(Offset::new(50)).leader_epoch(LeaderEpoch::new(0));
+        builder.append(TimestampMs::new(NOW_MS), Some(b"k"), None, &[]).unwrap();
+        let name = format!("t-{partition}/00000000000000000050.log");
+        let file = world.disk.create(&folder.join(name)).unwrap();
+        file.write_at(0, &[IoSlice::new(&builder.build().unwrap())]).unwrap();
+    }
+    for name in ["cleaner-offset-checkpoint", "recovery-point-offset-checkpoint"] {
+        world.disk.write_atomic(&folder.join(name), b"?").unwrap();
+    }
+    world
+}
+
+/// One log is compacted, and the other never was.
+#[test]
+fn that_a_log_is_compacted_is_not_written_down_before_the_gaps_of_others_are_durable() {
+    let bounds = |world: &World| [0, 1].map(|partition| world.bounds(partition));
+    let mut world = with_lost_checkpoints().crashed();
+    let is_of_the_other =
+        |work: &DiskWork| matches!(work, DiskWork::Flush { partition: PartitionIndex(1), .. });
+    let mut due = world.begin();
+    while !due.iter().any(is_of_the_other) {
+        due = world.work_once(due);
+    }
+    due.retain(|work| !is_of_the_other(work));
+    world.work_off(due);
+    world.wait_ms(60_000);
+    world.tick();
+    assert_eq!(world.replica_of(0).clean_upto, Some(Offset::new(50)));
+    assert_eq!(world.cleaner_offsets(), "?", "the other log is still to be made durable");
+    assert!(world.node.checkpoints.next_deadline().is_none(), "nothing is tried in vain");
+    let mut world = world.crashed();
+    assert_eq!(bounds(&world), [(0, 51); 2]);
+    world.look();
+    assert_eq!(world.cleaner_offsets(), "?", "it is durable, and that is not written down");
+    world.wait_ms(60_000);
+    world.tick();
+    assert_eq!(world.cleaner_offsets(), "0\n2\nt 0 50\nt 1 50\n");
+    assert_eq!(bounds(&world.crashed()), [(0, 51); 2]);
+}
+
+#[test]
+fn a_log_that_does_not_open_keeps_its_gaps_also_when_others_are_compacted_meanwhile() {
+    for stops in [false, true] {
+        let mut world = with_lost_checkpoints();
+        let id = world.node.metadata.id_of(&"t".into()).unwrap();
+        // Something is in the way of its metadata.
+        let (disk, folder) = (Arc::clone(&world.disk), Path::new("data/node-0/t-1"));
+        let name = folder.join(partition_metadata::FILE_NAME);
+        disk.remove_file(&name).unwrap();
+        disk.create_dir(&name).unwrap();
+        world = world.crashed();
+        assert!(world.node.replica(id, PartitionIndex(1)).is_err());
+        world.look();
+        assert_eq!(world.replica_of(0).clean_upto, Some(Offset::new(50)));
+        world.wait_ms(60_000);
+        world.tick();
+        let World { config, disk, now, node, asked, .. } = world;
+        if stops {
+            node.close(true).unwrap_err();
+        } else {
+            drop(node);
+        }
+        disk.remove_dir_all(&name).unwrap();
+        partition_metadata::write(disk.as_ref(), folder, id).unwrap();
+        let (controller, node) = open(&disk, &config, now);
+        let mut world = World { config, disk, now, controller, node, asked };
+        assert_eq!([0, 1].map(|partition| world.bounds(partition)), [(0, 51); 2]);
+        world.look();
+        world = world.stop();
+        assert_eq!(world.cleaner_offsets(), "0\n2\nt 0 50\nt 1 50\n");
+    }
+}
+
+/// A log of many segments, each pair of which becomes one, and some pairs in a step; anything may happen in between.
+#[test]
+fn many_segments_are_swapped_in_part_by_part_and_the_log_is_clean_when_all_are() {
+    let many = || {
+        let (mut world, disk) = compacted(&[("log.index.size.max.bytes", "24")]);
+        world.write_one_key(200);
+        (world, disk)
+    };
+    let half = || {
+        let (mut world, disk) = many();
+        let mut due = world.begin();
+        while world.segments(0) == 201 {
+            due = world.work_once(due);
+        }
+        assert!((150..201).contains(&world.segments(0)), "{}", world.segments(0));
+        assert!(matches!(due[..], [DiskWork::SettleCompaction { .. }]), "{due:?}");
+        (world, disk, due)
+    };
+    let left = [(0, "other"), (199, "key"), (200, "key")].map(|(offset, key)| (offset, key.to_owned()));
+    let newest = |world: &mut World| -> Vec<_> {
+        let read = world.read_from(0, 0).into_iter().map(|(offset, key, _)| (offset, key));
+        read.filter(|(offset, _)| [0, 199, 200].contains(offset)).collect()
+    };
+    let holds = |world: &mut World| {
+        assert_eq!((newest(world), world.bounds(0)), (left.to_vec(), (0, 201)));
+    };
+    // All of it.
+    let (mut world, _, mut due) = half();
+    let mut parts = 1;
+    loop {
+        holds(&mut world);
+        assert_eq!((world.replica_of(0).clean_upto, world.node.tally.compactions), (None, 0));
+        due = world.work_once(due);
+        if !due.iter().any(|work| matches!(work, DiskWork::SettleCompaction { .. })) {
+            break;
+        }
+        parts += 1;
+    }
+    assert!((3..10).contains(&parts), "{parts}");
+    world.work_off(due);
+    assert_eq!(world.cleaner_offsets(), "0\n1\nt 0 200\n");
+    assert_eq!((world.node.tally.compactions, world.read_from(0, 0).len()), (1, 3));
+    // The node stops, or crashes, or the disk fails.
+    for how in 0..3 {
+        let (mut world, disk, mut due) = half();
+        if how == 2 {
+            disk.fail_at(disk.calls() + 5, FaultKind::Error(std::io::ErrorKind::Other));
+            due = world.work_once(due);
+            assert!(due.is_empty() && world.replica_of(0).log.poisoned().is_some(), "{due:?}");
+            disk.heal();
+        }
+        world = if how == 1 { world.stop() } else { world.crashed() };
+        holds(&mut world);
+        world.look();
+        assert_eq!(world.read_from(0, 0).len(), 3, "{how}");
+        assert!(!world.names().iter().any(|name| name.ends_with("cleaned")), "{:?}", world.names());
+    }
+    // The policy is another one: nothing more goes.
+    let (mut world, _, due) = half();
+    let segments = world.segments(0);
+    world.alter(ResourceKind::TOPIC, "t", &[("cleanup.policy", Some("delete"))]);
+    world.work_off(due);
+    holds(&mut world);
+    assert_eq!((world.segments(0), world.replica_of(0).clean_upto), (segments, None));
+    assert!(!world.names().iter().any(|name| name.ends_with("cleaned")), "{:?}", world.names());
+}
+
 /// A pass may have written many files: they are unlinked where nobody waits for it, and before the next pass.
 #[test]
 fn what_a_pass_wrote_that_comes_to_nothing_is_not_unlinked_within_a_step() {
@@ -436,6 +583,37 @@ fn without_room_a_pass_leaves_nothing_and_comes_again() {
     assert_eq!(world.segments(0), 2);
 }
 
+/// A pass that fills the disk keeps everybody else from writing.
+#[test]
+fn a_log_that_never_has_room_for_its_pass_is_tried_less_and_less_often() {
+    let (mut world, disk) = compacted(&[("log.cleaner.min.cleanable.ratio", "0.01")]);
+    let mut at_ms = NOW_MS;
+    let mut tries = |room: Option<u64>, looks: usize| -> Vec<usize> {
+        for _ in 0..3 {
+            world.write(0, record("key", Some("v"), at_ms)).unwrap();
+            at_ms += SEGMENT_MS;
+        }
+        let mut tries = Vec::new();
+        for look in 0..looks {
+            let due = world.begin();
+            let begins = due.iter().any(|work| matches!(work, DiskWork::Flush { .. }));
+            tries.extend(begins.then_some(look));
+            let compact = world.work_once(due);
+            disk.limit_room(room);
+            let left = world.work_once(compact);
+            disk.limit_room(None);
+            world.work_off(left);
+        }
+        tries
+    };
+    let an_hour = 240;
+    let doubled = [0, 1, 3, 7, 15, 31, 63, 127, 255];
+    let due = [&doubled[..], &[255 + an_hour, 255 + 2 * an_hour]].concat();
+    assert_eq!(tries(Some(10), 255 + 3 * an_hour), due);
+    assert_eq!(tries(None, 1), [0], "the next hour");
+    assert_eq!(tries(Some(10), 4), [0, 1, 3], "after a pass that had room it begins anew");
+}
+
 #[test]
 fn a_log_without_room_for_its_pass_does_not_keep_others_from_theirs() {
     let (mut world, disk) = compacted(&[]);
@@ -451,6 +629,7 @@ fn a_log_without_room_for_its_pass_does_not_keep_others_from_theirs() {
     world.look();
     assert_eq!((world.segments(0), world.segments(1)), (3, 2));
     disk.limit_room(None);
+    world.look();
     world.look();
     assert_eq!((world.segments(0), world.segments(1)), (2, 2), "and has its turn again");
 }

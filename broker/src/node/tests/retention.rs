@@ -86,6 +86,30 @@ fn old_segments_go_at_the_next_look_and_their_files_after_the_delay() {
 }
 
 #[test]
+fn what_the_logs_take_is_known_with_a_limit_and_without_and_after_a_start() {
+    for limit in ["-1", "4000000"] {
+        let settings = [("highwater.disk.max.bytes", limit), ("log.retention.bytes", "1000000")];
+        let (mut world, _) = with_segments(&settings);
+        let taken = |world: &World| -> u64 {
+            world.node.replicas().map(|(_, _, replica)| replica.log.disk_bytes()).sum()
+        };
+        for _ in 0..4 {
+            world.produce(vec![(0, large(NOW_MS))]);
+        }
+        // The last segment's index is not counted before the next roll.
+        let grown = world.node.expiry.used_bytes;
+        assert!(grown > 2_000_000 && grown.abs_diff(taken(&world)) < 1000, "{limit}: {grown}");
+        world.wait_ms(300_000);
+        world.tick();
+        let shrunk = world.node.expiry.used_bytes;
+        assert!(shrunk < grown && shrunk == taken(&world), "{limit}: {shrunk}");
+        let world = world.crashed();
+        let found = world.node.expiry.used_bytes;
+        assert!(found > 0 && found == taken(&world), "{limit}: {found}");
+    }
+}
+
+#[test]
 fn a_partition_that_is_too_large_loses_its_oldest_segments() {
     let (mut world, _) = with_segments(&[("log.retention.bytes", "1000000")]);
     for _ in 0..4 {

@@ -237,6 +237,13 @@ impl Conversation {
         self.step();
     }
 
+    /// Nobody answers what was asked about topics.
+    pub(super) fn lose_metadata(&mut self) {
+        for (id, _) in std::mem::take(&mut self.held_metadata) {
+            self.fail(id);
+        }
+    }
+
     pub(super) fn answer(&mut self, id: RequestId, answer: Answer) {
         self.machine.answer(self.now(), id, Ok(answer));
     }

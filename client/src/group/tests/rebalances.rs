@@ -10,6 +10,7 @@ use highwater_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use super::conversation::{
     Conversation, ME, at, config, consumer_config, cooperative, member as fellow, partitions,
 };
+use crate::consumer::ConsumerConfig;
 use crate::error::Error;
 use crate::exchange::Body;
 use crate::group::{Assignor, Generation, GroupConfig, Step, Subscription, Turn};
@@ -78,6 +79,43 @@ fn a_leader_divides_when_it_knows_the_topics_of_all_members() {
     member.release_metadata();
     // That a topic does not exist is knowing it, too.
     assert_eq!(member.sync().1.assignments.len(), 2);
+}
+
+#[test]
+fn a_leader_divides_its_topics_as_they_are_now() {
+    let consumer = ConsumerConfig { metadata_max_age: Duration::from_secs(1), ..consumer_config() };
+    let mut member = Conversation::with(config(), consumer, Subscription::Topics(["t".into()].into()));
+    member.turn_for_nothing();
+    let (id, _) = member.join();
+    // A question of before is under way: the answer may be old.
+    member.holds_metadata = true;
+    member.pass(Duration::from_secs(1));
+    let mut response = member.joined(ME, Assignor::Range);
+    response.members = vec![fellow(ME, &["t"])];
+    member.answer_join(id, response);
+    member.release_metadata();
+    assert!(member.is_silent(), "what it is told now was asked for before");
+    member.topics.insert("t", 3);
+    member.back_off();
+    let (_, sync) = member.sync();
+    let part = highwater_protocol::consumer_protocol::ConsumerProtocolAssignment::from_bytes(
+        sync.assignments[0].assignment.clone(),
+    );
+    assert_eq!(part.unwrap().assigned_partitions[0].partitions, [0, 1, 2]);
+}
+
+#[test]
+fn a_leader_that_is_told_nothing_divides_what_it_knows() {
+    let mut member = Conversation::new(config());
+    member.turn_for_nothing();
+    let (id, _) = member.join();
+    member.holds_metadata = true;
+    let mut response = member.joined(ME, Assignor::Range);
+    response.members = vec![fellow(ME, &["t"])];
+    member.answer_join(id, response);
+    assert!(member.is_silent());
+    member.lose_metadata();
+    assert_eq!(member.sync().1.assignments.len(), 1);
 }
 
 #[test]

@@ -17,10 +17,14 @@ pub(super) fn write(out: &mut impl Write, moves: &[Move]) -> io::Result<()> {
         .try_for_each(|moved| writeln!(out, "{},{},{}", &*moved.at.topic, moved.at.partition, moved.to))
 }
 
-/// Reads a file.
+/// Reads a file; `-` is standard input.
 pub(super) fn read(path: &Path) -> anyhow::Result<BTreeMap<TopicPartition, i64>> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    parse(&text).with_context(|| path.display().to_string())
+    let (name, text) = if path.as_os_str() == "-" {
+        ("standard input".to_owned(), io::read_to_string(io::stdin()))
+    } else {
+        (path.display().to_string(), fs::read_to_string(path))
+    };
+    text.map_err(anyhow::Error::from).and_then(|text| parse(&text)).context(name)
 }
 
 fn parse(text: &str) -> anyhow::Result<BTreeMap<TopicPartition, i64>> {

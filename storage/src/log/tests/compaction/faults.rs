@@ -43,8 +43,8 @@ impl Before {
         let end = self.log.end_offset();
         let plan = self.log.plan_compaction(&eager(), None, end, NOW).expect("it is due");
         let compacted = run(&mut self.log, plan)?.expect("nobody told it to stop");
-        let replaced = self.log.replace_compacted(compacted)?.expect("nothing was cut");
-        replaced.sync()?.1.run()
+        assert!(compacted.made.len() > 2, "it is swapped in at once");
+        swap(&mut self.log, compacted, 2).map(drop)
     }
 
     /// The log that is left opens, reads as what was written, and can be compacted.
@@ -175,7 +175,7 @@ fn what_takes_the_place_of_a_durable_record_is_durable_before() {
     names.push(log.snapshot_path(compacted.end));
     let unsynced = disk.unsynced_sectors();
     assert!(names.len() > 8 && unsynced.iter().all(|sector| !names.contains(&sector.path)), "{unsynced:?}");
-    let (clean_upto, _) = log.replace_compacted(compacted).unwrap().unwrap().sync().unwrap();
+    let clean_upto = swap(&mut log, compacted, 100).unwrap();
     let image: Arc<dyn Disk> = Arc::new(disk.crash(&Survivors::None).unwrap());
     let (log, _) = open(&image, &config(), StopKind::Unclean);
     assert!(clean_upto < log.end_offset() && data_of(&log).iter().any(|(_, records)| !records.is_empty()));

@@ -122,18 +122,24 @@ impl World {
         let end = self.log.end_offset();
         let held = self.log.range(self.log.start_offset(), end, 1 << 20, true);
         let before = held.read().unwrap();
-        let replaced = match self.log.replace_compacted(compacted).unwrap() {
-            Ok(replaced) => replaced,
+        let (settled, removed) = match self.log.replace_some(compacted, 2).unwrap() {
+            Ok(replaced) => replaced.sync().unwrap(),
             Err(compacted) => {
                 assert!(matches!(meanwhile, Some(Meanwhile::RemoveOldest)));
                 compacted.discard().unwrap();
                 return self.assert_tidy(Offset::ZERO);
             }
         };
-        let (clean_upto, removed) = replaced.sync().unwrap();
+        removed.run().unwrap();
+        let clean_upto = match settled {
+            Settled::Rest(rest) => {
+                assert_reads(&mut self.log, &self.history, self.untouched, "a part of it");
+                swap(&mut self.log, rest, 1).unwrap()
+            }
+            Settled::Clean { upto, .. } => upto,
+        };
         assert_eq!(clean_upto, upto);
         assert_eq!(held.read().unwrap(), before);
-        removed.run().unwrap();
         assert_eq!(self.log.end_offset(), end);
         self.assert_tidy(upto);
         self.clean_upto = Some(clean_upto);
