@@ -1,10 +1,11 @@
 //! A group of the classic protocol: who is in it, who leads, which protocol they share (`ClassicGroup`).
 //!
-//! Always: a group without members is empty or waits for the first to join; a leader is a member, and only a group that was
-//! one of the consumer protocol when it was written down last has none; every member was admitted with a protocol that all
-//! others know.
+//! Always: a group without members is empty or waits for the first to join; a leader is a member, and where there are members
+//! one of them leads, but in a group that was written down before it had come together (a generation without an assignment,
+//! a group that was one of the consumer protocol) and has not since; every member was admitted with a protocol that all others
+//! know.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use highwater_protocol::consumer_protocol::{ConsumerProtocolSubscription, PROTOCOL_TYPE};
@@ -14,6 +15,7 @@ use highwater_storage::TimestampMs;
 use super::ids::{Generation, InstanceId, MemberId, ProtocolName};
 use super::member::Member;
 use super::record::{GroupMetadata, MemberMetadata};
+use super::roster::Roster;
 use super::words::{GroupReply, Joined, JoinedGeneration, JoinedMember, Protocol};
 use crate::ids::TopicName;
 use crate::node::Ticket;
@@ -66,7 +68,7 @@ pub(super) struct Classic {
     pub(super) protocol_type: Option<ProtocolName>,
     pub(super) protocol: Option<ProtocolName>,
     pub(super) leader: Option<MemberId>,
-    pub(super) members: BTreeMap<MemberId, Member>,
+    pub(super) members: Roster,
     /// Names that were given out to who is to come back with them.
     pub(super) pending: BTreeSet<MemberId>,
     /// Who did not ask for its assignment yet.
@@ -87,7 +89,7 @@ impl Classic {
             protocol_type: None,
             protocol: None,
             leader: None,
-            members: BTreeMap::new(),
+            members: Roster::default(),
             pending: BTreeSet::new(),
             unsynced: BTreeSet::new(),
             initial: None,
@@ -145,8 +147,7 @@ impl Classic {
         if self.state == State::Empty {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
-        let all_know =
-            |protocol: &Protocol| self.members.values().all(|member| member.supports(&protocol.name));
+        let all_know = |protocol: &Protocol| self.members.all_know(&protocol.name);
         self.protocol_type.as_ref() == Some(protocol_type) && protocols.iter().any(all_know)
     }
 
@@ -220,26 +221,15 @@ impl Classic {
         true
     }
 
-    /// The protocol with the most votes: each member's is for the first that everyone knows.
-    pub(super) fn select_protocol(&self) -> Option<ProtocolName> {
-        let first = self.members.values().next()?;
-        let all_know = |name: &&ProtocolName| self.members.values().all(|member| member.supports(name));
-        let candidates: Vec<_> = first.protocols.iter().map(|known| &known.name).filter(all_know).collect();
-        let votes = |candidate: &ProtocolName| {
-            let vote = |member: &&Member| {
-                let mut names = member.protocols.iter().map(|known| &known.name);
-                names.find(|name| candidates.contains(name)) == Some(candidate)
-            };
-            self.members.values().filter(vote).count()
-        };
-        // Of as many votes, what the first member likes best.
-        candidates.iter().rev().max_by_key(|candidate| votes(candidate)).map(|name| (*name).clone())
-    }
-
-    /// The generation of those who are members now begins.
-    pub(super) fn begin_generation(&mut self, generation: Generation, now: TimestampMs) {
+    /// The generation of those who are members now begins, with the protocol that they chose.
+    pub(super) fn begin_generation(
+        &mut self,
+        generation: Generation,
+        protocol: Option<ProtocolName>,
+        now: TimestampMs,
+    ) {
         self.generation = generation;
-        self.protocol = self.select_protocol();
+        self.protocol = protocol;
         self.subscribed = self.subscription();
         self.initial = None;
         self.unsynced.clear();
@@ -299,15 +289,24 @@ impl Classic {
         }
     }
 
-    /// What is written down of a generation before it has an assignment: its members, with what they had before. Nobody
-    /// leads, so that they come together after a crash, too, before what one of them may still read is another's.
-    pub(super) fn announcement(&self, generation: Generation, now: TimestampMs) -> GroupMetadata {
-        let protocol = self.select_protocol();
+    /// What is written down of a generation before it has an assignment: its members, with what those had before who have not
+    /// joined; who has says itself what it reads on, and what else it had would only take room. Nobody leads, so that they
+    /// come together after a crash, too, before what one of them may still read is another's.
+    pub(super) fn announcement(
+        &self,
+        generation: Generation,
+        protocol: Option<&ProtocolName>,
+        now: TimestampMs,
+    ) -> GroupMetadata {
+        let still_has = |_: &MemberId, member: &Member| match member.joining {
+            Some(_) => Bytes::new(),
+            None => member.assignment.clone(),
+        };
         GroupMetadata {
             protocol_type: self.protocol_type.clone(),
             generation,
-            members: self.written_members(protocol.as_ref(), |_, member| member.assignment.clone()),
-            protocol,
+            members: self.written_members(protocol, still_has),
+            protocol: protocol.cloned(),
             leader: None,
             since: Some(now),
         }
@@ -351,7 +350,7 @@ impl Classic {
             };
             (written.id, member)
         };
-        let members: BTreeMap<_, _> = members.into_iter().map(one).collect();
+        let members: Roster = members.into_iter().map(one).collect();
         let mut group = Self {
             state,
             since,

@@ -178,8 +178,8 @@ impl Acting<'_, '_> {
     }
 
     fn wait_for_others(&mut self, id: &MemberId, ticket: Ticket, request: &JoinGroup) {
+        self.group.members.update(id, request);
         let Some(member) = self.group.members.get_mut(id) else { return };
-        member.update(request);
         if let Some(earlier) = member.joining.replace(ticket) {
             // Asked twice: the first question is not waited for any more.
             self.answer_join(earlier, id.clone(), Err(Refusal::RebalanceInProgress));
@@ -217,10 +217,8 @@ impl Acting<'_, '_> {
     ) -> Result<bool, Refusal> {
         let mut next = self.group.clone();
         let was = next.rename(old, new.clone());
-        if let Some(member) = next.members.get_mut(new) {
-            member.update(request);
-        }
-        if next.select_protocol() != next.protocol {
+        next.members.update(new, request);
+        if next.members.choose_protocol() != next.protocol {
             return Ok(false);
         }
         let metadata = next.metadata(|_, member| member.assignment.clone());

@@ -43,15 +43,12 @@ impl Member {
         }
     }
 
-    /// Takes what a member says of itself when it joins again.
+    /// Takes what it says of itself when it joins again. Of one that is in a group the group's roster does so, which counts
+    /// what members know.
     pub(super) fn update(&mut self, request: &JoinGroup) {
         self.protocols.clone_from(&request.protocols);
         self.session_timeout_ms = request.session_timeout_ms;
         self.rebalance_timeout_ms = request.rebalance_timeout_ms;
-    }
-
-    pub(super) fn supports(&self, protocol: &ProtocolName) -> bool {
-        self.protocols.iter().any(|known| known.name == *protocol)
     }
 
     /// What it says of itself for a protocol; nothing for one it does not know.

@@ -21,6 +21,7 @@ mod member;
 pub(crate) mod offsets;
 mod rebalance;
 pub(crate) mod record;
+mod roster;
 mod session;
 mod sync;
 mod tally;
@@ -34,6 +35,7 @@ pub use consumer_words::{
 };
 pub use ids::{Generation, GroupId, InstanceId, MemberId, ProtocolName};
 pub use tally::ObservedGroups;
+pub(crate) use tally::rebalances;
 pub use words::{
     Assigned, CommitOffsets, CommittedPartition, DeleteOffsets, DeletedOffset, DescribedGroup,
     DescribedMember, FetchOffsets, FoundCommit, FoundOffsets, FoundPartition, FoundTopic, GroupReply,

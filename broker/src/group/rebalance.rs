@@ -117,7 +117,7 @@ impl Acting<'_, '_> {
 
     fn become_empty(&mut self) {
         let now = self.turn.now.wall;
-        self.group.begin_generation(self.group.generation.next(), now);
+        self.group.begin_generation(self.group.generation.next(), None, now);
         let record = Record::Group(self.id.clone(), Some(self.group.metadata(|_, _| Default::default())));
         if let Err(refusal) = self.turn.journal.append(&[record]) {
             // Nobody has heard of this generation; the one in the log has members that are gone, and will time out.
@@ -127,11 +127,12 @@ impl Acting<'_, '_> {
 
     fn begin_generation(&mut self) {
         let (now, generation) = (self.turn.now, self.group.generation.next());
-        let announced = Record::Group(self.id.clone(), Some(self.group.announcement(generation, now.wall)));
-        if let Err(refusal) = self.turn.journal.append(&[announced]) {
+        let protocol = self.group.members.choose_protocol();
+        let announced = self.group.announcement(generation, protocol.as_ref(), now.wall);
+        if let Err(refusal) = self.turn.journal.append(&[Record::Group(self.id.clone(), Some(announced))]) {
             return self.refuse_joins(&refusal);
         }
-        self.group.begin_generation(generation, now.wall);
+        self.group.begin_generation(generation, protocol, now.wall);
         let members: Vec<_> = self.group.members.keys().cloned().collect();
         tracing::info!(group = %self.id, generation = generation.0, members = members.len(), "a generation begins");
         for id in members {
@@ -158,7 +159,12 @@ impl Acting<'_, '_> {
             .group
             .members
             .iter_mut()
-            .filter_map(|(id, member)| Some((id.clone(), member.joining.take()?, member.session_timeout_ms)))
+            .filter_map(|(id, member)| {
+                let ticket = member.joining.take()?;
+                // It is told its name with the refusal.
+                member.is_new = false;
+                Some((id.clone(), ticket, member.session_timeout_ms))
+            })
             .collect();
         for (id, ticket, session_ms) in waiting {
             self.answer_join(ticket, id.clone(), Err(refusal.clone()));

@@ -114,7 +114,7 @@ impl Acting<'_, '_> {
     /// The generation gets no assignment: who waits for one is told so.
     pub(super) fn refuse_syncs(&mut self, refusal: &Refusal) {
         let mut waited = Vec::new();
-        for (id, member) in &mut self.group.members {
+        for (id, member) in self.group.members.iter_mut() {
             member.assignment = Bytes::new();
             waited.extend(member.syncing.take().map(|ticket| (id.clone(), ticket)));
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use highwater_storage::TimestampMs;
+
 use super::consumer::ConsumerRecord;
 use super::coordinator::{Coordinator, Kind};
 use super::record::Record;
@@ -34,12 +36,22 @@ impl Coordinator {
     }
 }
 
-impl Record {
-    /// Whether it says who reads what from now on: a new generation of a group, or a new target.
-    pub(crate) fn is_of_rebalance(&self) -> bool {
-        matches!(self, Self::Group(_, Some(_)) | Self::Consumer(_, ConsumerRecord::TargetEpoch(Some(_))))
-    }
+/// How many rebalances the records of one batch begin: new generations of classic groups, each of which is announced before
+/// anybody leads it, and new targets. That a group changes its protocol is neither; one follows if there is need of it.
+pub(crate) fn rebalances(batch: &[Record]) -> usize {
+    let begins = |(at, record): (usize, &Record)| match record {
+        // Behind other records it says what a group of the consumer protocol has become.
+        Record::Group(_, Some(group)) => at == 0 && group.leader.is_none() && !group.members.is_empty(),
+        // One that was never decided is what a classic group's leader had assigned.
+        Record::Consumer(_, ConsumerRecord::TargetEpoch(Some((_, since)))) => {
+            *since != TimestampMs::default()
+        }
+        Record::Group(_, None) | Record::Consumer(..) | Record::Offset(..) => false,
+    };
+    batch.iter().enumerate().filter(|placed| begins(*placed)).count()
+}
 
+impl Record {
     /// Whether it says how far a group has read.
     pub(crate) fn is_commit(&self) -> bool {
         matches!(self, Self::Offset(_, Some(_)))

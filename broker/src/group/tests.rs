@@ -38,6 +38,10 @@ struct ListLog {
     is_full: bool,
     /// How many records a batch may have.
     most_at_once: Option<usize>,
+    /// How many bytes a record may have.
+    largest_bytes: Option<usize>,
+    /// How many rebalances what it took began.
+    rebalances: usize,
     topics: ClusterMetadata,
 }
 
@@ -49,7 +53,12 @@ impl Journal for ListLog {
         if self.most_at_once.is_some_and(|most| records.len() > most) {
             return Err(Refusal::Unexpected { message: format!("{} records at once", records.len()) });
         }
+        let bytes = |record: &Record| record.encode().unwrap().1.map_or(0, |value| value.len());
+        if self.largest_bytes.is_some_and(|largest| records.iter().any(|record| bytes(record) > largest)) {
+            return Err(Refusal::Unexpected { message: "a record is too large".to_owned() });
+        }
         let base = i64::try_from(self.records.len()).unwrap();
+        self.rebalances += rebalances(records);
         self.records.extend_from_slice(records);
         Ok(Offset::new(base))
     }

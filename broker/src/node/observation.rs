@@ -4,8 +4,8 @@ use highwater_storage::batch::CheckedBatch;
 use highwater_storage::{LeaderEpoch, Offset};
 
 use super::Node;
-use crate::group::ObservedGroups;
 use crate::group::record::Record;
+use crate::group::{ObservedGroups, rebalances};
 use crate::ids::{PartitionIndex, TopicName};
 use crate::partition::leader::Positions;
 
@@ -35,10 +35,8 @@ pub struct Tally {
 impl Tally {
     /// Records of groups were written.
     pub(super) fn coordinated(&mut self, records: &[Record]) {
-        let count =
-            |is_such: fn(&Record) -> bool| records.iter().filter(|record| is_such(record)).count() as u64;
-        self.commits += count(Record::is_commit);
-        self.rebalances += count(Record::is_of_rebalance);
+        self.commits += records.iter().filter(|record| record.is_commit()).count() as u64;
+        self.rebalances += rebalances(records) as u64;
     }
 
     pub(super) fn appended(&mut self, batch: &CheckedBatch) {

@@ -2,7 +2,8 @@
 //! heartbeat, what they are to have they fetch with SyncGroup, and by Heartbeat they learn that there is something else for
 //! them (`classicGroupJoinToConsumerGroup`).
 //!
-//! A member's generation is its epoch. None of them leads: the coordinator decides.
+//! A member's generation is its epoch. None of them leads: the coordinator decides. One that makes the group a classic one
+//! leads that.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -80,12 +81,7 @@ impl Coordinator {
             if wants_other || next.sees_other_topics(turn.journal.topics()) {
                 next.epoch = next.epoch.next();
             }
-            let is_at_target = |(other, each): (&MemberId, &Arc<Member>)| {
-                other == id || each.current.is_at(next.target_epoch)
-            };
-            // Nobody is to have at once what another may still have.
-            let is_settled = next.target_epoch == next.epoch && next.members.iter().all(is_at_target);
-            return self.join_and_downgrade(turn, &request.group, &next, is_settled);
+            return self.join_and_downgrade(turn, request, id, &next);
         }
         // Who comes back without its name is a new process, and has nothing.
         let owned = if request.member.is_empty() { &[][..] } else { &subscription.owned_partitions[..] };
@@ -103,19 +99,27 @@ impl Coordinator {
         Ok(told(Generation(member.current.epoch.0), said.name.clone()))
     }
 
-    /// The last member that did not speak the classic protocol came back as one that does, which makes the group `next`.
+    /// The last member that did not speak the classic protocol came back as one that does, which makes the group `next`. It
+    /// leads from now on, so that somebody looks at topics: if nothing is to be shared out anew it is told that the
+    /// assignment stands. One that cannot be told so (KIP-814), and would assign, comes together with the others first.
     fn join_and_downgrade(
         &mut self,
         turn: &mut Turn<'_>,
-        group: &GroupId,
+        request: &JoinGroup,
+        id: &MemberId,
         next: &Consumer,
-        is_settled: bool,
     ) -> Result<JoinedGeneration, Refusal> {
-        let classic = next.downgraded(&[], is_settled, turn.journal.topics(), turn.now.wall);
-        let classic = classic.ok_or(Refusal::InconsistentGroupProtocol)?;
+        let (topics, now) = (turn.journal.topics(), turn.now.wall);
+        let settled = request.may_skip_assignment.then(|| next.settled(id, topics, now)).flatten();
+        if let Some(classic) = settled {
+            let told = JoinedGeneration { skip_assignment: true, ..classic.tell(id) };
+            self.become_classic(turn, &request.group, classic, false)?;
+            return Ok(told);
+        }
+        let classic = next.downgraded(&[], topics, now).ok_or(Refusal::InconsistentGroupProtocol)?;
         let protocol = classic.protocol.clone().ok_or(Refusal::InconsistentGroupProtocol)?;
         let told = told(classic.generation, protocol);
-        self.become_classic(turn, group, classic, !is_settled)?;
+        self.become_classic(turn, &request.group, classic, true)?;
         Ok(told)
     }
 

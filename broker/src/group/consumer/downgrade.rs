@@ -13,9 +13,10 @@ use highwater_storage::TimestampMs;
 
 use super::Consumer;
 use super::classic_members::encode_assignment;
-use super::member::{ClassicFacts, Facts};
+use super::member::{ClassicFacts, Facts, Member};
 use crate::cluster::metadata::ClusterMetadata;
 use crate::group::classic::{Classic, State};
+use crate::group::consumer_words::Partitions;
 use crate::group::coordinator::Coordinator;
 use crate::group::ids::{Generation, GroupId, MemberId};
 use crate::group::member::Member as ClassicMember;
@@ -40,15 +41,46 @@ impl Consumer {
         is_allowed && self.index.classic_members + 1 == self.members.len()
     }
 
-    /// The classic group that this becomes without these members, settled if everyone has what it is to have; none where
-    /// they share no protocol, or cannot be told what they are assigned.
+    /// The classic group that this becomes without these members; none where they share no protocol, or cannot be told what
+    /// they are assigned.
     pub(super) fn downgraded(
         &self,
         gone: &[MemberId],
-        is_settled: bool,
         topics: &ClusterMetadata,
         now: TimestampMs,
     ) -> Option<Classic> {
+        // Nobody fetches this; it is what others must not have before the group has come together.
+        let has = |id: &MemberId| self.members.get(id).map(|known| known.current.holds()).unwrap_or_default();
+        self.as_classic(gone, now)?.with_assigned(has, topics)
+    }
+
+    /// The same where one of them is back as a classic member, which leads it: none where it has to come together first,
+    /// because not everyone has what it is to have, or may ask for it with a protocol that is not the group's.
+    pub(super) fn settled(
+        &self,
+        leader: &MemberId,
+        topics: &ClusterMetadata,
+        now: TimestampMs,
+    ) -> Option<Classic> {
+        let is_at_target =
+            |(id, member): (&MemberId, &Arc<Member>)| id == leader || member.current.is_at(self.target_epoch);
+        if self.target_epoch != self.epoch || !self.members.iter().all(is_at_target) {
+            return None;
+        }
+        let classic = Classic { leader: Some(leader.clone()), ..self.as_classic(&[], now)? };
+        // Each was told its own first.
+        let was_told = |(id, member): (&MemberId, &ClassicMember)| {
+            id == leader || member.protocols.first().map(|first| &first.name) == classic.protocol.as_ref()
+        };
+        if !classic.members.iter().all(was_told) {
+            return None;
+        }
+        let target =
+            |id: &MemberId| self.target.get(id).map(|target| Partitions::clone(target)).unwrap_or_default();
+        classic.with_assigned(target, topics)
+    }
+
+    fn as_classic(&self, gone: &[MemberId], now: TimestampMs) -> Option<Classic> {
         let gone: BTreeSet<_> = gone.iter().collect();
         let mut group = Classic {
             state: State::Stable,
@@ -60,18 +92,24 @@ impl Consumer {
             group.members.insert(id.clone(), classic_member(&member.facts)?);
         }
         group.leader = group.members.keys().next().cloned();
-        group.protocol = Some(group.select_protocol()?);
-        for (id, member) in &mut group.members {
-            let said = member.metadata(group.protocol.as_ref());
-            let assigned = match (is_settled, self.members.get(id)) {
-                (true, _) | (false, None) => self.target.get(id).cloned().unwrap_or_default(),
-                // Nobody fetches this; it is what others must not have before the group has come together.
-                (false, Some(known)) => Arc::new(known.current.holds()),
-            };
-            member.assignment = encode_assignment(&assigned, &said, topics).ok()?;
-        }
+        group.protocol = Some(group.members.choose_protocol()?);
         group.subscribed = group.subscription();
         Some(group)
+    }
+}
+
+impl Classic {
+    /// The group with these partitions assigned.
+    fn with_assigned(
+        mut self,
+        has: impl Fn(&MemberId) -> Partitions,
+        topics: &ClusterMetadata,
+    ) -> Option<Self> {
+        for (id, member) in self.members.iter_mut() {
+            let said = member.metadata(self.protocol.as_ref());
+            member.assignment = encode_assignment(&has(id), &said, topics).ok()?;
+        }
+        Some(self)
     }
 }
 
@@ -103,7 +141,7 @@ impl Coordinator {
     ) -> Result<bool, Refusal> {
         let before = self.consumer(id).filter(|group| group.is_classic_without(gone, turn.limits));
         let downgraded =
-            before.and_then(|group| group.downgraded(gone, false, turn.journal.topics(), turn.now.wall));
+            before.and_then(|group| group.downgraded(gone, turn.journal.topics(), turn.now.wall));
         let Some(classic) = downgraded else { return Ok(false) };
         match self.become_classic(turn, id, classic, true) {
             Ok(()) => Ok(true),

@@ -112,6 +112,7 @@ impl Coordinator {
         if before.members.len() >= turn.limits.consumer_max_size && !before.members.contains(&id) {
             return Err(Refusal::GroupMaxSizeReached);
         }
+        let owner = request.instance.as_ref().and_then(|instance| before.static_member(instance).cloned());
         let mut next = before.clone();
         let known = next.seat(&id, request)?;
         let mut facts = known.facts.clone();
@@ -123,6 +124,9 @@ impl Coordinator {
         self.write_change(turn, &request.group, (before, next), records)?;
         if let Some(waiting) = waiting {
             self.upgraded(turn, &request.group, waiting);
+        }
+        if let Some(replaced) = owner.filter(|owner| *owner != id) {
+            self.cancel_timers_of(&request.group, &replaced);
         }
         self.keep_consumer(turn, &request.group, &id, &known, &member);
         let is_news = request.joins()

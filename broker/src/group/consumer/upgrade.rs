@@ -3,8 +3,9 @@
 //!
 //! What members were assigned last is what they have; the generation becomes the epoch. The one who joins changes what is read,
 //! so that a new epoch begins with it, and the others hear in their next requests that they are to join again. One who takes a
-//! static member's place may change nothing: then an epoch begins if the last leader did not give out everything to everyone.
-//! (In Kafka none does, and what was left out is nobody's.)
+//! static member's place may change nothing: then an epoch begins if the last leader did not give out everything to everyone,
+//! or not everyone has asked what that gave out, or somebody has more: it reads on what is to be another's. (In Kafka none does,
+//! and what was left out is nobody's.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,7 +63,7 @@ impl Coordinator {
                 Ok(Origin::of(Consumer::default(), end()))
             }
             Some(Kind::Classic(group)) if request.joins() => {
-                let (converted, changes) = upgrade(group, turn).map_err(|why| {
+                let Upgraded { group: converted, changes, has_more } = upgrade(group, turn).map_err(|why| {
                     tracing::info!(group = %request.group, why, "a classic group cannot be one of the consumer protocol");
                     Refusal::GroupNotFound
                 })?;
@@ -71,6 +72,8 @@ impl Coordinator {
                 let waiting = group.waiting(&Refusal::RebalanceInProgress);
                 Ok(Origin {
                     begins_epoch: group.state != State::Stable
+                        || !group.unsynced.is_empty()
+                        || has_more
                         || !converted.is_given_out(turn.journal.topics()),
                     group: converted,
                     records: end().into_iter().chain(changes).collect(),
@@ -91,8 +94,16 @@ impl Coordinator {
     }
 }
 
-/// The group that a classic one becomes, and its records; or why it cannot.
-fn upgrade(group: &Classic, turn: &Turn<'_>) -> Result<(Consumer, Vec<ConsumerRecord>), &'static str> {
+/// The group that a classic one becomes, and its records.
+struct Upgraded {
+    group: Consumer,
+    changes: Vec<ConsumerRecord>,
+    /// Whether a member has something that it was not assigned.
+    has_more: bool,
+}
+
+/// What a classic group becomes; or why it cannot.
+fn upgrade(group: &Classic, turn: &Turn<'_>) -> Result<Upgraded, &'static str> {
     if !turn.limits.migration.may_upgrade() {
         return Err("group.consumer.migration.policy forbids it");
     }
@@ -107,19 +118,21 @@ fn upgrade(group: &Classic, turn: &Turn<'_>) -> Result<(Consumer, Vec<ConsumerRe
     let mut next = Consumer { epoch, target_epoch: epoch, ..Consumer::default() };
     let mut has = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    for (id, member) in &group.members {
+    for (id, member) in group.members.iter() {
         let assigned = assigned_to(member, topics)?;
         if !each(&assigned).all(|one| seen.insert(one)) {
             return Err("a partition is assigned to two members");
         }
         has.insert(id, assigned);
     }
-    for (id, member) in &group.members {
+    let mut has_more = false;
+    for (id, member) in group.members.iter() {
         let subscription = subscription_of(member, group.protocol.as_ref())?;
         let mut assigned = has.remove(id).unwrap_or_default();
         // Who gives up nothing while it joins may have more than it was assigned in a generation that was not to be.
         for (topic, partition) in each(&known_partitions(&subscription.owned_partitions, topics)) {
             if seen.insert((topic, partition)) {
+                has_more = true;
                 assigned.entry(topic).or_default().insert(partition);
             }
         }
@@ -138,7 +151,7 @@ fn upgrade(group: &Classic, turn: &Turn<'_>) -> Result<(Consumer, Vec<ConsumerRe
     let changes = Consumer::default().changes_to(&next);
     let mut converted = Consumer::default();
     changes.iter().cloned().for_each(|change| converted.apply(change));
-    Ok((converted, changes))
+    Ok(Upgraded { group: converted, changes, has_more })
 }
 
 impl Consumer {

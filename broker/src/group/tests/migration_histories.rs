@@ -1,5 +1,5 @@
 //! Any history of a group that members of both protocols are in: they come, change their protocol, go, fall silent, are killed;
-//! the log is full; the node is killed in between.
+//! their topic grows; the log is full; the node is killed in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::classic::{Classic, State};
 use super::consumer::ConsumerRecord;
-use super::consumers::{alive, as_static, joins, leaves, topic_id};
+use super::consumers::{alive, joins, leaves, topic_id};
 use super::coordinator::Kind;
 use super::migrations::{cooperative, told, words};
 use super::*;
@@ -31,6 +31,8 @@ enum Step {
         full: bool,
     },
     Crash,
+    /// The topic has one more partition.
+    Grow,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,8 @@ struct Client {
     member: Option<MemberId>,
     generation: Option<(Generation, Led)>,
     has_synced: bool,
+    /// How many partitions there were when it assigned them.
+    assigned: i32,
     joining: Option<Ticket>,
     syncing: Option<Ticket>,
     /// As a member of the consumer protocol.
@@ -65,10 +69,14 @@ struct Client {
     has_missed: bool,
 }
 
-const CLIENTS: usize = 5;
-/// The last client is a static member.
-const STATIC: usize = CLIENTS - 1;
-const PARTITIONS: [i32; 4] = [0, 1, 2, 3];
+const CLIENTS: usize = 6;
+/// Static members: one reads on while it joins as a classic member, and the other does not; one leaves for good, and the other
+/// for a while.
+const STATIC: usize = 4;
+const COOPERATIVE_STATIC: usize = 5;
+/// How many partitions there are to begin with, and how many there may be.
+const PARTITIONS: i32 = 4;
+const MOST_PARTITIONS: i32 = 12;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let client = 0..CLIENTS;
@@ -81,13 +89,36 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (1..20_000).prop_map(|ms| Step::Wait { ms }),
         1 => prop::bool::weighted(0.3).prop_map(|full| Step::Fill { full }),
         1 => Just(Step::Crash),
+        1 => Just(Step::Grow),
     ];
     prop::collection::vec(step, 1..150)
+}
+
+/// What the node waits for, or not.
+#[derive(Debug, Default, Clone, Copy)]
+struct Waits {
+    /// With the first generation of an empty group.
+    initially: bool,
+    /// Between one target and the next.
+    between_targets: bool,
+    /// Longer for members of the consumer protocol than for classic ones.
+    longer: bool,
+}
+
+fn waits() -> impl Strategy<Value = Waits> {
+    any::<(bool, bool, bool)>().prop_map(|(initially, between_targets, longer)| Waits {
+        initially,
+        between_targets,
+        longer,
+    })
 }
 
 struct History {
     bench: Bench,
     clients: Vec<Client>,
+    /// How often each client began anew: each time under another name.
+    lives: [u32; CLIENTS],
+    partitions: i32,
     numbers: Numbers,
 }
 
@@ -134,7 +165,11 @@ impl Numbers {
 }
 
 fn instance(client: usize) -> Option<InstanceId> {
-    (client == STATIC).then(|| "i".into())
+    match client {
+        STATIC => Some("i".into()),
+        COOPERATIVE_STATIC => Some("j".into()),
+        _ => None,
+    }
 }
 
 /// Whether a client, as a classic member, goes on reading while it joins again.
@@ -153,22 +188,27 @@ fn owned(member: &JoinedMember) -> BTreeSet<i32> {
     said.owned_partitions.into_iter().flat_map(|topic| topic.partitions).collect()
 }
 
-fn as_client(client: usize, request: ConsumerHeartbeat) -> ConsumerHeartbeat {
-    let request = ConsumerHeartbeat { member: format!("m{client}").as_str().into(), ..request };
-    if client == STATIC { as_static("i", request) } else { request }
-}
-
 impl History {
-    fn new() -> Self {
+    fn new(waits: Waits) -> Self {
+        let mut bench = Bench::with_topics();
+        bench.limits.initial_rebalance_delay_ms = if waits.initially { 3_000 } else { 0 };
+        bench.limits.assignment_interval_ms = if waits.between_targets { 1_000 } else { 0 };
+        bench.limits.consumer_session_timeout_ms = if waits.longer { 4 * SESSION_MS } else { SESSION_MS };
         Self {
-            bench: Bench::with_topics(),
+            bench,
             clients: vec![Client::default(); CLIENTS],
+            lives: [0; CLIENTS],
+            partitions: PARTITIONS,
             numbers: Numbers::default(),
         }
     }
 
     fn of(steps: &[Step]) -> Self {
-        let mut history = Self::new();
+        Self::with(Waits::default(), steps)
+    }
+
+    fn with(waits: Waits, steps: &[Step]) -> Self {
+        let mut history = Self::new(waits);
         steps.iter().for_each(|step| history.take(step));
         history
     }
@@ -183,11 +223,17 @@ impl History {
                 if !killed {
                     self.leave(*client);
                 }
+                self.lives[*client] += 1;
                 self.clients[*client] = Client { speaks: *speaks, ..Client::default() };
             }
             Step::Act { client } => self.act(*client),
             Step::Wait { ms } => self.wait(*ms),
             Step::Fill { full } => self.bench.log.is_full = *full,
+            Step::Grow if self.partitions == MOST_PARTITIONS => {}
+            Step::Grow => {
+                self.partitions += 1;
+                self.bench.add_partitions(1, 1);
+            }
             Step::Crash => {
                 self.bench.crash();
                 for client in &mut self.clients {
@@ -214,12 +260,18 @@ impl History {
         let left = std::mem::take(&mut self.clients[client]);
         if let Some(part) = left.part {
             let epoch = if client == STATIC { -2 } else { -1 };
-            let _ = self.bench.beat(&as_client(client, leaves(&part, epoch)));
+            let _ = self.bench.beat(&self.as_client(client, leaves(&part, epoch)));
         }
         if let Some(member) = left.member.filter(|_| client != STATIC) {
-            let asked = LeaveGroup { group: "g".into(), members: vec![leaver(member.as_str(), None)] };
+            let members = vec![Leaver { member, instance: instance(client) }];
+            let asked = LeaveGroup { group: "g".into(), members };
             self.bench.turn(|coordinator, turn, ticket| coordinator.leave(turn, ticket, asked));
         }
+    }
+
+    fn as_client(&self, client: usize, request: ConsumerHeartbeat) -> ConsumerHeartbeat {
+        let member = format!("m{client}-{}", self.lives[client]);
+        ConsumerHeartbeat { member: member.as_str().into(), instance: instance(client), ..request }
     }
 
     fn act(&mut self, client: usize) {
@@ -243,7 +295,7 @@ impl History {
             }
             Some(part) => ConsumerHeartbeat { owned: Some(owned), ..alive(&part) },
         };
-        let outcome = self.bench.beat(&as_client(client, request));
+        let outcome = self.bench.beat(&self.as_client(client, request));
         let now = self.now_ms();
         let client = &mut self.clients[client];
         client.has_missed = matches!(outcome, Err(Refusal::NotCoordinator));
@@ -279,7 +331,8 @@ impl History {
             let member = believes.member.unwrap_or_else(|| "".into());
             self.clients[client].said = self.clients[client].reads.clone();
             let protocols = says(&self.clients[client].said);
-            let asked = JoinGroup { instance: instance(client), protocols, ..rejoin(&member) };
+            let asks_twice = client != 0;
+            let asked = JoinGroup { instance: instance(client), protocols, asks_twice, ..rejoin(&member) };
             let ticket = self.bench.ask_to_join(&asked);
             self.clients[client].joining = Some(ticket);
             self.hear_of_join(client, ticket);
@@ -303,6 +356,7 @@ impl History {
                 client.reads.clear();
                 client.member = None;
             }
+            Err(Refusal::MemberIdRequired) => client.member = Some(joined.member),
             Err(Refusal::RebalanceInProgress | Refusal::NotCoordinator) => {}
             Err(other) => panic!("{other:?}"),
         }
@@ -314,12 +368,13 @@ impl History {
             members.values().enumerate().all(|(other, has)| other == nth || !has.contains(partition))
         };
         let part = |nth: usize| -> Vec<_> {
-            let its = PARTITIONS.into_iter().enumerate().filter(|(place, _)| place % members.len() == nth);
+            let its = (0..self.partitions).enumerate().filter(|(place, _)| place % members.len() == nth);
             its.map(|(_, partition)| partition).filter(|partition| is_free(partition, nth)).collect()
         };
         let given: Vec<_> = (0..members.len()).map(|nth| words(&part(nth))).collect();
         let given: Vec<(&MemberId, &[u8])> =
             members.keys().zip(&given).map(|(member, words)| (member, &words[..])).collect();
+        self.clients[client].assigned = self.partitions;
         let ticket = self.bench.ask_to_sync(&sync(member, generation, &given));
         self.clients[client].syncing = Some(ticket);
         self.hear_of_sync(client, ticket);
@@ -347,6 +402,13 @@ impl History {
     }
 
     fn heartbeat(&mut self, number: usize, member: &MemberId, generation: Generation) {
+        let client = &mut self.clients[number];
+        let leads = client.generation.as_ref().is_some_and(|(_, led)| !led.is_empty());
+        if leads && client.assigned != self.partitions {
+            // A leader looks at topics.
+            client.generation = None;
+            return;
+        }
         let outcome = self.bench.heartbeat(member, generation);
         let now = self.now_ms();
         let client = &mut self.clients[number];
@@ -413,7 +475,7 @@ impl History {
             return;
         }
         let read: BTreeSet<_> = self.clients.iter().flat_map(|client| &client.reads).copied().collect();
-        assert_eq!(read, BTreeSet::from(PARTITIONS), "{:?}", self.clients);
+        assert_eq!(read, (0..self.partitions).collect(), "{:?}", self.clients);
         match Self::kind(&self.bench.coordinator) {
             Some(Kind::Classic(group)) => assert!(!speak(Speaks::Consumer), "{group:?}"),
             Some(Kind::Consumer(group)) => assert!(speak(Speaks::Consumer), "{group:?}"),
@@ -475,11 +537,19 @@ fn who_stops_reading_while_it_waits_to_join_says_so_when_it_has() {
     History::of(&[&begun[..], &[fill(true), act(3)]].concat()).settle();
 }
 
+#[test]
+fn who_goes_over_and_back_alone_reads_what_is_added_later() {
+    let killed = |speaks| Step::Become { client: STATIC, speaks, killed: true };
+    let over = [becomes(STATIC, Speaks::Consumer), act(STATIC), act(STATIC)];
+    let back = [killed(Speaks::Classic), act(STATIC), act(STATIC), act(STATIC), Step::Grow];
+    History::of(&[&over[..], &back].concat()).settle();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_partition_has_two_readers_whatever_protocol_they_speak(steps in steps()) {
-        History::of(&steps).settle();
+    fn no_partition_has_two_readers_whatever_protocol_they_speak(waits in waits(), steps in steps()) {
+        History::with(waits, &steps).settle();
     }
 }

@@ -208,6 +208,30 @@ fn the_last_consumer_of_the_new_protocol_takes_it_along() {
 }
 
 #[test]
+fn a_change_of_protocol_counts_as_no_rebalance_but_the_one_that_follows_does() {
+    let (mut bench, a, b) = Bench::classic_pair();
+    assert_eq!(bench.log.rebalances, 2, "one for each generation");
+    let c = bench.beat(&joins("c", &["t"])).unwrap();
+    assert_eq!(bench.log.rebalances, 3, "a target for three");
+    bench.fetch(&a);
+    bench.fetch(&b);
+    bench.beat(&leaves(&c, -1)).unwrap();
+    assert_eq!(bench.log.rebalances, 3, "it has not come together yet");
+    let joining = [&a, &b].map(|member| bench.ask_to_join(&rejoin(member)));
+    let begun = joining.map(|ticket| bench.member(ticket).1.generation);
+    assert_eq!((begun, bench.log.rebalances), ([Generation(4); 2], 4));
+    // Where everyone has what it is to have there is none.
+    let mut bench = Bench::with_topics();
+    let of = |instance: &str| JoinGroup { instance: Some(instance.into()), ..join("") };
+    let (a, generation) = bench.join_now(&of("i")).unwrap();
+    let all = words(&[0, 1, 2, 3]);
+    bench.sync_now(&sync(&a, generation.generation, &[(&a, &all)])).unwrap();
+    bench.beat(&ConsumerHeartbeat { instance: Some("i".into()), ..joins("c", &["t"]) }).unwrap();
+    bench.join_now(&of("i")).unwrap();
+    assert_eq!((bench.state(), bench.log.rebalances), (Some("Stable"), 1));
+}
+
+#[test]
 fn a_crash_before_they_came_together_does_not_keep_them_apart() {
     for ends in ["leaves", "falls silent"] {
         let (mut bench, a, b) = Bench::classic_pair();

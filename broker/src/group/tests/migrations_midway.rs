@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::consumers::{alive, as_static, has, joins, leaves, parts, topic_id};
-use super::migrations::words;
+use super::migrations::{cooperative, words};
 use super::turn::Migration;
 use super::*;
 use crate::cluster::record::MetadataRecord;
@@ -132,6 +132,101 @@ fn who_comes_back_as_a_classic_member_sees_that_a_topic_grew() {
 }
 
 #[test]
+fn who_takes_a_settled_group_back_to_the_classic_protocol_leads_it() {
+    let mut bench = Bench::with_topics();
+    let c = bench.beat(&as_static("i", joins("c", &["t"]))).unwrap();
+    bench.beat(&as_static("i", has(&c))).unwrap();
+    let (a, told) = bench.join_now(&of("i")).unwrap();
+    assert_eq!((bench.state(), told.generation.0), (Some("Stable"), c.epoch.0));
+    assert_eq!((told.leader, told.skip_assignment, told.members.len()), (Some(a.clone()), true, 1));
+    bench.crash();
+    // It looks at topics, and asks for a rebalance when one has grown.
+    bench.add_partitions(1, 4);
+    let (_, again) = bench.join_now(&JoinGroup { instance: Some("i".into()), ..rejoin(&a) }).unwrap();
+    assert_eq!((again.generation, again.leader), (told.generation.next(), Some(a)));
+    // One that cannot be told that the assignment stands would assign: the group comes together for that.
+    let mut bench = Bench::with_topics();
+    let c = bench.beat(&as_static("i", joins("c", &["t"]))).unwrap();
+    bench.beat(&as_static("i", has(&c))).unwrap();
+    let old = |join| JoinGroup { instance: Some("i".into()), may_skip_assignment: false, ..join };
+    let (a, told) = bench.join_now(&old(join(""))).unwrap();
+    assert_eq!(bench.heartbeat(&a, told.generation), Err(Refusal::RebalanceInProgress));
+    let (_, again) = bench.join_now(&old(rejoin(&a))).unwrap();
+    assert_eq!((again.generation, again.leader), (told.generation.next(), Some(a)));
+}
+
+#[test]
+fn who_was_told_another_protocol_is_not_taken_by_surprise_when_the_group_changes() {
+    let static_as = |names: &[&str]| knows(names, of("i"));
+    for crashes in [false, true] {
+        for (others, expected) in [
+            (["cooperative-sticky", "range"], Err(Refusal::RebalanceInProgress)),
+            (["range", "cooperative-sticky"], Ok(2)),
+        ] {
+            let mut bench = Bench::with_topics();
+            let c = bench.beat(&as_static("i", joins("c", &["t"]))).unwrap();
+            let (m, _) = bench.join_now(&knows(&others, join(""))).unwrap();
+            let c = bench.beat(&as_static("i", alive(&c))).unwrap();
+            bench.beat(&as_static("i", has(&c))).unwrap();
+            // It has joined, and not asked for its assignment yet, when the group's protocol is chosen.
+            let (_, told) = bench.join_now(&knows(&others, rejoin(&m))).unwrap();
+            if crashes {
+                bench.crash();
+            }
+            bench.join_now(&static_as(&["range"])).unwrap();
+            assert!(!bench.is_of_consumers());
+            let asked = SyncGroup { protocol: told.protocol, ..sync(&m, told.generation, &[]) };
+            let assigned = bench.sync_now(&asked).map(|words| super::migrations::told(&words).len());
+            assert_eq!(assigned, expected);
+        }
+    }
+    // The other way: a leader has assigned, and one member did not ask what yet.
+    let mut bench = Bench::with_topics();
+    let (a, _) = bench.join_now(&static_as(&["range"])).unwrap();
+    let second = bench.ask_to_join(&knows(&["cooperative-sticky", "range"], join("")));
+    let again = JoinGroup { member: a.clone(), ..static_as(&["range"]) };
+    let (_, told) = bench.join_now(&again).unwrap();
+    let (b, _) = bench.member(second);
+    let (one, two) = (words(&[0, 1]), words(&[2, 3]));
+    let assigned: [(&MemberId, &[u8]); 2] = [(&a, &one), (&b, &two)];
+    bench.sync_now(&sync(&a, told.generation, &assigned)).unwrap();
+    bench.beat(&as_static("i", joins("c", &["t"]))).unwrap();
+    let asked = SyncGroup { protocol: Some("range".into()), ..sync(&b, told.generation, &[]) };
+    assert_eq!(bench.sync_now(&asked), Err(Refusal::RebalanceInProgress));
+}
+
+#[test]
+fn who_comes_back_as_a_consumer_between_two_cooperative_generations_has_its_part() {
+    let says = |owned: &[i32], join: JoinGroup| JoinGroup {
+        protocols: cooperative(&owned.iter().copied().collect()),
+        ..join
+    };
+    let mut bench = Bench::with_topics();
+    let (a, told) = bench.join_now(&says(&[], join(""))).unwrap();
+    bench.sync_now(&sync(&a, told.generation, &[(&a, &words(&[0, 1, 2, 3]))])).unwrap();
+    let second = bench.ask_to_join(&says(&[], of("i")));
+    let (_, told) = bench.join_now(&says(&[0, 1, 2, 3], rejoin(&a))).unwrap();
+    let (i, _) = bench.member(second);
+    // What is to be the other's is given up first: nobody's in this generation.
+    let (one, two) = (words(&[0, 1]), words(&[]));
+    let assigned: [(&MemberId, &[u8]); 2] = [(&a, &one), (&i, &two)];
+    bench.sync_now(&sync(&a, told.generation, &assigned)).unwrap();
+    bench.sync_now(&SyncGroup { instance: Some("i".into()), ..sync(&i, told.generation, &[]) }).unwrap();
+    let c = bench.beat(&as_static("i", joins("c", &["t"]))).unwrap();
+    assert_eq!(c.assignment, Some(Partitions::new()), "the other may still read everything");
+    assert_eq!(bench.heartbeat(&a, told.generation), Err(Refusal::RebalanceInProgress));
+    let mut owned = vec![0, 1];
+    for _ in ["gives up", "has given up"] {
+        let (_, told) = bench.join_now(&says(&owned, rejoin(&a))).unwrap();
+        let words = bench.sync_now(&sync(&a, told.generation, &[])).unwrap();
+        owned = super::migrations::told(&words).into_iter().collect();
+    }
+    let c = bench.beat(&as_static("i", alive(&c))).unwrap();
+    let given = c.assignment.unwrap_or_default().into_values().flatten().map(|partition| partition.0);
+    assert_eq!((owned.len(), all(&[&given.collect(), &owned.into_iter().collect()])), (2, vec![0, 1, 2, 3]));
+}
+
+#[test]
 fn an_assignment_that_is_asked_for_across_a_change_will_not_be() {
     let named = |request: SyncGroup, protocol: &str| SyncGroup { protocol: Some(protocol.into()), ..request };
     // The group's protocol was another than the member's first.
@@ -191,8 +286,26 @@ fn no_timer_of_a_classic_group_outlives_its_change() {
     assert_eq!(bench.coordinator.next_deadline(), session_ends(&bench));
 }
 
+#[test]
+fn no_timer_of_a_classic_member_outlives_its_place() {
+    let mut bench = Bench::with_topics();
+    bench.beat(&joins("other", &["t"])).unwrap();
+    // It is waited for to fetch its assignment.
+    bench.join_now(&JoinGroup { rebalance_timeout_ms: 1_000, ..of("i") }).unwrap();
+    bench.beat(&as_static("i", joins("c", &["t"]))).unwrap();
+    let session_ends = bench.now.monotonic.plus_ms(SESSION_MS);
+    assert_eq!(bench.coordinator.next_deadline(), Some(session_ends));
+    // A session of its own, in a group that changes with it.
+    let mut bench = Bench::with_topics();
+    bench.limits.consumer_session_timeout_ms = 3 * SESSION_MS;
+    bench.join_now(&of("i")).unwrap();
+    bench.beat(&as_static("i", joins("c", &["t"]))).unwrap();
+    let session_ends = bench.now.monotonic.plus_ms(3 * SESSION_MS);
+    assert_eq!(bench.coordinator.next_deadline(), Some(session_ends));
+}
+
 impl Bench {
-    fn add_partitions(&mut self, topic: u8, more: usize) {
+    pub(super) fn add_partitions(&mut self, topic: u8, more: usize) {
         let replicas = vec![vec![0]; more];
         self.log.topics.apply(&MetadataRecord::PartitionsAdded { id: topic_id(topic).get(), replicas });
     }
