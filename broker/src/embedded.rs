@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use highwater_client::Client;
 use highwater_storage::LogError;
-use highwater_storage::disk::{Disk, MemoryDisk};
+use highwater_storage::disk::{Disk, MemoryDisk, PowerDisk, Unsynced};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
@@ -21,7 +21,7 @@ use crate::observation::Observation;
 use crate::refusal::Refusal;
 use crate::runtime::{
     self, Advertised, Clock, ControllerShell, DataFolder, FolderError, InProcess, Links, Member, Names,
-    NodeStartError, Plan, Sockets,
+    NodeDisk, NodeStartError, Plan, Sockets,
 };
 
 /// Why a cluster does not start.
@@ -50,6 +50,7 @@ pub struct ClusterBuilder {
     wrong: Option<String>,
     seed: Option<u64>,
     nodes: u8,
+    may_lose_power: bool,
     advertised: Advertised,
 }
 
@@ -101,6 +102,14 @@ impl ClusterBuilder {
         self
     }
 
+    /// Lets nodes lose their power ([`NodeHandle::power_off`]) also where everything is kept in a folder: what is not durable
+    /// is kept account of, which takes some memory. In memory they always may.
+    #[must_use]
+    pub fn may_lose_power(mut self) -> Self {
+        self.may_lose_power = true;
+        self
+    }
+
     /// Starts the cluster on the current tokio runtime.
     ///
     /// # Errors
@@ -115,9 +124,9 @@ impl ClusterBuilder {
         let ids: Vec<_> = (0..i32::from(self.nodes.max(1))).map(NodeId).collect();
         let plans = Plans {
             config: Arc::new(self.config.of_cluster(ids.len())),
-            disk: if folder.is_some() { system_disk() } else { Arc::new(MemoryDisk::new()) },
+            disk: folder.is_some().then(system_disk),
+            may_lose_power: self.may_lose_power,
             folder: folder.as_ref().map_or_else(PathBuf::new, |folder| folder.path().to_owned()),
-            is_in_memory: folder.is_none(),
             seed,
             clock: Clock::new(),
             gate: Arc::default(),
@@ -150,9 +159,10 @@ impl ClusterBuilder {
 /// What controller and nodes are made of.
 struct Plans {
     config: Arc<BrokerConfig>,
-    disk: Arc<dyn Disk>,
+    /// None where everything is kept in memory, each node's apart.
+    disk: Option<Arc<dyn Disk>>,
+    may_lose_power: bool,
     folder: PathBuf,
-    is_in_memory: bool,
     seed: u64,
     clock: Clock,
     gate: Arc<Gate>,
@@ -160,17 +170,22 @@ struct Plans {
 }
 
 impl Plans {
+    /// The disk of one of them.
+    fn own_disk(&self) -> Arc<dyn Disk> {
+        self.disk.clone().unwrap_or_else(|| Arc::new(MemoryDisk::new()))
+    }
+
     fn controller(&self, nodes: &[NodeId]) -> Result<Arc<ControllerShell>, OpenError> {
         let options = ControllerOptions {
             nodes: nodes.to_vec(),
             config: Arc::clone(&self.config),
-            disk: Arc::clone(&self.disk),
+            disk: self.own_disk(),
             folder: self.folder.clone(),
             entropy: Entropy::from_seed(self.seed),
         };
         let mut opening = Vec::new();
         let controller = Controller::open(options, self.clock.now(), &mut opening)?;
-        if self.is_in_memory {
+        if self.disk.is_none() {
             // In memory nothing takes time: no thread is begun for it.
             let is_file = |effect: &mut ControllerEffect| {
                 matches!(effect, ControllerEffect::Disk(DiskWork::WriteFile { .. }))
@@ -188,7 +203,10 @@ impl Plans {
         Plan {
             id,
             config: Arc::clone(&self.config),
-            disk: Arc::clone(&self.disk),
+            disk: match self.may_lose_power || self.disk.is_none() {
+                true => NodeDisk::ThatLosesPower(PowerDisk::new(self.own_disk())),
+                false => NodeDisk::Safe(self.own_disk()),
+            },
             folder: self.folder.clone(),
             seed: self.seed,
             clock: self.clock,
@@ -299,8 +317,7 @@ impl Cluster {
 
     /// Sends the answers that a fault held back.
     pub fn release_held(&self) {
-        // Whose they are is known to the first that is asked.
-        if let Some(shell) = self.members.iter().find_map(|member| member.shell()) {
+        for shell in self.members.iter().filter_map(|member| member.shell()) {
             shell.release_held();
         }
     }
@@ -344,6 +361,15 @@ impl NodeHandle<'_> {
     /// the page cache has them. The others hear of it at once. Returns when nothing of it is under way any more.
     pub async fn kill(&self) {
         self.0.kill().await;
+    }
+
+    /// Ends it as the loss of its power would: as [`kill`](Self::kill), and what was not made durable is gone. Of that the disk
+    /// may have written parts on its own: with a seed, some that the seed picks are there.
+    ///
+    /// # Errors
+    /// The cluster was not told that this [may be](ClusterBuilder::may_lose_power); or what the disk says.
+    pub async fn power_off(&self, seed: Option<u64>) -> io::Result<()> {
+        self.0.power_off(seed.map_or(Unsynced::Lost, Unsynced::Drawn)).await
     }
 
     /// Ends it in good order: others lead what it led, its files are durable, and a mark says so.

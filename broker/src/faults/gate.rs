@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use highwater_storage::LogError;
 use parking_lot::Mutex;
 
+use crate::ids::NodeId;
 use crate::node::{DiskWork, Effect, Event, Reply, Request, Ticket};
 
 /// Which kind of request a fault is about.
@@ -34,6 +35,10 @@ pub enum Step {
     /// Records were appended, and are about to be synced where that was promised
     /// (`highwater.durability`, `flush.messages`, `flush.ms`).
     Sync,
+    /// A leader has appended what it was asked to, and neither a follower nor the client knows of it.
+    Appended,
+    /// Everyone in sync has what was appended, and the client is about to be told.
+    Replicated,
 }
 
 /// What goes wrong.
@@ -50,6 +55,9 @@ pub enum Fault {
     Hold,
     /// A sync fails, whatever became of it on the disk. Requests and answers pass.
     Fail,
+    /// The node is killed, as [`NodeHandle::kill`](crate::NodeHandle::kill) does, and what it was about to do is not done.
+    /// Comes where something was [appended](Step::Appended) or [replicated](Step::Replicated), or an answer is to be sent.
+    Kill,
 }
 
 #[derive(Debug)]
@@ -62,7 +70,19 @@ struct Rule {
 #[derive(Debug, Default)]
 struct Inside {
     rules: Vec<Rule>,
-    held: Vec<Effect>,
+    /// Each with whose it is.
+    held: Vec<(NodeId, Effect)>,
+}
+
+/// What a node is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// What a produce brings.
+    Produce,
+    /// What follows from what others, or the disk, have done.
+    Follows,
+    /// Anything else.
+    Other,
 }
 
 /// The rules in force, and what they hold back.
@@ -84,9 +104,40 @@ impl Gate {
         self.inside.lock().rules.is_empty()
     }
 
-    /// What was held back, in order.
-    pub(crate) fn take_held(&self) -> Vec<Effect> {
-        std::mem::take(&mut self.inside.lock().held)
+    /// What was held back of a node, in order.
+    pub(crate) fn take_held(&self, node: NodeId) -> Vec<Effect> {
+        let held = &mut self.inside.lock().held;
+        held.extract_if(.., |(whose, _)| *whose == node).map(|(_, effect)| effect).collect()
+    }
+
+    /// What may happen to a node once it has been stepped with this event.
+    pub(crate) fn moment(&self, event: &Event) -> Moment {
+        match event {
+            _ if !self.is_armed() => Moment::Other,
+            Event::Request(_, Request::Produce(_)) => Moment::Produce,
+            Event::Message { .. } | Event::Synced { .. } => Moment::Follows,
+            _ => Moment::Other,
+        }
+    }
+
+    /// Whether a node dies of what it was about to do, which is then not done.
+    pub(crate) fn is_fatal(&self, moment: Moment, effects: &[Effect]) -> bool {
+        if !self.is_armed() {
+            return false;
+        }
+        let answers_produce =
+            effects.iter().any(|effect| matches!(effect, Effect::Reply(_, Reply::Produce(_))));
+        let step = match moment {
+            Moment::Produce => Some(Step::Appended),
+            Moment::Follows if answers_produce => Some(Step::Replicated),
+            Moment::Follows | Moment::Other => None,
+        };
+        let replies = effects.iter().filter_map(|effect| match effect {
+            Effect::Reply(_, reply) => reply_api(reply).map(Step::Reply),
+            _ => None,
+        });
+        let mut inside = self.inside.lock();
+        step.into_iter().chain(replies).any(|step| inside.fire(step, |fault| fault == Fault::Kill).is_some())
     }
 
     /// Lets an event pass, changes it, or says what happens in its place.
@@ -97,7 +148,7 @@ impl Gate {
             _ => None,
         };
         let Some(step) = step else { return Ok(event) };
-        let fits = |fault| (fault == Fault::Fail) == (step == Step::Sync);
+        let fits = |fault| fault != Fault::Kill && (fault == Fault::Fail) == (step == Step::Sync);
         match (self.inside.lock().fire(step, fits), event) {
             (Some(Fault::Lose), _) => Err(None),
             (Some(Fault::Cut), Event::Request(ticket, _)) => Err(Some(cut(ticket))),
@@ -111,7 +162,7 @@ impl Gate {
     }
 
     /// Lets an effect pass, or not.
-    pub(crate) fn effect(&self, effect: Effect) -> Option<Effect> {
+    pub(crate) fn effect(&self, node: NodeId, effect: Effect) -> Option<Effect> {
         let step = match &effect {
             Effect::Reply(_, reply) if self.is_armed() => reply_api(reply).map(Step::Reply),
             Effect::Disk(DiskWork::Sync { .. }) if self.is_armed() => Some(Step::Sync),
@@ -120,14 +171,14 @@ impl Gate {
         let Some(step) = step else { return Some(effect) };
         let fits = |fault| match step {
             Step::Sync => matches!(fault, Fault::Hold | Fault::Lose),
-            _ => fault != Fault::Fail,
+            _ => !matches!(fault, Fault::Fail | Fault::Kill),
         };
         let mut inside = self.inside.lock();
         match (inside.fire(step, fits), &effect) {
             (Some(Fault::Lose), _) => None,
             (Some(Fault::Cut), Effect::Reply(ticket, _)) => Some(cut(*ticket)),
             (Some(Fault::Hold), _) => {
-                inside.held.push(effect);
+                inside.held.push((node, effect));
                 None
             }
             _ => Some(effect),

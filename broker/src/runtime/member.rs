@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use highwater_storage::disk::Disk;
+use highwater_storage::disk::{Disk, PowerDisk, Unsynced};
 use highwater_storage::{LogError, StopKind};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -30,13 +30,31 @@ use crate::refusal::Refusal;
 pub(crate) struct Plan {
     pub(crate) id: NodeId,
     pub(crate) config: Arc<BrokerConfig>,
-    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) disk: NodeDisk,
     pub(crate) folder: PathBuf,
     pub(crate) seed: u64,
     pub(crate) clock: Clock,
     pub(crate) gate: Arc<Gate>,
     pub(crate) links: Arc<Links>,
     pub(crate) controller: Arc<ControllerShell>,
+}
+
+/// Where a node's files are.
+pub(crate) enum NodeDisk {
+    /// What is written stays, as far as the system keeps it.
+    Safe(Arc<dyn Disk>),
+    /// What is not durable can be taken away.
+    ThatLosesPower(PowerDisk),
+}
+
+impl NodeDisk {
+    /// As one life of the node has it.
+    fn of_life(&self) -> Arc<dyn Disk> {
+        match self {
+            Self::Safe(disk) => Arc::clone(disk),
+            Self::ThatLosesPower(disk) => disk.disk(),
+        }
+    }
 }
 
 /// One node of a cluster, alive or not.
@@ -74,7 +92,7 @@ impl Member {
 
     /// Looks how the node was left, and takes the mark away.
     pub(crate) fn take_marker(&self) -> Result<StopKind, OpenError> {
-        take_marker(self.plan.disk.as_ref(), &self.plan.folder, self.plan.id)
+        take_marker(self.plan.disk.of_life().as_ref(), &self.plan.folder, self.plan.id)
     }
 
     /// Begins a life, as the controller lets it.
@@ -85,7 +103,7 @@ impl Member {
         let seed = (0..=id.0).map(|_| seeds.next_u64()).last().unwrap_or_default();
         let options = NodeOptions {
             config: Arc::clone(&self.plan.config),
-            disk: Arc::clone(&self.plan.disk),
+            disk: self.plan.disk.of_life(),
             folder: self.plan.folder.clone(),
             entropy: Entropy::from_seed(seed),
             stop,
@@ -121,6 +139,21 @@ impl Member {
             shell.kill();
         }
         self.bury().await;
+    }
+
+    /// Ends the present life as the loss of its power would.
+    pub(crate) async fn power_off(&self, unsynced: Unsynced) -> io::Result<()> {
+        let NodeDisk::ThatLosesPower(disk) = &self.plan.disk else {
+            let why = "the cluster was not started with nodes that may lose their power";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        };
+        self.kill().await;
+        let _turn = self.turn.lock().await;
+        let disk = disk.clone();
+        let lost = tokio::task::spawn_blocking(move || disk.power_off(unsynced)).await;
+        let lost = lost.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        tracing::info!(node = %self.plan.id, ?lost, "the power went");
+        Ok(())
     }
 
     /// Ends the present life in good order: others lead what it led, everything is on disk, and a mark says so.

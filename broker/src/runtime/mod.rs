@@ -27,4 +27,4 @@ pub(crate) use in_process::InProcess;
 pub(crate) use links::Links;
 pub(crate) use listener::{Advertised, Names, Sockets};
 pub use member::NodeStartError;
-pub(crate) use member::{Member, Plan};
+pub(crate) use member::{Member, NodeDisk, Plan};

@@ -170,10 +170,17 @@ impl NodeShell {
                 }
             };
             let mut effects = Vec::new();
+            let moment = self.gate.moment(&event);
             let (timer, turn) = {
                 let mut place = self.node.lock();
                 let Some(mut node) = place.take() else { return false };
                 node.step(self.clock.now(), event, &mut effects);
+                if self.gate.is_fatal(moment, &effects) {
+                    *place = Some(node);
+                    drop(place);
+                    self.kill();
+                    return false;
+                }
                 self.keep_rules(&effects);
                 effects = self.send(effects, touched);
                 let deadlines = (node.next_timer(), node.next_sync_turn());
@@ -253,7 +260,7 @@ impl NodeShell {
 
     fn carry_out(&self, effects: Vec<Effect>, events: &mut VecDeque<Event>) {
         for effect in effects {
-            if let Some(effect) = self.gate.effect(effect) {
+            if let Some(effect) = self.gate.effect(self.id, effect) {
                 self.carry_out_one(effect, events);
             }
         }
@@ -288,7 +295,7 @@ impl NodeShell {
     /// Carries out the effects that the gate held back.
     pub(crate) fn release_held(&self) {
         let mut events = VecDeque::new();
-        for effect in self.gate.take_held() {
+        for effect in self.gate.take_held(self.id) {
             self.carry_out_one(effect, &mut events);
         }
         for event in events {
