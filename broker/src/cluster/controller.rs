@@ -160,7 +160,8 @@ impl Controller<'_> {
             -1 => self.config.default_replication_factor(),
             factor => factor,
         };
-        let (replicas, nodes) = (usize::try_from(factor).unwrap_or(0), self.nodes.len());
+        let (serving, fenced) = self.usable();
+        let (replicas, nodes) = (usize::try_from(factor).unwrap_or(0), serving.len() + fenced.len());
         if replicas > nodes {
             let message = format!(
                 "Unable to replicate the partition {factor} time(s): The target replication factor of {factor} \
@@ -168,6 +169,9 @@ impl Controller<'_> {
                  directories cordoned."
             );
             return Err(Refusal::InvalidReplicationFactor { message });
+        }
+        if serving.is_empty() {
+            return Err(nobody_serves(factor));
         }
         let partitions = usize::try_from(partitions).unwrap_or(0);
         Ok(self.spread(0..partitions, replicas))
@@ -189,7 +193,9 @@ impl Controller<'_> {
                 let words = format!("Found multiple manual partition assignments for partition {index}");
                 return Err(refuse(words));
             }
-            self.check_assignment(nodes, factor).map_err(refuse)?;
+            self.check_assignment(nodes, factor)
+                .and_then(|()| self.check_serves(nodes, *index))
+                .map_err(refuse)?;
             factor = Some(nodes.len());
             by_index.insert(*index, nodes.clone());
         }
@@ -222,6 +228,18 @@ impl Controller<'_> {
                 nodes.len()
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// New partitions need somebody who leads them.
+    fn check_serves(&self, nodes: &[i32], index: i32) -> Result<(), String> {
+        let (serving, _) = self.usable();
+        match nodes.iter().any(|node| serving.contains(&NodeId(*node))) {
+            true => Ok(()),
+            false => Err(format!(
+                "All brokers specified in the manual partition assignment for partition {index} are fenced or in \
+                 controlled shutdown."
+            )),
         }
     }
 
@@ -277,6 +295,13 @@ impl Controller<'_> {
         }));
         answers
     }
+}
+
+fn nobody_serves(factor: impl std::fmt::Display) -> Refusal {
+    let message = format!(
+        "Unable to replicate the partition {factor} time(s): All brokers are currently fenced or in controlled shutdown."
+    );
+    Refusal::InvalidReplicationFactor { message }
 }
 
 fn name_of(topic: &TopicMetadata) -> TopicName {

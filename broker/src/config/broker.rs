@@ -32,7 +32,7 @@ static DEFINITIONS: &[Definition] = settings! {
     "connections.max.idle.ms", Kind::Long { min: -1 }, "600000",
         "How long a connection may say nothing before it is closed; -1 for ever.";
     "default.replication.factor", Kind::Int { min: 1 }, "1",
-        "The replication factor of a topic that is made without one.";
+        "The replication factor of a topic that is made without one; as many as there are nodes, at most 3, if it is not set.";
     "fetch.max.bytes", Kind::Int { min: 1024 }, "57671680",
         "The most one fetch is answered with, but for a first batch that is larger.";
     "group.consumer.assignment.interval.ms", Kind::Int { min: 0 }, "0",
@@ -167,6 +167,8 @@ pub struct BrokerConfig {
     altered_for_all: Settings,
     /// Set on this one while it ran.
     altered: Settings,
+    /// How many nodes the cluster has, beyond one.
+    others: usize,
 }
 
 impl BrokerConfig {
@@ -212,7 +214,29 @@ impl BrokerConfig {
             };
             settings.iter().filter_map(one).collect()
         };
-        Self { given: self.given.clone(), altered_for_all: kept(for_all), altered: kept(own) }
+        Self {
+            altered_for_all: kept(for_all),
+            altered: kept(own),
+            given: self.given.clone(),
+            others: self.others,
+        }
+    }
+
+    /// The same in a cluster of so many nodes: some defaults are others there.
+    #[must_use]
+    pub(crate) fn for_nodes(&self, nodes: usize) -> Self {
+        Self { others: nodes.saturating_sub(1), ..self.clone() }
+    }
+
+    /// What a setting is where nobody said anything: up to three replicas on as many nodes, of which two must be in sync
+    /// if there are three.
+    pub(super) fn default_of(&self, name: &str, definition: &'static Definition) -> &'static str {
+        match (name, self.others) {
+            ("default.replication.factor" | "offsets.topic.replication.factor", 1) => "2",
+            ("default.replication.factor" | "offsets.topic.replication.factor", 2..) => "3",
+            ("min.insync.replicas", 2..) => "2",
+            _ => definition.default,
+        }
     }
 
     /// Every name that can be set, with its default and a sentence on it.
@@ -237,8 +261,11 @@ impl BrokerConfig {
 
     fn text(&self, name: &str) -> &str {
         let set = self.layers().into_iter().find_map(|(layer, _)| layer.get(name));
-        let default =
-            || DEFINITIONS.iter().find(|d| d.name == name).expect("a broker setting in the table").default;
+        let default = || {
+            let definition =
+                DEFINITIONS.iter().find(|d| d.name == name).expect("a broker setting in the table");
+            self.default_of(name, definition)
+        };
         set.map_or_else(default, String::as_str)
     }
 
@@ -489,7 +516,7 @@ impl BrokerConfig {
         let set = self.layers().into_iter();
         let mut synonyms: Vec<_> =
             set.filter_map(|(layer, source)| Some((name, layer.get(name)?.clone(), source))).collect();
-        synonyms.push((name, definition.default.to_owned(), Source::Default));
+        synonyms.push((name, self.default_of(name, definition).to_owned(), Source::Default));
         self.effective(name, definition, synonyms)
     }
 

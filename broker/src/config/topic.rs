@@ -352,7 +352,7 @@ fn value_of(name: &str, overrides: &BTreeMap<String, String>, broker: &BrokerCon
     }
     match given_to_broker(definition, broker).into_iter().next() {
         Some((_, value, source)) => (value, source),
-        None => (definition.default.to_owned(), Source::Default),
+        None => (broker.default_of(name, definition).to_owned(), Source::Default),
     }
 }
 
@@ -387,7 +387,7 @@ fn describe_one(
     if let Some(name) = definition.broker_name {
         synonyms.extend(given_to_broker(definition, broker));
         if !WITHOUT_DEFAULT.contains(&name) {
-            synonyms.push((name, definition.default.to_owned(), Source::Default));
+            synonyms.push((name, broker.default_of(name, definition).to_owned(), Source::Default));
         }
     }
     let (value, source) = value_of(definition.name, overrides, broker);
@@ -430,6 +430,26 @@ mod tests {
                 ("log.segment.bytes", "1073741824".to_owned(), Source::Default),
             ]
         );
+    }
+
+    #[test]
+    fn with_three_nodes_two_replicas_are_to_be_in_sync_if_nobody_says_otherwise() {
+        let mut broker = BrokerConfig::default();
+        let rules = |broker: &BrokerConfig, nodes| {
+            let broker = broker.for_nodes(nodes);
+            let described = TopicConfig::describe(&set(&[]), &broker);
+            let one = described.iter().find(|e| e.definition.name == "min.insync.replicas").unwrap();
+            let min_in_sync = TopicConfig::replica_rules(&set(&[]), &broker).min_in_sync;
+            assert_eq!(one.value, min_in_sync.to_string());
+            (min_in_sync, broker.default_replication_factor(), broker.offsets_topic_replication_factor())
+        };
+        assert_eq!(
+            [1, 2, 3, 5].map(|nodes| rules(&broker, nodes)),
+            [(1, 1, 1), (1, 2, 2), (2, 3, 3), (2, 3, 3)]
+        );
+        broker.set("min.insync.replicas", "1").unwrap();
+        broker.set("default.replication.factor", "1").unwrap();
+        assert_eq!(rules(&broker, 3), (1, 1, 3));
     }
 
     #[test]

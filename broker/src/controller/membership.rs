@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use highwater_storage::StopKind;
+use highwater_storage::{LeaderEpoch, StopKind};
 
 use super::{Controller, ControllerEffect, ControllerEffects, Started};
 use crate::cluster::controller::Decided;
@@ -137,11 +137,13 @@ impl Controller {
     pub(super) fn commit_decided(&mut self, now: Now, decided: Decided) -> Result<(), Refusal> {
         self.commit(now, &decided.records)?;
         for election in decided.unclean {
+            let led = self.metadata.partition(election.topic, election.partition);
+            let epoch = led.map_or(LeaderEpoch::NONE, |partition| partition.leader_epoch);
             tracing::warn!(
                 topic = %election.name,
                 partition = %election.partition,
                 leader = %election.leader,
-                epoch = election.leader_epoch.get(),
+                epoch = epoch.get(),
                 last_leader = ?election.last_leader,
                 had_all = ?election.had_all,
                 "an unclean election: what the leader does not have of earlier epochs is lost",
@@ -149,7 +151,7 @@ impl Controller {
             if self.unclean_elections.len() == MAX_UNCLEAN_ELECTIONS {
                 self.unclean_elections.pop_front();
             }
-            self.unclean_elections.push_back(election);
+            self.unclean_elections.push_back((election, epoch));
         }
         Ok(())
     }

@@ -23,9 +23,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use highwater_storage::disk::Disk;
-use highwater_storage::{LogError, StopKind, SyncHandle, Synced, TopicId};
+use highwater_storage::{LeaderEpoch, LogError, StopKind, SyncHandle, Synced, TopicId};
 
-pub use self::words::{Reassignment, ReassignmentOutcome, ReassignmentsRequest, TopicReassignments};
+pub use self::words::{
+    Reassignment, ReassignmentOutcome, ReassignmentsRequest, TopicReassignments, WantedReplicas,
+};
 
 use self::background::Background;
 use self::journal::Journal;
@@ -151,7 +153,7 @@ pub struct Controller {
     sessions: Sessions,
     answers: Answers,
     background: Background,
-    unclean_elections: VecDeque<UncleanElection>,
+    unclean_elections: VecDeque<(UncleanElection, LeaderEpoch)>,
 }
 
 impl Controller {
@@ -178,8 +180,9 @@ impl Controller {
         self.next_silence().into_iter().chain(self.background.next_deadline()).min()
     }
 
-    /// The last unclean elections, the oldest first.
-    pub(crate) fn unclean_elections(&self) -> impl Iterator<Item = &UncleanElection> {
+    /// The last unclean elections, the oldest first, each with the epoch that began with it: what is lost was written in
+    /// earlier ones.
+    pub(crate) fn unclean_elections(&self) -> impl Iterator<Item = &(UncleanElection, LeaderEpoch)> {
         self.unclean_elections.iter()
     }
 

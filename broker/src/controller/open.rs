@@ -32,6 +32,7 @@ impl Controller {
         effects: &mut ControllerEffects,
     ) -> Result<Self, OpenError> {
         let ControllerOptions { nodes, config, disk, folder, mut entropy } = options;
+        let config = Arc::new(config.for_nodes(nodes.len()));
         let failed = |path: &Path| {
             let path = path.to_owned();
             |source| OpenError::Io { path, source }

@@ -90,8 +90,8 @@ impl Sessions {
     /// The nodes that may stop now; `serves` says whose word counts. `is_over`: nobody will be told anything any more.
     pub(super) fn take_left(&mut self, serves: impl Fn(NodeId) -> bool, is_over: bool) -> Vec<NodeId> {
         let mut left = std::mem::take(&mut self.absent_leaving);
-        let known =
-            self.live.iter().filter(|(node, _)| serves(**node)).map(|(_, session)| session.applied).min();
+        let counts = |(node, session): &(&NodeId, &Session)| session.leaves_at.is_none() && serves(**node);
+        let known = self.live.iter().filter(counts).map(|(_, session)| session.applied).min();
         for (node, session) in &mut self.live {
             let Some(upto) = session.leaves_at else { continue };
             if is_over || known.is_none_or(|known| known >= upto) {

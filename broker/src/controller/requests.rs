@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use highwater_storage::TopicId;
+
 use super::Controller;
 use crate::cluster::controller::{Controller as Decisions, Creation};
 use crate::cluster::record::MetadataRecord;
@@ -98,13 +100,13 @@ impl Controller {
         topics: Option<&[(TopicName, Vec<PartitionIndex>)]>,
     ) -> Vec<ElectedTopic> {
         let config = self.config_of_all();
-        let (decided, elected) = self.decide(&config, |decisions| decisions.elect_leaders(kind, topics));
-        let made = self.commit_decided(now, decided);
-        let topic = |(name, partitions): (TopicName, Vec<(PartitionIndex, Result<(), Refusal>)>)| {
-            let one = |(at, outcome): (PartitionIndex, Result<(), Refusal>)| (at, outcome.and(made.clone()));
-            ElectedTopic { name, partitions: partitions.into_iter().map(one).collect() }
-        };
-        elected.into_iter().map(topic).collect()
+        let (decided, mut elected) = self.decide(&config, |decisions| decisions.elect_leaders(kind, topics));
+        if let Err(why) = self.commit_decided(now, decided) {
+            let outcomes = elected.iter_mut().flat_map(|topic| &mut topic.partitions);
+            let granted = outcomes.filter(|(_, outcome)| outcome.is_ok());
+            granted.for_each(|(_, outcome)| *outcome = Err(why.clone()));
+        }
+        elected
     }
 
     fn create_topics(
@@ -193,6 +195,16 @@ impl Controller {
         decided
     }
 
+    /// What else changes with settings that do.
+    fn forget_eligible(&mut self, config: &BrokerConfig, altered: &[MetadataRecord]) -> Vec<MetadataRecord> {
+        let changed: BTreeSet<Option<TopicId>> = altered.iter().filter_map(changes_min_in_sync).collect();
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        let is_meant = |id| changed.contains(&None) || changed.contains(&Some(id));
+        self.decide(config, |decisions| decisions.forget_eligible(is_meant))
+    }
+
     fn alter_configs(
         &mut self,
         now: Now,
@@ -210,8 +222,9 @@ impl Controller {
         let made = match validate_only {
             true => Ok(()),
             false => {
-                let records: Vec<_> = decided.iter().flatten().flatten().cloned().collect();
+                let mut records: Vec<_> = decided.iter().flatten().flatten().cloned().collect();
                 records.iter().for_each(say_without_effect);
+                records.extend(self.forget_eligible(config, &records));
                 self.commit(now, &records)
             }
         };
@@ -222,6 +235,16 @@ impl Controller {
         };
         resources.into_iter().zip(decided).map(answer).collect()
     }
+}
+
+/// Of which topics `min.insync.replicas` changes, or of any; none for nothing of it.
+fn changes_min_in_sync(record: &MetadataRecord) -> Option<Option<TopicId>> {
+    let (topic, changes) = match record {
+        MetadataRecord::TopicConfigured { id, changes } => (Some(TopicId::new(*id)), changes),
+        MetadataRecord::NodesConfigured { changes, .. } => (None, changes),
+        _ => return None,
+    };
+    changes.contains_key("min.insync.replicas").then_some(topic)
 }
 
 /// What a reply grants may be lost: it is refused.

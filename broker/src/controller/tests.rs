@@ -1,3 +1,5 @@
+mod members;
+
 use highwater_storage::TimestampMs;
 use highwater_storage::disk::{FaultDisk, FaultKind, Survivors};
 

@@ -6,12 +6,15 @@ use crate::refusal::Refusal;
 /// Partitions are to have other replicas (KIP-455).
 #[derive(Debug, Clone)]
 pub struct ReassignmentsRequest {
-    /// Of each partition the replicas it is to have, preferred leader first; none to go back to those it had before a
-    /// reassignment that is not done yet.
-    pub topics: Vec<(TopicName, Vec<(PartitionIndex, Option<Vec<i32>>)>)>,
+    /// Of each topic its partitions.
+    pub topics: Vec<(TopicName, Vec<WantedReplicas>)>,
     /// Whether a partition may get more replicas or fewer (KIP-860).
     pub may_change_factor: bool,
 }
+
+/// The replicas a partition is to have, preferred leader first; none to go back to those it had before a reassignment that
+/// is not done yet.
+pub type WantedReplicas = (PartitionIndex, Option<Vec<i32>>);
 
 /// What became of a topic's.
 #[derive(Debug)]

@@ -5,14 +5,14 @@ use super::Controller;
 use super::members::{At, Decided};
 use super::target::Election;
 use crate::ids::{NodeId, PartitionIndex, TopicName};
-use crate::node::ElectionKind;
+use crate::node::{ElectedTopic, ElectionKind};
 use crate::refusal::Refusal;
 
 /// How many partitions one turn in the background gives another leader (`maxElectionsPerImbalance`).
 const MAX_ELECTIONS_PER_TURN: usize = 1_000;
 
 /// What became of the partitions of each topic.
-pub(crate) type Elected = Vec<(TopicName, Vec<(PartitionIndex, Result<(), Refusal>)>)>;
+pub(crate) type Elected = Vec<ElectedTopic>;
 
 impl Controller<'_> {
     /// Decides on elections somebody asks for; none for all topics: those are told of then that another one could lead.
@@ -28,7 +28,7 @@ impl Controller<'_> {
                 .map(|(name, partitions)| {
                     let mut one =
                         |at: &PartitionIndex| (*at, self.elect_asked(kind, name, *at, &mut decided));
-                    (name.clone(), partitions.iter().map(&mut one).collect())
+                    ElectedTopic { name: name.clone(), partitions: partitions.iter().map(&mut one).collect() }
                 })
                 .collect(),
             None => self.elect_all(kind, &mut decided),
@@ -37,19 +37,22 @@ impl Controller<'_> {
     }
 
     fn elect_all(&self, kind: ElectionKind, decided: &mut Decided) -> Elected {
-        let mut elected: Elected =
-            self.metadata.by_name().map(|(_, topic)| (topic.name.clone(), Vec::new())).collect();
+        let mut elected: Elected = self
+            .metadata
+            .by_name()
+            .map(|(_, topic)| ElectedTopic { name: topic.name.clone(), partitions: Vec::new() })
+            .collect();
         let mut topics = elected.iter_mut();
         let mut current = topics.next();
         for at in self.every_partition() {
-            while current.as_ref().is_some_and(|(name, _)| *name != at.topic.name) {
+            while current.as_ref().is_some_and(|topic| topic.name != at.topic.name) {
                 current = topics.next();
             }
             let outcome = self.elect(kind, &at, decided);
-            if let Some((_, told)) = &mut current
+            if let Some(topic) = &mut current
                 && outcome != Err(Refusal::ElectionNotNeeded)
             {
-                told.push((at.index, outcome));
+                topic.partitions.push((at.index, outcome));
             }
         }
         elected

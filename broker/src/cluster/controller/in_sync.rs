@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use highwater_storage::TopicId;
+
 use super::Controller;
 use super::members::{At, Decided};
 use super::target::Step;
-use crate::cluster::partition::{LeaderChange, PartitionChange};
-use crate::cluster::record::NodeState;
+use crate::cluster::partition::{LeaderChange, PartitionChange, Unusual};
+use crate::cluster::record::{MetadataRecord, NodeState};
 use crate::ids::{BrokerEpoch, NodeId};
 use crate::message::{InSyncProposal, InSyncRefused};
 use crate::refusal::Refusal;
@@ -43,6 +45,21 @@ impl Controller<'_> {
             }
         }
         (decided, refused)
+    }
+
+    /// What becomes of who is eligible when `min.insync.replicas` changes on these topics (Kafka's ClearElrRecord): what
+    /// is committed from then on they may not have. Where nobody leads nothing is committed.
+    pub(crate) fn forget_eligible(&self, is_meant: impl Fn(TopicId) -> bool) -> Vec<MetadataRecord> {
+        let mut decided = Decided::default();
+        let has_some =
+            |at: &At<'_>| at.partition.leader.is_some() && at.partition.eligible().next().is_some();
+        for at in self.every_partition().filter(|at| is_meant(at.id)).filter(has_some) {
+            let unusual = Unusual { eligible: Vec::new(), ..at.partition.unusual().clone() };
+            let Step { change, is_unclean } = only_version(&at);
+            decided
+                .push(&at, Step { change: PartitionChange { unusual: Some(unusual), ..change }, is_unclean });
+        }
+        decided.records
     }
 
     /// Kafka's checks in Kafka's order.

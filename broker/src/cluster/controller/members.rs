@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use highwater_storage::{LeaderEpoch, StopKind, TopicId};
+use highwater_storage::{StopKind, TopicId};
 
 use super::Controller;
 use super::target::{Election, Step, Target};
@@ -38,8 +38,6 @@ pub(crate) struct UncleanElection {
     pub(crate) partition: PartitionIndex,
     /// Who leads now; what it does not have is lost.
     pub(crate) leader: NodeId,
-    /// In which epoch: what is lost was written in earlier ones.
-    pub(crate) leader_epoch: LeaderEpoch,
     /// Who had everything that is committed, before.
     pub(crate) had_all: Vec<NodeId>,
     /// Who led last.
@@ -58,8 +56,7 @@ pub(super) struct At<'a> {
 impl<'a> At<'a> {
     /// The partition as it is, to be made another one.
     pub(super) fn target(&self, may_lead: &'a dyn Fn(NodeId) -> bool) -> Target<'a> {
-        let factor = self.topic.partitions.first().map_or(1, |first| first.replicas.len());
-        let mut target = Target::new(self.partition, self.rules.min_in_sync.min(factor), may_lead);
+        let mut target = Target::new(self.partition, self.rules.min_in_sync, may_lead);
         if self.rules.elects_uncleanly {
             target.election = Election::Unclean;
         }
@@ -105,7 +102,6 @@ fn unclean(at: &At<'_>, change: &PartitionChange) -> Option<UncleanElection> {
         name: at.topic.name.clone(),
         partition: at.index,
         leader,
-        leader_epoch: at.partition.leader_epoch.next(),
         had_all: at.partition.in_sync.iter().copied().chain(at.partition.eligible()).collect(),
         last_leader: at.partition.leader.or(at.partition.last_leader()),
     })

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use highwater_storage::TopicId;
 
-use super::{Controller, MAX_PARTITIONS_PER_REQUEST};
+use super::{Controller, MAX_PARTITIONS_PER_REQUEST, nobody_serves};
 use crate::cluster::metadata::TopicMetadata;
 use crate::cluster::record::MetadataRecord;
 use crate::ids::TopicName;
@@ -74,11 +74,15 @@ impl Controller<'_> {
         })?;
         let factor = topic.partitions.first().map_or(1, |first| first.replicas.len());
         let replicas = match &asked.assignments {
+            None if self.usable().0.is_empty() => return Err(nobody_serves(factor)),
             None => self.spread(new, factor),
             Some(assignments) => {
-                for nodes in assignments {
+                for (index, nodes) in (0..).zip(assignments) {
                     let refuse = |message| Refusal::InvalidReplicaAssignment { message };
-                    self.check_assignment(nodes, Some(factor)).map_err(refuse)?;
+                    let index = index + i32::try_from(new.start).unwrap_or(i32::MAX);
+                    self.check_assignment(nodes, Some(factor))
+                        .and_then(|()| self.check_serves(nodes, index))
+                        .map_err(refuse)?;
                 }
                 assignments.clone()
             }

@@ -21,7 +21,7 @@ pub(super) enum Election {
 pub(super) struct Target<'a> {
     partition: &'a PartitionMetadata,
     may_lead: &'a dyn Fn(NodeId) -> bool,
-    /// `min.insync.replicas`, at most the number of replicas.
+    /// `min.insync.replicas`: at most as many as there are replicas count.
     min_in_sync: usize,
     pub(super) election: Election,
     pub(super) in_sync: Vec<NodeId>,
@@ -93,6 +93,10 @@ impl<'a> Target<'a> {
             // Who is no replica any more must learn that it is not listened to.
             leader = elected.map_or(LeaderChange::Nobody, |node| LeaderChange::To(node.0));
         }
+        if self.may_commit() {
+            // From now on it commits what they may not have.
+            eligible.clear();
+        }
         let unusual = Unusual {
             eligible: numbers(&eligible),
             last_leader: self.last_leader(leader),
@@ -138,7 +142,7 @@ impl<'a> Target<'a> {
     /// While fewer are in sync than records must have to be committed, who leaves has all that is committed, too. Kafka
     /// keeps replicas among them that a reassignment took away; they cannot be elected, and are not kept here.
     fn eligible(&self) -> Vec<NodeId> {
-        if self.in_sync.len() >= self.min_in_sync {
+        if self.may_commit() {
             return Vec::new();
         }
         let mut known = BTreeSet::new();
@@ -147,6 +151,11 @@ impl<'a> Target<'a> {
             self.replicas.contains(node) && !self.in_sync.contains(node) && !self.damaged.contains(node)
         };
         had.filter(stays).filter(|node| known.insert(*node)).collect()
+    }
+
+    /// Whether enough are in sync for records to be committed. Kafka looks at the replicas of the topic's first partition.
+    fn may_commit(&self) -> bool {
+        self.in_sync.len() >= self.min_in_sync.min(self.replicas.len())
     }
 
     /// Who leads, and whether that may lose what is committed.

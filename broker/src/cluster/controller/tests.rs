@@ -1,3 +1,6 @@
+mod histories;
+mod replicas;
+
 use super::*;
 use crate::ids::TopicName;
 use crate::node::TopicToEnlarge;

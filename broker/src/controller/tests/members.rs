@@ -1,0 +1,205 @@
+//! Nodes fall silent, are heard again, leave and are gone; what time brings.
+
+use super::*;
+use crate::ids::{PartitionEpoch, PartitionIndex};
+use crate::message::InSyncRefused;
+
+const SECOND: NodeId = NodeId(1);
+
+impl World {
+    /// Three nodes and a topic of two partitions on all of them, which all know of.
+    fn of_three() -> Self {
+        let mut world = Self::started(&Arc::new(FaultDisk::in_memory()), 3, &[]);
+        world.create("t");
+        world.know_all();
+        world
+    }
+
+    /// Every node that is there has made everything so.
+    fn know_all(&mut self) -> ControllerEffects {
+        let upto = self.controller.log_end();
+        let nodes: Vec<_> = self.controller.sessions.nodes().collect();
+        nodes.into_iter().flat_map(|node| self.say(node, Ask::Applied { upto })).collect()
+    }
+
+    fn leaders(&self) -> Vec<Option<i32>> {
+        let metadata = &self.controller.metadata;
+        let topic = metadata.topic(metadata.id_of(&"t".into()).unwrap()).unwrap();
+        topic.partitions.iter().map(|partition| partition.leader.map(|node| node.0)).collect()
+    }
+
+    fn proposal(&self, in_sync: &[i32]) -> InSyncProposal {
+        let metadata = &self.controller.metadata;
+        let topic = metadata.id_of(&"t".into()).unwrap();
+        let partition = metadata.partition(topic, PartitionIndex(0)).unwrap();
+        InSyncProposal {
+            topic,
+            partition: PartitionIndex(0),
+            leader_epoch: partition.leader_epoch,
+            partition_epoch: partition.partition_epoch,
+            in_sync: in_sync
+                .iter()
+                .map(|node| (NodeId(*node), metadata.broker_epoch(NodeId(*node))))
+                .collect(),
+            attempt: 0,
+            recovered: true,
+        }
+    }
+}
+
+fn left(effects: &ControllerEffects) -> Vec<NodeId> {
+    let one = |effect: &ControllerEffect| match effect {
+        ControllerEffect::Left { node } => Some(*node),
+        _ => None,
+    };
+    effects.iter().filter_map(one).collect()
+}
+
+fn refused(effects: ControllerEffects) -> Vec<InSyncRefused> {
+    let one = |effect| match effect {
+        ControllerEffect::Send { message: FromController::InSyncRefused(refused), .. } => Some(refused),
+        _ => None,
+    };
+    effects.into_iter().filter_map(one).flatten().collect()
+}
+
+#[test]
+fn a_topic_in_a_cluster_of_three_has_three_replicas() {
+    let world = World::of_three();
+    assert_eq!(world.leaders(), [Some(0), Some(1)]);
+    let metadata = &world.controller.metadata;
+    let partition = metadata.partition(metadata.id_of(&"t".into()).unwrap(), PartitionIndex(1)).unwrap();
+    assert_eq!(*partition.replicas, [1, 2, 0].map(NodeId));
+    // The same list is kept once.
+    assert!(Arc::ptr_eq(&partition.replicas, &partition.in_sync));
+}
+
+#[test]
+fn a_node_that_says_nothing_for_too_long_is_followed_by_others_until_it_is_heard() {
+    let mut world = World::of_three();
+    world.now = at(1_000_000);
+    for node in [0, 1, 2] {
+        world.say(NodeId(node), Ask::Heartbeat);
+    }
+    assert_eq!(world.controller.next_deadline(), Some(Monotonic::from_micros(10_000_000)));
+    world.now = at(9_000_000);
+    for node in [1, 2] {
+        world.say(NodeId(node), Ask::Heartbeat);
+    }
+    world.now = at(9_999_999);
+    world.bring(ControllerEvent::Tick);
+    assert_eq!(world.leaders(), [Some(0), Some(1)]);
+    world.now = at(10_000_000);
+    let told = world.bring(ControllerEvent::Tick);
+    assert_eq!(world.leaders(), [Some(1), Some(1)]);
+    // It is told, too, in case it hears.
+    assert_eq!(records(&told).len(), 3);
+    let version = world.controller.log_end();
+    world.say(FIRST, Ask::ProducerIds { caller: Caller::Node(1) });
+    assert!(!world.controller.metadata.serves(FIRST), "only a heartbeat says that it is well");
+    world.say(FIRST, Ask::Heartbeat);
+    assert!(world.controller.metadata.serves(FIRST));
+    assert_eq!(world.controller.log_end().0, version.0 + 2);
+}
+
+#[test]
+fn one_that_comes_up_may_take_its_time() {
+    let mut world = World::started(&Arc::new(FaultDisk::in_memory()), 3, &[]);
+    world.say(FIRST, Ask::Heartbeat);
+    world.now = at(100_000_000);
+    world.bring(ControllerEvent::Tick);
+    assert_eq!([0, 1, 2].map(|node| world.controller.metadata.serves(NodeId(node))), [false, true, true]);
+}
+
+#[test]
+fn who_leaves_may_stop_when_the_others_know_who_leads() {
+    let mut world = World::of_three();
+    let effects = world.bring(ControllerEvent::Leaving { node: SECOND });
+    assert_eq!((world.leaders(), left(&effects)), (vec![Some(0), Some(2)], vec![]));
+    let upto = world.controller.log_end();
+    let effects = world.say(FIRST, Ask::Applied { upto });
+    assert_eq!(left(&effects), []);
+    let effects = world.say(NodeId(2), Ask::Applied { upto });
+    assert_eq!(left(&effects), [SECOND]);
+    let effects = world.bring(ControllerEvent::Gone { node: SECOND });
+    assert!(records(&effects).iter().all(|(to, ..)| *to != SECOND));
+    // What it was in sync with is for its followers to say when it is back.
+    let effects = world.start(&[SECOND], StopKind::Clean);
+    assert_eq!(started(&effects).len(), 1);
+    assert_eq!(world.leaders(), [Some(0), Some(2)]);
+}
+
+#[test]
+fn the_last_one_may_leave_at_once_and_finds_its_partitions_again() {
+    let mut world = World::of_three();
+    for node in [FIRST, SECOND] {
+        world.bring(ControllerEvent::Gone { node });
+    }
+    let effects = world.bring(ControllerEvent::Leaving { node: NodeId(2) });
+    assert_eq!((world.leaders(), left(&effects)), (vec![None, None], vec![NodeId(2)]));
+    world.bring(ControllerEvent::Gone { node: NodeId(2) });
+    world.start(&[FIRST], StopKind::Unclean);
+    assert_eq!(world.leaders(), [None, None]);
+    world.start(&[NodeId(2)], StopKind::Clean);
+    assert_eq!(world.leaders(), [Some(2), Some(2)]);
+    assert_eq!(world.controller.unclean_elections().count(), 0);
+}
+
+#[test]
+fn a_node_alone_is_only_told_that_it_starts() {
+    let mut world = World::started(&Arc::new(FaultDisk::in_memory()), 1, &[]);
+    world.create("t");
+    let end = world.controller.log_end();
+    let effects = world.bring(ControllerEvent::Leaving { node: FIRST });
+    assert_eq!(left(&effects), [FIRST]);
+    world.bring(ControllerEvent::Gone { node: FIRST });
+    world.now = at(1_000_000_000);
+    world.bring(ControllerEvent::Tick);
+    assert_eq!((world.controller.log_end(), world.controller.next_deadline()), (end, None));
+    world.start(&[FIRST], StopKind::Unclean);
+    assert_eq!(world.controller.log_end().0, end.0 + 1);
+    assert_eq!(world.leaders(), [Some(0), Some(0)]);
+}
+
+#[test]
+fn what_a_leader_proposes_comes_back_as_a_record_or_refused() {
+    let mut world = World::of_three();
+    let proposal = world.proposal(&[0, 1]);
+    let effects = world.say(FIRST, Ask::AlterPartitions(vec![proposal.clone()]));
+    assert_eq!(records(&effects).len(), 3);
+    assert!(refused(effects).is_empty());
+    let refusals = refused(world.say(FIRST, Ask::AlterPartitions(vec![proposal])));
+    assert_eq!(refusals[0].why, Refusal::InvalidUpdateVersion);
+    assert_eq!(refusals[0].partition_epoch, PartitionEpoch(0));
+}
+
+#[test]
+fn leaders_go_back_to_where_they_are_best_after_a_while() {
+    let mut world = World::of_three();
+    world.bring(ControllerEvent::Tick);
+    assert_eq!(world.controller.next_deadline(), Some(Monotonic::from_micros(9_000_000)), "the next silence");
+    world.bring(ControllerEvent::Gone { node: FIRST });
+    world.start(&[FIRST], StopKind::Unclean);
+    let proposal = world.proposal(&[1, 2, 0]);
+    world.say(SECOND, Ask::AlterPartitions(vec![proposal]));
+    assert_eq!(world.leaders(), [Some(1), Some(1)]);
+    world.now = at(300_000_000);
+    for node in [0, 1, 2] {
+        world.say(NodeId(node), Ask::Heartbeat);
+    }
+    world.bring(ControllerEvent::Tick);
+    assert_eq!(world.leaders(), [Some(0), Some(1)]);
+}
+
+#[test]
+fn an_unclean_election_is_remembered() {
+    let settings = [("unclean.leader.election.enable", "true"), ("min.insync.replicas", "1")];
+    let mut world = World::started(&Arc::new(FaultDisk::in_memory()), 3, &settings);
+    world.create("t");
+    let proposal = world.proposal(&[0]);
+    world.say(FIRST, Ask::AlterPartitions(vec![proposal]));
+    world.bring(ControllerEvent::Gone { node: FIRST });
+    let (election, epoch) = world.controller.unclean_elections().next().unwrap();
+    assert_eq!((election.leader, election.partition, epoch.get()), (SECOND, PartitionIndex(0), 1));
+    assert_eq!(election.had_all, [FIRST]);
+}
