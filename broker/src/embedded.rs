@@ -21,7 +21,7 @@ use crate::observation::Observation;
 use crate::refusal::Refusal;
 use crate::runtime::{
     self, Advertised, Clock, ControllerShell, DataFolder, FolderError, InProcess, Links, Member, Names,
-    NodeDisk, NodeStartError, Plan, Sockets,
+    NodeDisk, NodeLife, NodeStartError, Plan, Sockets,
 };
 
 /// Why a cluster does not start.
@@ -355,6 +355,11 @@ impl NodeHandle<'_> {
     /// Whether it lives: it does until it is killed or stopped, also while it is paused.
     pub fn is_alive(&self) -> bool {
         self.0.shell().is_some_and(|shell| shell.is_alive())
+    }
+
+    /// How it is: alive, paused, dead, or on its way.
+    pub fn life(&self) -> NodeLife {
+        self.0.life()
     }
 
     /// Ends it as the death of its process would: what it had in memory is gone, its connections break, its files are as

@@ -49,4 +49,4 @@ pub use ids::{Monotonic, NodeId, Now, PartitionIndex, TopicName};
 pub use observation::Observation;
 pub use partition::leader::{Isolation, Positions};
 pub use refusal::Refusal;
-pub use runtime::{FolderError, NodeStartError};
+pub use runtime::{FolderError, NodeLife, NodeStartError};

@@ -7,6 +7,7 @@ mod bootstrap;
 mod completions;
 mod config;
 mod consume;
+mod fault;
 mod group;
 mod json_record;
 #[cfg(unix)]
@@ -60,6 +61,9 @@ enum Command {
     /// List, describe and delete groups of consumers, and move their offsets.
     #[command(subcommand)]
     Group(group::Group),
+    /// Kill, stop, pause and start nodes of a broker that runs.
+    #[command(subcommand)]
+    Fault(fault::Fault),
     Produce(produce::Produce),
     Consume(consume::Consume),
     /// Measure how fast a cluster is.
@@ -93,6 +97,7 @@ fn run(program: Program) -> anyhow::Result<ExitCode> {
         Command::Topic(topic) => topic.run()?,
         Command::Config(config) => config.run()?,
         Command::Group(group) => group.run()?,
+        Command::Fault(fault) => fault.run()?,
         Command::Produce(produce) => produce.run()?,
         Command::Consume(consume) => consume.run()?,
         Command::Bench(bench) => bench.run()?,

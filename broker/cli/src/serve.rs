@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use highwater::{BrokerConfig, Cluster, ClusterBuilder};
+use highwater::{BrokerConfig, Cluster, ClusterBuilder, NodeId};
 
 use self::control::Broker;
 use crate::signals::Signals;
@@ -20,27 +20,34 @@ const DEFAULT_LISTEN: [&str; 2] = ["127.0.0.1:9092", "[::1]:9092"];
 /// How often to look whether the parent is still there.
 const PARENT_CHECK: Duration = Duration::from_millis(250);
 
-/// Run the broker.
+/// Run the broker: one node, or several that replicate to each other.
 ///
 /// Listens on port 9092 of both loopback addresses and keeps its data in ./highwater-data, unless told otherwise. Ctrl-C
 /// or SIGTERM stops it in good order.
 #[derive(Debug, Args)]
 #[command(after_help = settings_help())]
 pub(crate) struct Serve {
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen; port 0 takes a free one. Of several nodes the first listens there, each further one at the next port
+    /// (at another free one with port 0).
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
     /// What clients are told to connect to, in place of the address at which they reached the broker; needed behind a
-    /// published container port.
+    /// published container port. Of several nodes the first is told to be there, each further one at the next port.
     #[arg(long, value_name = "HOST[:PORT]")]
     advertise: Option<String>,
-    /// Also answer HTTP requests for /health, /ready and /metrics (for Prometheus) there; a port alone is one for this
-    /// machine only.
+    /// Also answer HTTP requests for /health, /ready, /metrics (for Prometheus) and /nodes there, and take orders of
+    /// `highwater fault`; a port alone is one for this machine only. Whoever reaches it may kill nodes.
     #[arg(long, value_name = "[HOST:]PORT")]
     control: Option<String>,
-    /// How many nodes to run. This version runs one.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=1))]
+    /// How many nodes to run, 1 to 9, in this one process: each with its own folder, port and logs. With N of them a topic
+    /// has min(3, N) replicas by default, and from three on acks=all needs 2 of them in sync (default.replication.factor,
+    /// min.insync.replicas).
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
     nodes: u8,
+    /// Let `highwater fault poweroff` take what was not synced from a node: the broker then keeps account of it, which takes
+    /// some memory. With --memory it always may.
+    #[arg(long)]
+    may_lose_power: bool,
     /// The folder to keep data in; made if it does not exist.
     #[arg(long, value_name = "DIR", default_value = "highwater-data", conflicts_with = "memory")]
     data_dir: PathBuf,
@@ -79,20 +86,26 @@ impl Serve {
         let cluster = builder.start().await?;
         let listening = self.listen(&cluster).await?;
         let ready = Ready { cluster_id: cluster.id().to_owned(), listening, control };
-        broker.runs(cluster);
+        broker.runs(cluster, &ready.listening);
         self.tell_ready(&ready)?;
         stop.wait().await;
-        let Some(cluster) = broker.stops() else { return Ok(()) };
+        let Some(cluster) = broker.stops().await? else { return Ok(()) };
         cluster.stop().await.context("the data folder could not be written to disk as a whole")
     }
 
     fn builder(&self) -> anyhow::Result<ClusterBuilder> {
-        let mut builder = Cluster::builder();
+        let mut builder = Cluster::builder().nodes(self.nodes);
         if !self.memory {
             builder = keep_in(builder, &self.data_dir)?;
         }
+        if self.may_lose_power {
+            builder = builder.may_lose_power();
+        }
         if let Some(advertise) = &self.advertise {
             let (host, port) = split_host(advertise)?;
+            if port.is_some_and(|port| port.checked_add(u16::from(self.nodes) - 1).is_none()) {
+                bail!("--advertise {advertise}: {} nodes need as many ports from there on", self.nodes);
+            }
             builder = builder.advertise(host, port);
         }
         for (key, value) in self.settings()? {
@@ -119,36 +132,47 @@ impl Serve {
         Ok(settings)
     }
 
-    async fn listen(&self, cluster: &Cluster) -> anyhow::Result<Vec<SocketAddr>> {
+    async fn listen(&self, cluster: &Cluster) -> anyhow::Result<Listening> {
         let Some(listen) = &self.listen else {
             let addresses: Vec<_> = DEFAULT_LISTEN.iter().filter_map(|text| text.parse().ok()).collect();
             return match cluster.listen_at(&addresses).await {
                 // A machine without IPv6 has one loopback address.
                 Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                    listen_at(cluster, &addresses[..1], DEFAULT_LISTEN[0]).await
+                    self.listen_at(cluster, &addresses[..1], DEFAULT_LISTEN[0]).await
                 }
-                Err(error) => Err(cannot_listen(error, "--listen", DEFAULT_LISTEN[0])),
+                Err(error) => Err(cannot_listen(error, "--listen", &self.ports_from(DEFAULT_LISTEN[0]))),
                 Ok(listening) => Ok(listening),
             };
         };
         let addresses = listen.to_socket_addrs().with_context(|| format!("{listen} is no HOST:PORT"))?;
-        listen_at(cluster, &addresses.take(1).collect::<Vec<_>>(), listen).await
+        self.listen_at(cluster, &addresses.take(1).collect::<Vec<_>>(), listen).await
+    }
+
+    async fn listen_at(
+        &self,
+        cluster: &Cluster,
+        addresses: &[SocketAddr],
+        asked: &str,
+    ) -> anyhow::Result<Listening> {
+        let listening = cluster.listen_at(addresses).await;
+        listening.map_err(|error| cannot_listen(error, "--listen", &self.ports_from(asked)))
+    }
+
+    /// The places that all nodes take, in words.
+    fn ports_from(&self, first: &str) -> String {
+        match self.nodes {
+            1 => first.to_owned(),
+            2 => format!("{first} and the next port"),
+            nodes => format!("{first} and the next {} ports", nodes - 1),
+        }
     }
 
     fn tell_ready(&self, ready: &Ready) -> anyhow::Result<()> {
-        let places: Vec<_> = ready.listening.iter().map(ToString::to_string).collect();
-        let place = places.join(" and ");
-        let mut json = serde_json::json!({
-            "nodes": [{ "id": 0, "listen": places.first() }],
-            "cluster_id": ready.cluster_id,
-            "pid": std::process::id(),
-        });
-        if let Some(control) = ready.control {
-            json["control"] = control.to_string().into();
-        }
         match self.ready_json.as_deref() {
-            Some("-") => println!("{json}"),
-            Some(path) => write_whole(path, &format!("{json}\n")).with_context(|| path.to_owned())?,
+            Some("-") => println!("{}", ready.json()),
+            Some(path) => {
+                write_whole(path, &format!("{}\n", ready.json())).with_context(|| path.to_owned())?
+            }
             None => {}
         }
         if self.ready_json.as_deref() != Some("-") {
@@ -157,28 +181,50 @@ impl Serve {
             } else {
                 format!("data in {}", self.data_dir.display())
             };
-            println!("highwater {}: node 0 listens on {place} ({data})", env!("CARGO_PKG_VERSION"));
-            if let Some(control) = ready.control {
-                println!("/health, /ready and /metrics are on http://{control}");
-            }
+            ready.print(&data);
         }
         Ok(io::stdout().flush()?)
     }
 }
 
+/// Where each node listens.
+type Listening = Vec<(NodeId, Vec<SocketAddr>)>;
+
 /// What is told when everything stands.
 struct Ready {
     cluster_id: String,
-    listening: Vec<SocketAddr>,
+    listening: Listening,
     control: Option<SocketAddr>,
 }
 
-async fn listen_at(
-    cluster: &Cluster,
-    addresses: &[SocketAddr],
-    asked: &str,
-) -> anyhow::Result<Vec<SocketAddr>> {
-    cluster.listen_at(addresses).await.map_err(|error| cannot_listen(error, "--listen", asked))
+impl Ready {
+    fn json(&self) -> serde_json::Value {
+        let node = |(id, places): &(NodeId, Vec<SocketAddr>)| {
+            let listen = places.first().map(ToString::to_string);
+            serde_json::json!({ "id": id.0, "listen": listen })
+        };
+        let mut json = serde_json::json!({
+            "nodes": self.listening.iter().map(node).collect::<Vec<_>>(),
+            "cluster_id": self.cluster_id,
+            "pid": std::process::id(),
+        });
+        if let Some(control) = self.control {
+            json["control"] = control.to_string().into();
+        }
+        json
+    }
+
+    /// For people: a line a node.
+    fn print(&self, data: &str) {
+        for (id, places) in &self.listening {
+            let places: Vec<_> = places.iter().map(ToString::to_string).collect();
+            let version = env!("CARGO_PKG_VERSION");
+            println!("highwater {version}: node {id} listens on {} ({data})", places.join(" and "));
+        }
+        if let Some(control) = self.control {
+            println!("/health, /ready, /metrics and /nodes are on http://{control}");
+        }
+    }
 }
 
 fn cannot_listen(error: io::Error, option: &str, asked: &str) -> anyhow::Error {

@@ -1,12 +1,15 @@
 //! What a node shows of itself, for metrics: counts it keeps while it works, and where its logs stand.
 
+use std::sync::Arc;
+
 use highwater_storage::batch::CheckedBatch;
 use highwater_storage::{LeaderEpoch, Offset};
 
 use super::Node;
+use super::replica::Replica;
 use crate::group::record::Record;
 use crate::group::{ObservedGroups, rebalances};
-use crate::ids::{PartitionIndex, TopicName};
+use crate::ids::{NodeId, PartitionIndex, TopicName};
 use crate::partition::leader::Positions;
 
 /// Counts since the node began. Plain numbers: a node is stepped by one thread at a time.
@@ -59,6 +62,8 @@ pub struct NodeObservation {
     pub tally: Tally,
     /// Every topic, by name.
     pub topics: Vec<ObservedTopic>,
+    /// Partitions of the whole cluster that nobody leads, as far as this node knows.
+    pub leaderless: usize,
     /// What the logs take on disk, as `highwater.disk.max.bytes` counts it.
     pub used_bytes: u64,
     /// Produces that wait for a sync or for replicas.
@@ -76,7 +81,7 @@ pub struct NodeObservation {
 pub struct ObservedTopic {
     /// Its name.
     pub name: TopicName,
-    /// Its partitions on this node, by number.
+    /// Its partitions that this node holds, by number.
     pub partitions: Vec<ObservedPartition>,
 }
 
@@ -85,6 +90,12 @@ pub struct ObservedTopic {
 pub struct ObservedPartition {
     /// Which.
     pub partition: PartitionIndex,
+    /// Who leads it, if anybody does.
+    pub leader: Option<NodeId>,
+    /// How many replicas it has.
+    pub replicas: usize,
+    /// Who of them is in sync.
+    pub in_sync: Arc<[NodeId]>,
     /// Its log; none if that could not be opened.
     pub log: Option<ObservedLog>,
 }
@@ -94,7 +105,7 @@ pub struct ObservedPartition {
 pub struct ObservedLog {
     /// Where it begins, how far it is committed, where it ends.
     pub positions: Positions,
-    /// The epoch this node leads it in.
+    /// The epoch this node leads or follows it in.
     pub leader_epoch: LeaderEpoch,
     /// The size of its segments' records.
     pub bytes: u64,
@@ -110,31 +121,49 @@ pub struct ObservedLog {
     pub is_uncleanable: bool,
 }
 
+impl NodeObservation {
+    /// Every partition that the node holds.
+    pub fn partitions(&self) -> impl Iterator<Item = &ObservedPartition> {
+        self.topics.iter().flat_map(|topic| &topic.partitions)
+    }
+}
+
+impl ObservedLog {
+    fn of(replica: &Replica) -> Self {
+        Self {
+            positions: replica.positions(),
+            leader_epoch: replica.epoch(),
+            bytes: replica.log.size_bytes(),
+            segments: replica.log.segment_count(),
+            producers: replica.log.producers().len(),
+            is_poisoned: replica.log.poisoned().is_some(),
+            clean_upto: replica.clean_upto,
+            is_uncleanable: replica.is_uncleanable,
+        }
+    }
+}
+
 impl Node {
     /// Looks at everything once.
     pub fn observe(&self) -> NodeObservation {
         let topics = self.metadata.by_name().filter_map(|(id, topic)| {
             let local = self.topics.get(&id)?;
-            let logs = local.partitions.iter().map(|replica| {
-                replica.as_ref().ok().map(|replica| ObservedLog {
-                    positions: replica.positions(),
-                    leader_epoch: replica.epoch(),
-                    bytes: replica.log.size_bytes(),
-                    segments: replica.log.segment_count(),
-                    producers: replica.log.producers().len(),
-                    is_poisoned: replica.log.poisoned().is_some(),
-                    clean_upto: replica.clean_upto,
-                    is_uncleanable: replica.is_uncleanable,
-                })
+            let partitions = (0..).zip(topic.partitions.iter().zip(&local.partitions));
+            let held = partitions.filter(|(_, (agreed, _))| agreed.replicas.contains(&self.id));
+            let observed = held.map(|(number, (agreed, replica))| ObservedPartition {
+                partition: PartitionIndex(number),
+                leader: agreed.leader,
+                replicas: agreed.replicas.len(),
+                in_sync: Arc::clone(&agreed.in_sync),
+                log: replica.as_ref().ok().map(ObservedLog::of),
             });
-            let partitions = (0..)
-                .zip(logs)
-                .map(|(number, log)| ObservedPartition { partition: PartitionIndex(number), log });
-            Some(ObservedTopic { name: topic.name.clone(), partitions: partitions.collect() })
+            Some(ObservedTopic { name: topic.name.clone(), partitions: observed.collect() })
         });
+        let agreed = self.metadata.by_name().flat_map(|(_, topic)| &topic.partitions);
         NodeObservation {
             tally: self.tally,
             topics: topics.collect(),
+            leaderless: agreed.filter(|partition| partition.leader.is_none()).count(),
             used_bytes: self.expiry.used_bytes,
             parked_produces: self.parked_produces.len(),
             parked_fetches: self.parked_fetches.len(),

@@ -57,6 +57,24 @@ impl NodeDisk {
     }
 }
 
+/// How a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeLife {
+    /// It begins a life.
+    Starting,
+    /// It works.
+    Alive,
+    /// It lives and does nothing, until it is resumed.
+    Paused,
+    /// Its life is about to be over.
+    Ending,
+    /// It ended on its own: its controller or its disk left it no other way.
+    Failed,
+    /// It was killed or stopped.
+    Dead,
+}
+
 /// One node of a cluster, alive or not.
 pub(crate) struct Member {
     plan: Plan,
@@ -88,6 +106,18 @@ impl Member {
     /// The present life.
     pub(crate) fn shell(&self) -> Option<Arc<NodeShell>> {
         self.inside.lock().shell.clone()
+    }
+
+    pub(crate) fn life(&self) -> NodeLife {
+        let turns = self.turn.try_lock().is_err();
+        match self.shell() {
+            None if turns => NodeLife::Starting,
+            None => NodeLife::Dead,
+            Some(_) if turns => NodeLife::Ending,
+            Some(shell) if !shell.is_alive() => NodeLife::Failed,
+            Some(shell) if shell.is_paused() => NodeLife::Paused,
+            Some(_) => NodeLife::Alive,
+        }
     }
 
     /// Looks how the node was left, and takes the mark away.

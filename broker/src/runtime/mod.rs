@@ -26,5 +26,5 @@ pub use data_folder::FolderError;
 pub(crate) use in_process::InProcess;
 pub(crate) use links::Links;
 pub(crate) use listener::{Advertised, Names, Sockets};
-pub use member::NodeStartError;
 pub(crate) use member::{Member, NodeDisk, Plan};
+pub use member::{NodeLife, NodeStartError};

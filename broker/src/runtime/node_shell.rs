@@ -227,6 +227,10 @@ impl NodeShell {
         }
     }
 
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::Acquire)
+    }
+
     /// The node does nothing from here on, as a process that is stopped: what comes for it waits.
     pub(crate) fn pause(&self) {
         self.paused.lock().get_or_insert_default();

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -11,10 +12,21 @@ const HEADERS: usize = 64;
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Request {
+    pub(super) method: Method,
     /// Without the query.
     pub(super) path: String,
-    /// GET and not HEAD.
-    pub(super) wants_body: bool,
+    /// What stands behind the question mark.
+    pub(super) query: String,
+    /// Whether a page in a browser asks.
+    pub(super) is_of_page: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    /// As GET, without the body of the answer.
+    Head,
+    Post,
 }
 
 /// Why a request is not served.
@@ -29,9 +41,12 @@ pub(super) enum BadRequest {
 pub(super) enum Status {
     Ok,
     BadRequest,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
+    Conflict,
     HeadTooLarge,
+    Failed,
     Unavailable,
 }
 
@@ -53,14 +68,26 @@ impl Request {
             Err(httparse::Error::TooManyHeaders) => return Err(BadRequest::TooLarge),
             Err(_) => return Err(BadRequest::Malformed),
         }
-        let wants_body = match head.method {
-            Some("GET") => true,
-            Some("HEAD") => false,
+        let method = match head.method {
+            Some("GET") => Method::Get,
+            Some("HEAD") => Method::Head,
+            Some("POST") => Method::Post,
             _ => return Err(BadRequest::Method),
         };
         let path = head.path.unwrap_or_default();
-        let path = path.split_once('?').map_or(path, |(path, _)| path).to_owned();
-        Ok(Some(Self { path, wants_body }))
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        // Browsers say where a page comes from whenever it sends something.
+        let is_of_page = head.headers.iter().any(|header| header.name.eq_ignore_ascii_case("Origin"));
+        Ok(Some(Self { method, path: path.to_owned(), query: query.to_owned(), is_of_page }))
+    }
+
+    pub(super) fn wants_body(&self) -> bool {
+        self.method != Method::Head
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(method: Method, path: &str) -> Self {
+        Self { method, path: path.to_owned(), query: String::new(), is_of_page: false }
     }
 }
 
@@ -69,7 +96,7 @@ impl From<BadRequest> for Answer {
         match bad {
             BadRequest::Malformed => Self::text(Status::BadRequest, "that is no HTTP/1.1\n"),
             BadRequest::TooLarge => Self::text(Status::HeadTooLarge, "a request is smaller here\n"),
-            BadRequest::Method => Self::text(Status::MethodNotAllowed, "there are GET and HEAD\n"),
+            BadRequest::Method => Self::text(Status::MethodNotAllowed, "there are GET, HEAD and POST\n"),
         }
     }
 }
@@ -83,6 +110,16 @@ impl Answer {
         Self::new(status, "text/plain; charset=utf-8", body.to_owned())
     }
 
+    pub(super) fn json(status: Status, body: &impl Serialize) -> Self {
+        let body = serde_json::to_string(body).unwrap_or_default();
+        Self::new(status, "application/json", body + "\n")
+    }
+
+    /// Why something was not done, in a sentence.
+    pub(super) fn error(status: Status, why: &str) -> Self {
+        Self::json(status, &serde_json::json!({ "error": why }))
+    }
+
     #[cfg(test)]
     pub(super) fn in_short(&self) -> String {
         format!("{} {}", self.status.line().0, self.body)
@@ -92,7 +129,7 @@ impl Answer {
     fn into_bytes(self, with_body: bool) -> Vec<u8> {
         let Self { status, content_type, body } = self;
         let (code, reason) = status.line();
-        let allow = if status == Status::MethodNotAllowed { "Allow: GET, HEAD\r\n" } else { "" };
+        let allow = if status == Status::MethodNotAllowed { "Allow: GET, HEAD, POST\r\n" } else { "" };
         let mut answer = format!(
             "HTTP/1.1 {code} {reason}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{allow}Cache-Control: \
              no-store\r\nConnection: close\r\n\r\n",
@@ -116,9 +153,12 @@ impl Status {
         match self {
             Self::Ok => (200, "OK"),
             Self::BadRequest => (400, "Bad Request"),
+            Self::Forbidden => (403, "Forbidden"),
             Self::NotFound => (404, "Not Found"),
             Self::MethodNotAllowed => (405, "Method Not Allowed"),
+            Self::Conflict => (409, "Conflict"),
             Self::HeadTooLarge => (431, "Request Header Fields Too Large"),
+            Self::Failed => (500, "Internal Server Error"),
             Self::Unavailable => (503, "Service Unavailable"),
         }
     }
@@ -134,10 +174,12 @@ mod tests {
         for cut in 0..whole.len() {
             assert_eq!(Request::read(&whole[..cut]), Ok(None), "{cut}");
         }
-        let expected = Request { path: "/metrics".to_owned(), wants_body: true };
+        let expected = Request { query: "x=1".to_owned(), ..Request::of(Method::Get, "/metrics") };
         assert_eq!(Request::read(whole), Ok(Some(expected)));
         let head = Request::read(b"HEAD / HTTP/1.0\r\n\r\n").unwrap().unwrap();
-        assert!(!head.wants_body);
+        assert!(!head.wants_body());
+        let page = Request::read(b"POST / HTTP/1.1\r\norigin: http://a\r\n\r\n").unwrap().unwrap();
+        assert_eq!((page.method, page.is_of_page), (Method::Post, true));
     }
 
     #[test]
@@ -145,7 +187,7 @@ mod tests {
         for (bytes, bad) in [
             (&b"\x00\x00\x00\x23\x00\x12"[..], BadRequest::Malformed),
             (b"GET / HTTP/2.0\r\n\r\n", BadRequest::Malformed),
-            (b"POST /metrics HTTP/1.1\r\n\r\n", BadRequest::Method),
+            (b"PUT /metrics HTTP/1.1\r\n\r\n", BadRequest::Method),
         ] {
             assert_eq!(Request::read(bytes), Err(bad));
         }
@@ -157,13 +199,13 @@ mod tests {
     fn an_answer_says_how_long_it_is() {
         let text =
             |with_body| String::from_utf8(Answer::from(BadRequest::Method).into_bytes(with_body)).unwrap();
-        let (head, body) = (text(false), "there are GET and HEAD\n");
+        let (head, body) = (text(false), "there are GET, HEAD and POST\n");
         assert!(
             head.starts_with("HTTP/1.1 405 Method Not Allowed\r\n") && head.ends_with("\r\n\r\n"),
             "{head}"
         );
         assert!(
-            head.contains(&format!("\r\nContent-Length: {}\r\nAllow: GET, HEAD\r\n", body.len())),
+            head.contains(&format!("\r\nContent-Length: {}\r\nAllow: GET, HEAD, POST\r\n", body.len())),
             "{head}"
         );
         assert_eq!(text(true), head + body);

@@ -5,19 +5,21 @@
 use std::fmt::{Display, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use highwater::Observation;
-use highwater::node::{NodeObservation, ObservedLog};
+use highwater::node::{NodeObservation, ObservedLog, ObservedPartition};
+use highwater::{NodeId, NodeLife, Observation};
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Everything, in the text format 0.0.4.
-pub(super) fn text(observed: &[Observation], started: SystemTime) -> String {
+pub(super) fn text(observed: &[Observation], lives: &[(NodeId, NodeLife)], started: SystemTime) -> String {
     let mut text = Exposition(String::new());
     process(&mut text, started);
+    up(&mut text, lives);
     connections(&mut text, observed);
     let nodes: Vec<_> = observed.iter().filter_map(|seen| Some((seen.id.0, seen.node.as_ref()?))).collect();
     appended(&mut text, &nodes);
     waiting(&mut text, &nodes);
+    replicas(&mut text, &nodes);
     groups(&mut text, &nodes);
     partitions(&mut text, &nodes);
     text.0
@@ -38,6 +40,14 @@ fn process(text: &mut Exposition, started: SystemTime) {
     }
 }
 
+fn up(text: &mut Exposition, lives: &[(NodeId, NodeLife)]) {
+    let help = "Whether the node works: 1, or 0 where it is dead, paused or has failed.";
+    text.family("highwater_up", Kind::Gauge, help);
+    for (id, life) in lives {
+        text.sample("highwater_up", &[("node", id)], u8::from(*life == NodeLife::Alive));
+    }
+}
+
 fn connections(text: &mut Exposition, observed: &[Observation]) {
     let mut family = |name, kind, help, value: fn(&Observation) -> u64| {
         text.family(name, kind, help);
@@ -45,9 +55,6 @@ fn connections(text: &mut Exposition, observed: &[Observation]) {
             text.sample(name, &[("node", &seen.id.0)], value(seen));
         }
     };
-    family("highwater_up", Kind::Gauge, "Whether the node works: 1, or 0 once it has failed.", |seen| {
-        seen.node.is_some().into()
-    });
     family("highwater_connections", Kind::Gauge, "Connections that are open.", |seen| {
         seen.connections as u64
     });
@@ -101,7 +108,7 @@ fn waiting(text: &mut Exposition, nodes: &Nodes<'_>) {
             text.sample(name, &[("node", id)], value(node));
         }
     };
-    family("highwater_waiting_produces", "Produces that wait to be durable.", |node| {
+    family("highwater_waiting_produces", "Produces that wait to be durable, or for replicas.", |node| {
         node.parked_produces as u64
     });
     family("highwater_waiting_fetches", "Fetches that wait for records.", |node| node.parked_fetches as u64);
@@ -110,6 +117,31 @@ fn waiting(text: &mut Exposition, nodes: &Nodes<'_>) {
     });
     family("highwater_disk_used_bytes", "What the logs take on disk.", |node| node.used_bytes);
     family("highwater_topics", "Topics, internal ones included.", |node| node.topics.len() as u64);
+}
+
+fn replicas(text: &mut Exposition, nodes: &Nodes<'_>) {
+    let mut family = |name, help, value: fn(NodeId, &ObservedPartition) -> bool| {
+        text.family(name, Kind::Gauge, help);
+        for (id, node) in nodes {
+            let counted = node.partitions().filter(|partition| value(NodeId(*id), partition));
+            text.sample(name, &[("node", id)], counted.count());
+        }
+    };
+    family("highwater_replicas", "Partitions that the node has a replica of.", |_, _| true);
+    family("highwater_leaders", "Partitions that the node leads.", |id, held| held.leader == Some(id));
+    family("highwater_in_sync_replicas", "Replicas of the node that are in sync.", |id, held| {
+        held.in_sync.contains(&id)
+    });
+    family(
+        "highwater_under_replicated_partitions",
+        "Partitions that the node leads and not all replicas of which are in sync.",
+        |id, held| held.leader == Some(id) && held.in_sync.len() < held.replicas,
+    );
+    let name = "highwater_leaderless_partitions";
+    text.family(name, Kind::Gauge, "Partitions of the cluster that nobody leads, as far as the node knows.");
+    for (id, node) in nodes {
+        text.sample(name, &[("node", id)], node.leaderless);
+    }
 }
 
 fn groups(text: &mut Exposition, nodes: &Nodes<'_>) {
@@ -265,7 +297,7 @@ mod tests {
         let cluster = highwater::Cluster::builder().in_memory().start().await.unwrap();
         let producer = cluster.client().producer().build().await.unwrap();
         producer.send(highwater::client::Record::of("some.topic", "value")).await.unwrap();
-        let text = text(&cluster.observe(), UNIX_EPOCH);
+        let text = text(&cluster.observe(), &[(NodeId(0), NodeLife::Alive)], UNIX_EPOCH);
         let (mut family, mut seen) = (String::new(), std::collections::BTreeSet::new());
         for line in text.lines() {
             if let Some(head) = line.strip_prefix("# HELP ") {
@@ -282,6 +314,10 @@ mod tests {
             "highwater_up{node=\"0\"} 1",
             "highwater_requests_total{node=\"0\",api=\"Produce\"} 1",
             "highwater_appended_records_total{node=\"0\"} 1",
+            "highwater_leaders{node=\"0\"} 1",
+            "highwater_in_sync_replicas{node=\"0\"} 1",
+            "highwater_under_replicated_partitions{node=\"0\"} 0",
+            "highwater_leaderless_partitions{node=\"0\"} 0",
             "highwater_group_members{node=\"0\"} 0",
             "highwater_group_rebalances_total{node=\"0\"} 0",
             "highwater_partition_online{node=\"0\",topic=\"some.topic\",partition=\"0\"} 1",

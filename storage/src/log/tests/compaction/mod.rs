@@ -602,8 +602,8 @@ fn what_a_pass_came_to_is_void_when_the_log_was_cut_since() {
             log.truncate_to(Offset::new(5), NOW).unwrap();
         }
         assert_ne!(replaced.cuts(), log.cuts());
-        let (clean_upto, removed) = replaced.sync().unwrap();
-        assert!(clean_upto > log.end_offset());
+        let (settled, removed) = replaced.sync().unwrap();
+        assert!(matches!(settled, Settled::Clean { upto, .. } if upto > log.end_offset()));
         let before = read_all(&log);
         removed.run().unwrap();
         log.replace_compacted(late).unwrap().expect_err("it is void").discard().unwrap();
