@@ -43,6 +43,8 @@ pub enum Event {
         /// What.
         message: Message,
     },
+    /// There is a connection again to who could not be reached: what was on its way is lost.
+    Reconnected(Peer),
     /// What became of a [`super::DiskWork::Sync`].
     Synced {
         /// The topic of the partition.
