@@ -16,6 +16,7 @@ use super::journal::{Journal, ReadError, Replayed};
 use super::publication::{Answers, Sessions};
 use super::{Controller, ControllerEffects, ControllerOptions, format};
 use crate::cluster::record::MetadataRecord;
+use crate::config::BrokerConfig;
 use crate::ids::Now;
 use crate::node::OpenError;
 
@@ -32,7 +33,7 @@ impl Controller {
         effects: &mut ControllerEffects,
     ) -> Result<Self, OpenError> {
         let ControllerOptions { nodes, config, disk, folder, mut entropy } = options;
-        let config = Arc::new(config.for_nodes(nodes.len()));
+        let config = Arc::new(BrokerConfig::clone(&config).of_cluster(nodes.len()));
         let failed = |path: &Path| {
             let path = path.to_owned();
             |source| OpenError::Io { path, source }

@@ -225,7 +225,9 @@ impl Node {
             | Request::CreatePartitions(_)
             | Request::DeleteTopics(_)
             | Request::AlterConfigs(_)
-            | Request::ElectLeaders(_) => return self.forward(ticket, request, effects),
+            | Request::ElectLeaders(_)
+            | Request::AlterReassignments(_)
+            | Request::ListReassignments(_) => return self.forward(ticket, request, effects),
         };
         effects.push(Effect::Reply(ticket, reply));
     }
