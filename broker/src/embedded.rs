@@ -16,6 +16,7 @@ use crate::controller::{Controller, ControllerEffect, ControllerOptions};
 use crate::entropy::Entropy;
 use crate::faults::Gate;
 use crate::ids::NodeId;
+use crate::message::Peer;
 use crate::node::{DiskWork, OpenError};
 use crate::observation::Observation;
 use crate::refusal::Refusal;
@@ -150,6 +151,7 @@ impl ClusterBuilder {
             members,
             advertised: self.advertised,
             gate: plans.gate,
+            links: plans.links,
             tasks: Mutex::new(tasks),
             _folder: folder,
         })
@@ -232,6 +234,7 @@ fn system_disk() -> Arc<dyn Disk> {
 pub struct Cluster {
     controller: Arc<ControllerShell>,
     members: Vec<Arc<Member>>,
+    links: Arc<Links>,
     advertised: Advertised,
     gate: Arc<Gate>,
     tasks: Mutex<JoinSet<()>>,
@@ -308,6 +311,26 @@ impl Cluster {
     /// One of the nodes, counted from 0; none past the last.
     pub fn node(&self, place: usize) -> Option<NodeHandle<'_>> {
         self.members.get(place).map(NodeHandle)
+    }
+
+    /// Cuts the link between two nodes, by their places: neither hears of the other until it is [healed](Self::heal). The
+    /// controller and clients reach both.
+    pub fn cut(&self, one: usize, other: usize) {
+        if let Some((one, other)) = self.ends(one, other) {
+            self.links.cut(one, other);
+        }
+    }
+
+    /// Mends the link between two nodes.
+    pub fn heal(&self, one: usize, other: usize) {
+        if let Some((one, other)) = self.ends(one, other) {
+            self.links.heal(one, other);
+        }
+    }
+
+    fn ends(&self, one: usize, other: usize) -> Option<(Peer, Peer)> {
+        let end = |place: usize| self.members.get(place).map(|member| Peer::Node(member.id()));
+        Some((end(one)?, end(other)?))
     }
 
     /// Where faults are ordered.
@@ -391,6 +414,17 @@ impl NodeHandle<'_> {
     /// What its folder, the cluster's log, or a port says.
     pub async fn start(&self) -> Result<(), NodeStartError> {
         self.0.start().await
+    }
+
+    /// Cuts it off from the other nodes and the controller; clients reach it. After `broker.session.timeout.ms` others lead what
+    /// it led.
+    pub fn isolate(&self) {
+        self.0.isolate(true);
+    }
+
+    /// Ends an isolation.
+    pub fn rejoin(&self) {
+        self.0.isolate(false);
     }
 
     /// From here on it does nothing, as a process that is stopped: what comes for it waits, and the others do not hear of

@@ -222,12 +222,6 @@ impl BrokerConfig {
         }
     }
 
-    /// The same in a cluster of so many nodes: some defaults are others there.
-    #[must_use]
-    pub(crate) fn for_nodes(&self, nodes: usize) -> Self {
-        Self { others: nodes.saturating_sub(1), ..self.clone() }
-    }
-
     /// What a setting is where nobody said anything: up to three replicas on as many nodes, of which two must be in sync
     /// if there are three.
     pub(super) fn default_of(&self, name: &str, definition: &'static Definition) -> &'static str {
@@ -354,7 +348,7 @@ impl BrokerConfig {
 
     /// The promise of `highwater.durability`.
     pub(crate) fn durability(&self) -> Durability {
-        match self.text("highwater.durability").as_ref() {
+        match self.text("highwater.durability") {
             "leader" => Durability::Leader,
             "isr" => Durability::InSync,
             _ => Durability::None,
@@ -381,20 +375,11 @@ impl BrokerConfig {
         i32::try_from(self.long("replica.high.watermark.checkpoint.interval.ms")).unwrap_or(i32::MAX).max(0)
     }
 
-    /// With what goes without saying in a cluster of so many nodes: as many replicas as make sense, up to three, and from
-    /// three on two of them in sync. What was given stays.
+    /// The same in a cluster of so many nodes: as many replicas as make sense go without saying there, up to three, and
+    /// from three on two of them in sync.
     #[must_use]
-    pub(crate) fn of_cluster(mut self, nodes: usize) -> Self {
-        if nodes > 1 {
-            let replicas = nodes.min(3).to_string();
-            for name in ["default.replication.factor", "offsets.topic.replication.factor"] {
-                self.given.entry(name).or_insert_with(|| replicas.clone());
-            }
-        }
-        if nodes > 2 {
-            self.given.entry("min.insync.replicas").or_insert_with(|| "2".to_owned());
-        }
-        self
+    pub(crate) fn of_cluster(self, nodes: usize) -> Self {
+        Self { others: nodes.saturating_sub(1), ..self }
     }
 
     /// `default.replication.factor`.

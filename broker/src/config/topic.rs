@@ -436,7 +436,7 @@ mod tests {
     fn with_three_nodes_two_replicas_are_to_be_in_sync_if_nobody_says_otherwise() {
         let mut broker = BrokerConfig::default();
         let rules = |broker: &BrokerConfig, nodes| {
-            let broker = broker.for_nodes(nodes);
+            let broker = broker.clone().of_cluster(nodes);
             let described = TopicConfig::describe(&set(&[]), &broker);
             let one = described.iter().find(|e| e.definition.name == "min.insync.replicas").unwrap();
             let min_in_sync = TopicConfig::replica_rules(&set(&[]), &broker).min_in_sync;

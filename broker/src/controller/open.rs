@@ -16,6 +16,7 @@ use super::journal::{Journal, ReadError, Replayed};
 use super::publication::{Answers, Sessions};
 use super::{Controller, ControllerEffects, ControllerOptions, format};
 use crate::cluster::record::MetadataRecord;
+use crate::config::BrokerConfig;
 use crate::ids::Now;
 use crate::node::OpenError;
 
@@ -32,7 +33,7 @@ impl Controller {
         effects: &mut ControllerEffects,
     ) -> Result<Self, OpenError> {
         let ControllerOptions { nodes, config, disk, folder, mut entropy } = options;
-        let config = Arc::new(config.for_nodes(nodes.len()));
+        let config = Arc::new(BrokerConfig::clone(&config).of_cluster(nodes.len()));
         let failed = |path: &Path| {
             let path = path.to_owned();
             |source| OpenError::Io { path, source }
@@ -40,7 +41,7 @@ impl Controller {
         disk.create_dir(&folder).map_err(failed(&folder))?;
         let listed = disk.list(&folder).map_err(failed(&folder))?;
         let holds_cluster = listed.iter().any(|entry| entry.name == CLUSTER_FOLDER);
-        format::check(&disk, &folder, holds_cluster, effects)?;
+        format::check(&disk, &folder, holds_cluster, nodes.len(), effects)?;
         let path = folder.join(CLUSTER_FOLDER);
         let left = match holds_cluster {
             true => Some(take_marker(disk.as_ref(), &path)?),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_storage::TopicId;
 
-use super::Controller;
+use super::{Controller, ReassignmentOutcome, ReassignmentsRequest};
 use crate::cluster::controller::{Controller as Decisions, Creation};
 use crate::cluster::record::MetadataRecord;
 use crate::config::{BrokerConfig, TopicConfig, without_effect};
@@ -38,6 +38,13 @@ impl Controller {
             }
             Request::ElectLeaders(request) => {
                 Reply::ElectLeaders(self.elect_leaders(now, request.kind, request.topics.as_deref()))
+            }
+            Request::AlterReassignments(request) => {
+                Reply::AlterReassignments(self.alter_reassignments(now, &request))
+            }
+            Request::ListReassignments(asked) => {
+                let list = |decisions: &mut Decisions<'_>| decisions.list_reassignments(asked.as_deref());
+                Reply::ListReassignments(self.decide(&config, list))
             }
             other => unreachable!("{other:?} is for the node itself"),
         };
@@ -107,6 +114,17 @@ impl Controller {
             granted.for_each(|(_, outcome)| *outcome = Err(why.clone()));
         }
         elected
+    }
+
+    fn alter_reassignments(&mut self, now: Now, request: &ReassignmentsRequest) -> Vec<ReassignmentOutcome> {
+        let config = self.config_of_all();
+        let (decided, mut outcomes) = self.decide(&config, |decisions| decisions.reassign(request));
+        if let Err(why) = self.commit_decided(now, decided) {
+            let outcomes = outcomes.iter_mut().flat_map(|topic| &mut topic.partitions);
+            let granted = outcomes.filter(|(_, outcome)| outcome.is_ok());
+            granted.for_each(|(_, outcome)| *outcome = Err(why.clone()));
+        }
+        outcomes
     }
 
     fn create_topics(
@@ -257,6 +275,12 @@ pub(super) fn refuse(reply: &mut Reply, refusal: &Refusal) {
         Reply::CreatePartitions(topics) => each(topics.iter_mut().map(|topic| &mut topic.outcome), refusal),
         Reply::DeleteTopics(topics) => each(topics.iter_mut().map(|topic| &mut topic.outcome), refusal),
         Reply::AlterConfigs(altered) => each(altered.iter_mut().map(|one| &mut one.outcome), refusal),
+        // It has nothing that is granted: what is under way may come to nothing.
+        Reply::ListReassignments(under_way) => under_way.clear(),
+        Reply::AlterReassignments(topics) => {
+            let outcomes = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+            each(outcomes.map(|(_, outcome)| outcome), refusal);
+        }
         Reply::ElectLeaders(topics) => {
             let outcomes = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
             each(outcomes.map(|(_, outcome)| outcome), refusal);

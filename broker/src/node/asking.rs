@@ -65,6 +65,13 @@ impl Node {
         effects.push(Effect::Send(Peer::Controller, Message(Word::ToController(message))));
     }
 
+    /// Says that the node is there, and up to where it knows the cluster's log.
+    pub(super) fn beat_at_once(&mut self, now: Now, effects: &mut Effects) {
+        self.asking.next_heartbeat = None;
+        self.tell_controller(Ask::Applied { upto: self.known_upto }, effects);
+        self.beat(now, effects);
+    }
+
     /// Says that the node is there, if it is time and there are others.
     pub(super) fn beat(&mut self, now: Now, effects: &mut Effects) {
         if self.metadata.nodes().nth(1).is_none() {

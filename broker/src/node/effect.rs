@@ -10,6 +10,7 @@ use highwater_storage::{
 use super::disk_work::DiskWork;
 use super::event::{ConnectionId, ResourceKind, Ticket};
 use crate::config::{BrokerConfig, Effective, TopicConfig};
+use crate::controller::{ReassignmentOutcome, TopicReassignments};
 use crate::group::GroupReply;
 use crate::ids::{NodeId, PartitionIndex, TopicName};
 use crate::message::{Message, Peer};
@@ -74,6 +75,10 @@ pub enum Reply {
     CreatePartitions(Vec<EnlargedTopic>),
     /// To ElectLeaders.
     ElectLeaders(Vec<ElectedTopic>),
+    /// To AlterReassignments.
+    AlterReassignments(Vec<ReassignmentOutcome>),
+    /// To ListReassignments.
+    ListReassignments(Vec<TopicReassignments>),
     /// To DeleteTopics.
     DeleteTopics(Vec<DeletedTopic>),
     /// To DeleteRecords.

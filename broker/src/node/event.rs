@@ -10,6 +10,7 @@ use highwater_storage::{
 };
 
 use super::CheckpointKind;
+use crate::controller::ReassignmentsRequest;
 use crate::group::GroupRequest;
 use crate::ids::{PartitionIndex, TopicName};
 use crate::message::{Message, Peer};
@@ -43,6 +44,8 @@ pub enum Event {
         /// What.
         message: Message,
     },
+    /// There is a connection again to who could not be reached: what was on its way is lost.
+    Reconnected(Peer),
     /// What became of a [`super::DiskWork::Sync`].
     Synced {
         /// The topic of the partition.
@@ -126,6 +129,10 @@ pub enum Request {
     CreatePartitions(CreatePartitionsRequest),
     /// Let others lead partitions.
     ElectLeaders(ElectLeadersRequest),
+    /// Give partitions other replicas.
+    AlterReassignments(ReassignmentsRequest),
+    /// Which partitions are on their way to other replicas; none for all.
+    ListReassignments(Option<Vec<(TopicName, Vec<PartitionIndex>)>>),
     /// Delete topics.
     DeleteTopics(Vec<TopicToDelete>),
     /// Let partitions begin later.

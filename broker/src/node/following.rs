@@ -108,6 +108,13 @@ impl Following {
         }
     }
 
+    /// What was said to a leader may be lost.
+    pub(super) fn say_again(&mut self, leader: NodeId) {
+        if let Some(conversation) = self.leaders.get_mut(&leader) {
+            conversation.begin_anew();
+        }
+    }
+
     /// Nodes came, went, or began another life.
     pub(super) fn lives_changed(&mut self, life_of: impl Fn(NodeId) -> BrokerEpoch) {
         self.leaders.retain(|node, conversation| {

@@ -12,7 +12,7 @@ use super::partitions::Found;
 use super::{Effect, Effects, Node};
 use crate::cluster::record::MetadataRecord;
 use crate::ids::{MetadataOffset, NodeId, Now, PartitionIndex, TopicName};
-use crate::message::Ask;
+use crate::message::{Ask, Peer};
 use crate::refusal::Refusal;
 
 impl Node {
@@ -66,6 +66,14 @@ impl Node {
         self.known_upto = upto;
         self.tell_controller(Ask::Applied { upto }, effects);
         self.answer_what_is_known(effects);
+    }
+
+    /// Somebody can be reached again.
+    pub(super) fn reconnected(&mut self, now: Now, peer: Peer, effects: &mut Effects) {
+        match peer {
+            Peer::Controller => self.beat_at_once(now, effects),
+            Peer::Node(node) => self.following.say_again(node),
+        }
     }
 
     /// No checkpoint speaks of a topic that is gone when another takes its name.

@@ -142,6 +142,7 @@ impl Node {
                 self.compaction_settled(now, (topic, partition), cuts, outcome, effects);
             }
             Event::Checkpointed { kind, outcome } => self.checkpointed(now, kind, outcome, effects),
+            Event::Reconnected(peer) => self.reconnected(now, peer, effects),
             Event::Message { from, message } => self.take_message(now, from, message, effects),
             Event::Disconnected(connection) => self.forget_connection(connection),
             Event::Tick => {}
@@ -224,7 +225,9 @@ impl Node {
             | Request::CreatePartitions(_)
             | Request::DeleteTopics(_)
             | Request::AlterConfigs(_)
-            | Request::ElectLeaders(_) => return self.forward(ticket, request, effects),
+            | Request::ElectLeaders(_)
+            | Request::AlterReassignments(_)
+            | Request::ListReassignments(_) => return self.forward(ticket, request, effects),
         };
         effects.push(Effect::Reply(ticket, reply));
     }

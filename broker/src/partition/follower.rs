@@ -6,8 +6,6 @@
 //!
 //! The log is the node's: what it holds comes with every call, and what is to be done to it is an answer.
 
-#![allow(dead_code, reason = "the node takes it up next")]
-
 use highwater_storage::{LeaderEpoch, LeaderEpochs, Offset};
 
 use crate::ids::{Monotonic, NodeId};

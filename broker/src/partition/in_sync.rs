@@ -8,8 +8,6 @@
 //! *or* in the proposed one is waited for (the "maximal" set, KIP-497). A proposal is forgotten only when the partition
 //! changed, or when its latest copy was refused: what was asked before that one is then decided too.
 
-#![allow(dead_code, reason = "the node takes it up next")]
-
 use std::sync::Arc;
 
 use highwater_storage::{LeaderEpoch, Offset};
@@ -225,6 +223,7 @@ impl InSync {
     }
 
     /// What the follower of this node said last; none if the node is no replica.
+    #[cfg(test)]
     pub(super) fn said(&self, node: NodeId) -> Option<Option<&FollowerAt>> {
         self.followers.iter().find(|follower| follower.node == node).map(|follower| follower.said.as_ref())
     }

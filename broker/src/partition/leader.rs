@@ -8,15 +8,13 @@
 //! Where this node holds the only replica there is nothing to know of others: a record is committed once it is appended,
 //! and synced where that was promised.
 
-#![allow(dead_code, reason = "the node takes it up next")]
-
 use std::sync::Arc;
 
 use highwater_storage::{LeaderEpoch, Offset};
 
 use super::in_sync::{FollowerAt, InSync, LeaderAt, NotChanged, Proposal};
 use super::term::{Ends, Lives, Rules, Term};
-use crate::ids::{Monotonic, NodeId, PartitionEpoch};
+use crate::ids::{Monotonic, NodeId};
 use crate::refusal::Refusal;
 
 /// How far a reader may see.
@@ -161,11 +159,6 @@ impl Leader {
         self.positions
     }
 
-    /// Everything below is durable on this node.
-    pub(crate) fn synced_upto(&self) -> Offset {
-        self.synced
-    }
-
     /// Whether the high watermark has reached what earlier leaders may have committed. Before, it may be lower than what
     /// readers have seen, and they are not told of it (`OFFSET_NOT_AVAILABLE`).
     pub(crate) fn is_high_watermark_known(&self) -> bool {
@@ -305,12 +298,8 @@ impl Leader {
         self.in_sync.as_ref().map(|in_sync| in_sync.agreed())
     }
 
-    /// The version of the partition as this leader knows it; none if there is only this replica.
-    pub(crate) fn partition_epoch(&self) -> Option<PartitionEpoch> {
-        self.in_sync.as_ref().map(|in_sync| in_sync.partition_epoch())
-    }
-
     /// What a follower last said of its log in this epoch.
+    #[cfg(test)]
     pub(crate) fn follower(&self, node: NodeId) -> Option<&FollowerAt> {
         self.in_sync.as_ref()?.said(node)?
     }
@@ -322,12 +311,14 @@ impl Leader {
     }
 
     /// What no replica that is alive holds any more is below; none while one of them has not said where it begins.
+    #[allow(dead_code, reason = "the node takes it up: for DeleteRecords")]
     pub(crate) fn low_watermark(&self) -> Option<Offset> {
         let log_start = self.positions.log_start;
         self.in_sync.as_ref().map_or(Some(log_start), |in_sync| in_sync.low_watermark(log_start))
     }
 
     /// Followers from which a reader at `offset` may read (KIP-392).
+    #[allow(dead_code, reason = "the node takes it up: for readers in another rack")]
     pub(crate) fn readable_at(&self, offset: Offset) -> impl Iterator<Item = NodeId> {
         self.in_sync.iter().flat_map(move |in_sync| in_sync.readable_at(offset))
     }
@@ -368,16 +359,6 @@ impl Leader {
             self.positions.last_stable = high_watermark;
         }
         grows.is_some()
-    }
-
-    /// As [`grew`](Self::grew), of the only replica.
-    pub(crate) fn appended(&mut self, log_end: Offset, every: SyncEvery) -> bool {
-        self.grew(Monotonic::default(), log_end, &Rules::of_sole(every))
-    }
-
-    /// As [`became_durable`](Self::became_durable), of the only replica.
-    pub(crate) fn synced(&mut self, upto: Offset, every: SyncEvery) -> bool {
-        self.became_durable(Monotonic::default(), upto, &Rules::of_sole(every))
     }
 }
 

@@ -4,8 +4,6 @@
 //! is within what all tails of the node may have together. A follower that wants something earlier is served from the
 //! log. A small batch is copied, so that it does not hold the whole frame it came in.
 
-#![allow(dead_code, reason = "the node takes it up next")]
-
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -33,6 +31,7 @@ impl TailAccount {
     }
 
     /// Bytes that are held.
+    #[cfg(test)]
     pub(crate) fn held_bytes(&self) -> usize {
         self.held_bytes
     }

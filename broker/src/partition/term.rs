@@ -1,7 +1,5 @@
 //! What holds for a partition from outside: what the cluster agreed on, what is set, and which nodes are alive.
 
-#![allow(dead_code, reason = "the node takes it up next")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,11 +35,6 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Of a partition with one replica.
-    pub(crate) fn of_sole(sync_every: SyncEvery) -> Self {
-        Self { sync_every, min_in_sync: 1, all_synced: false, lag_micros: 0 }
-    }
-
     /// `min.insync.replicas` of a partition with so many replicas.
     pub(crate) fn least_in_sync(&self, replicas: usize) -> usize {
         self.min_in_sync.min(replicas)

@@ -4,7 +4,8 @@
 //! link keeps its order, and works these inboxes off when the lock is free again. One thread works an inbox off at a time;
 //! what others put there meanwhile it does, too. No lock is held while another one's step is waited for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -13,6 +14,7 @@ use super::controller_shell::ControllerShell;
 use super::node_shell::NodeShell;
 use crate::ids::NodeId;
 use crate::message::{Message, Peer};
+use crate::node::Event;
 
 /// What has come for one end and was not looked at yet. Its length is bounded by what the protocol leaves unanswered: a
 /// fetch and its answer a pair of nodes, one batch of metadata, the changes that clients wait for.
@@ -81,6 +83,9 @@ impl Drop for Working<'_> {
 pub(crate) struct Links {
     controller: RwLock<Weak<ControllerShell>>,
     nodes: Vec<(NodeId, RwLock<Weak<NodeShell>>)>,
+    /// Pairs between which nothing gets through, the smaller end first; and whether there are any.
+    cut: Mutex<BTreeSet<(Peer, Peer)>>,
+    are_any_cut: AtomicBool,
 }
 
 /// Ends whose inboxes are to be worked off.
@@ -90,7 +95,17 @@ impl Links {
     /// Between a controller and these nodes, none of which is there yet.
     pub(crate) fn new(nodes: impl IntoIterator<Item = NodeId>) -> Arc<Self> {
         let nodes = nodes.into_iter().map(|id| (id, RwLock::default())).collect();
-        Arc::new(Self { controller: RwLock::default(), nodes })
+        Arc::new(Self {
+            controller: RwLock::default(),
+            nodes,
+            cut: Mutex::default(),
+            are_any_cut: AtomicBool::new(false),
+        })
+    }
+
+    /// All nodes, alive or not.
+    pub(super) fn ids(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.iter().map(|(id, _)| *id)
     }
 
     pub(super) fn set_controller(&self, controller: Weak<ControllerShell>) {
@@ -113,8 +128,41 @@ impl Links {
         self.nodes.iter().find(|(node, _)| *node == id)?.1.read().upgrade()
     }
 
+    /// Lets nothing through between two ends from here on: what they tell each other is lost.
+    pub(crate) fn cut(&self, one: Peer, other: Peer) {
+        let mut cut = self.cut.lock();
+        cut.insert((one.min(other), one.max(other)));
+        self.are_any_cut.store(true, Ordering::Release);
+    }
+
+    /// Lets messages through again. Both hear that there is a connection, as who opens one after another broke.
+    pub(crate) fn heal(&self, one: Peer, other: Peer) {
+        {
+            let mut cut = self.cut.lock();
+            if !cut.remove(&(one.min(other), one.max(other))) {
+                return;
+            }
+            self.are_any_cut.store(!cut.is_empty(), Ordering::Release);
+        }
+        for (end, from) in [(one, other), (other, one)] {
+            if let Peer::Node(id) = end
+                && let Some(node) = self.node(id)
+            {
+                node.bring(Event::Reconnected(from));
+            }
+        }
+    }
+
+    fn is_cut(&self, one: Peer, other: Peer) -> bool {
+        self.are_any_cut.load(Ordering::Acquire)
+            && self.cut.lock().contains(&(one.min(other), one.max(other)))
+    }
+
     /// Puts a message where it goes, if anybody is there.
     pub(super) fn put(&self, from: Peer, to: Peer, message: Message, touched: &mut Touched) {
+        if self.is_cut(from, to) {
+            return;
+        }
         match to {
             Peer::Controller => {
                 let Some(controller) = self.controller() else { return };

@@ -23,6 +23,7 @@ use crate::controller::Started;
 use crate::entropy::Entropy;
 use crate::faults::Gate;
 use crate::ids::NodeId;
+use crate::message::Peer;
 use crate::node::{Node, NodeOptions, OpenError, take_marker};
 use crate::refusal::Refusal;
 
@@ -242,6 +243,18 @@ impl Member {
             }
         }
         Ok(())
+    }
+
+    /// Cuts all links of the node, or heals them.
+    pub(crate) fn isolate(&self, is_isolated: bool) {
+        let own = Peer::Node(self.plan.id);
+        let others = self.plan.links.ids().filter(|id| *id != self.plan.id).map(Peer::Node);
+        for other in others.chain([Peer::Controller]) {
+            match is_isolated {
+                true => self.plan.links.cut(own, other),
+                false => self.plan.links.heal(own, other),
+            }
+        }
     }
 
     pub(crate) fn pause(&self) {

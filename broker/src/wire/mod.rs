@@ -350,6 +350,9 @@ pub fn encode(call: &Call, reply: Reply, addresses: &Addresses) -> Result<Option
         Reply::CreateTopics(reply) => frame(call, &topics::create_response(reply)),
         Reply::CreatePartitions(done) => frame(call, &create_partitions::response(done)),
         Reply::ElectLeaders(done) => frame(call, &elections::response(done)),
+        Reply::AlterReassignments(_) | Reply::ListReassignments(_) => {
+            unreachable!("no request on the wire asks for it")
+        }
         Reply::DeleteTopics(done) => frame(call, &topics::delete_response(done, version)),
         Reply::DeleteRecords(done) => frame(call, &delete_records::response(done)),
         Reply::AlterConfigs(done) if call.key == ApiKey::AlterConfigs => {

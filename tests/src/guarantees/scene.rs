@@ -8,10 +8,14 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use highwater::NodeHandle;
 use highwater::faults::{Fault, Step};
 use highwater_protocol::ErrorCode;
-use highwater_protocol::messages::metadata::MetadataRequestTopic;
-use highwater_protocol::messages::{ApiVersionsRequest, MetadataRequest, ProduceResponse};
+use highwater_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
+use highwater_protocol::messages::metadata::{MetadataRequestTopic, MetadataResponsePartition};
+use highwater_protocol::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, MetadataRequest, ProduceResponse,
+};
 
 use super::judge::Run;
 use super::words::{Acks, Sign, Told};
@@ -24,12 +28,16 @@ use crate::server::{Home, Server};
 /// The topic of every scene, of one partition.
 pub const TOPIC: &str = "t";
 
-/// A cluster on a folder, with [`TOPIC`], in the durability of a way of producing.
+/// A cluster on a folder, with [`TOPIC`], in the setting of a row and the durability of a way of producing.
 pub struct Scene {
     home: Home,
     way: Way,
+    nodes: u8,
+    settings: Vec<(&'static str, &'static str)>,
     /// The cluster; none between a kill and the next start.
     server: Option<Server>,
+    /// Where each node listens.
+    addresses: Vec<SocketAddr>,
     /// A fault was ordered after which no answer comes, and nobody has noticed yet.
     is_to_be_silent: Cell<bool>,
 }
@@ -37,17 +45,44 @@ pub struct Scene {
 impl Scene {
     /// The setting of a row, for a way of producing.
     pub async fn of(row: &Row, way: Way) -> Self {
-        assert_eq!(row.replicas, 1, "row {} needs {} replicas", row.id, row.replicas);
-        let mut scene = Self { home: Home::default(), way, server: None, is_to_be_silent: Cell::new(false) };
+        Self::with(row, way, &[]).await
+    }
+
+    /// The same with further settings of the brokers.
+    pub async fn with(row: &Row, way: Way, settings: &[(&'static str, &'static str)]) -> Self {
+        let mut scene = Self {
+            home: Home::default(),
+            way,
+            nodes: row.replicas,
+            settings: settings.to_vec(),
+            server: None,
+            addresses: Vec::new(),
+            is_to_be_silent: Cell::new(false),
+        };
         scene.start().await;
-        scene.connect().await.create_topic(TOPIC, 1, &[]).await;
+        let min_isr = row.min_isr.to_string();
+        let config = CreatableTopicConfig { name: "min.insync.replicas".into(), value: Some(min_isr.into()) };
+        let topic = CreatableTopic {
+            name: TOPIC.into(),
+            num_partitions: 1,
+            replication_factor: i16::from(row.replicas),
+            configs: vec![config],
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
+        let made = Connection::open(scene.addresses[0]).await.ask(&request, 7).await.topics.remove(0);
+        assert_eq!(made.error_code, ErrorCode::None, "{:?}", made.error_message);
         scene
     }
 
     /// Starts the cluster where it was left.
     pub async fn start(&mut self) {
-        let builder = self.home.builder().set("highwater.durability", self.way.mode.word());
-        self.server = Some(Server::start(builder).await);
+        let builder = self.home.builder().nodes(self.nodes).set("highwater.durability", self.way.mode.word());
+        let builder = self.settings.iter().fold(builder, |builder, (name, value)| builder.set(name, value));
+        let cluster = builder.start().await.unwrap();
+        let listening = cluster.listen_at(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+        self.addresses = listening.iter().map(|(_, addresses)| addresses[0]).collect();
+        self.server = Some(Server { cluster, address: self.addresses[0] });
     }
 
     /// The process dies: all replicas at once, and the page cache stays.
@@ -58,6 +93,11 @@ impl Scene {
     /// The cluster.
     pub fn server(&self) -> &Server {
         self.server.as_ref().expect("a cluster")
+    }
+
+    /// One of its nodes.
+    pub fn node(&self, place: usize) -> NodeHandle<'_> {
+        self.server().cluster.node(place).expect("a node")
     }
 
     /// Lets a fault happen the next so many times that this step is reached.
@@ -77,35 +117,46 @@ impl Scene {
         self.is_to_be_silent.set(false);
     }
 
+    /// The place of the node that leads the partition, by the word of any that lives, once there is one.
+    pub async fn leader(&self) -> usize {
+        until("a leader", async || {
+            let part = self.partition().await?;
+            let leader = usize::try_from(part.leader_id).ok()?;
+            self.node(leader).is_alive().then_some(leader)
+        })
+        .await
+    }
+
+    /// The partition, as the first node that lives sees it.
+    pub async fn partition(&self) -> Option<MetadataResponsePartition> {
+        let place = (0..self.addresses.len()).find(|place| self.node(*place).is_alive())?;
+        let topic = MetadataRequestTopic { name: Some(TOPIC.into()), ..Default::default() };
+        let topics = Some(vec![topic]);
+        let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
+        let known = Connection::open(self.addresses[place]).await.ask(&request, 9).await;
+        known.topics.into_iter().next()?.partitions.into_iter().next()
+    }
+
     /// A connection to whoever leads the partition.
     pub async fn connect(&self) -> Connection {
-        let mut connection = self.server().connect().await;
-        match leader(&mut connection).await {
-            Some(address) if address != self.server().address => Connection::open(address).await,
-            _ => connection,
-        }
+        Connection::open(self.addresses[self.leader().await]).await
     }
 
     /// Everything that can be read, once all that was appended can: a record of another producer, acknowledged by
     /// all, is behind it, and is left out.
     pub async fn values(&self) -> Vec<String> {
-        let mut connection = self.connect().await;
-        connection.append(TOPIC, batch(&["the end"])).await;
+        let end = batch(&["the end"]);
+        let mut connection = until("the end to be taken", async || {
+            let mut connection = self.connect().await;
+            let done = connection.produce(TOPIC, end.clone()).await.error_code;
+            assert!(done.is_none() || done.is_retriable(), "{done}");
+            done.is_none().then_some(connection)
+        })
+        .await;
         let mut values = connection.values(TOPIC).await;
         values.retain(|value| value != "the end");
         values
     }
-}
-
-/// Where the partition's leader listens, if the topic is known.
-async fn leader(connection: &mut Connection) -> Option<SocketAddr> {
-    let topic = MetadataRequestTopic { name: Some(TOPIC.into()), ..Default::default() };
-    let request =
-        MetadataRequest { topics: Some(vec![topic]), allow_auto_topic_creation: false, ..Default::default() };
-    let known = connection.ask(&request, 9).await;
-    let partition = known.topics.first()?.partitions.first()?.leader_id;
-    let broker = known.brokers.iter().find(|broker| broker.node_id == partition)?;
-    format!("{}:{}", broker.host, broker.port).parse().ok()
 }
 
 /// What came of one attempt.

@@ -5,6 +5,7 @@
 mod disk;
 mod network;
 mod relatives;
+mod replicas;
 mod views;
 
 use highwater::faults::{Fault, Step};

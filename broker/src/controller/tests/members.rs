@@ -203,3 +203,25 @@ fn an_unclean_election_is_remembered() {
     assert_eq!((election.leader, election.partition, epoch.get()), (SECOND, PartitionIndex(0), 1));
     assert_eq!(election.had_all, [FIRST]);
 }
+
+#[test]
+fn replicas_move_when_somebody_asks() {
+    let mut world =
+        World::started(&Arc::new(FaultDisk::in_memory()), 3, &[("default.replication.factor", "1")]);
+    world.create("t");
+    let request = ReassignmentsRequest {
+        topics: vec![("t".into(), vec![(PartitionIndex(0), Some(vec![2]))])],
+        may_change_factor: false,
+    };
+    let done = answers(world.ask(Request::AlterReassignments(request)));
+    let Answer::Reply(reply) = &done[0] else { panic!("{done:?}") };
+    assert!(matches!(&**reply, Reply::AlterReassignments(topics) if topics[0].partitions[0].1.is_ok()));
+    let listed = answers(world.ask(Request::ListReassignments(None)));
+    let Answer::Reply(reply) = &listed[0] else { panic!("{listed:?}") };
+    assert!(
+        matches!(&**reply, Reply::ListReassignments(topics) if topics[0].partitions[0].adding == [NodeId(2)])
+    );
+    let proposal = world.proposal(&[0, 2]);
+    world.say(FIRST, Ask::AlterPartitions(vec![proposal]));
+    assert_eq!(world.leaders(), [Some(2), Some(1)]);
+}

@@ -1,8 +1,12 @@
 use super::*;
-use crate::ids::BrokerEpoch;
+use crate::ids::{BrokerEpoch, PartitionEpoch};
 
 const NEVER: SyncEvery = SyncEvery(i64::MAX);
 const RECORD: SyncEvery = SyncEvery(1);
+
+fn sole(sync_every: SyncEvery) -> Rules {
+    Rules { sync_every, ..RULES }
+}
 
 fn leader() -> Leader {
     Leader::sole(NodeId(0), LeaderEpoch::new(5), Offset::new(0), Offset::new(10), Offset::new(10))
@@ -23,8 +27,8 @@ fn the_epoch_of_a_caller_is_fenced_unknown_or_served() {
 #[test]
 fn an_append_moves_the_high_watermark_of_a_sole_replica() {
     let mut leader = leader();
-    assert!(leader.appended(Offset::new(12), NEVER));
-    assert!(!leader.appended(Offset::new(12), NEVER));
+    assert!(leader.grew(at(0), Offset::new(12), &sole(NEVER)));
+    assert!(!leader.grew(at(0), Offset::new(12), &sole(NEVER)));
     let at = leader.positions();
     assert_eq!(
         (at.high_watermark, at.last_stable, at.log_end),
@@ -34,23 +38,23 @@ fn an_append_moves_the_high_watermark_of_a_sole_replica() {
 #[test]
 fn where_records_are_synced_first_the_high_watermark_follows_the_syncs() {
     let mut leader = leader();
-    assert!(!leader.appended(Offset::new(12), RECORD));
+    assert!(!leader.grew(at(0), Offset::new(12), &sole(RECORD)));
     assert!(leader.wants_sync(RECORD));
-    assert!(!leader.appended(Offset::new(14), RECORD));
-    assert!(leader.synced(Offset::new(12), RECORD));
+    assert!(!leader.grew(at(0), Offset::new(14), &sole(RECORD)));
+    assert!(leader.became_durable(at(0), Offset::new(12), &sole(RECORD)));
     assert_eq!(leader.bound(Isolation::ReadUncommitted), Offset::new(12));
-    assert!(leader.synced(Offset::new(14), RECORD) && !leader.wants_sync(RECORD));
+    assert!(leader.became_durable(at(0), Offset::new(14), &sole(RECORD)) && !leader.wants_sync(RECORD));
 }
 
 #[test]
 fn every_third_record_waits_for_a_sync() {
     let (mut leader, every) = (leader(), SyncEvery(3));
-    assert!(leader.appended(Offset::new(12), every) && !leader.wants_sync(every));
-    assert!(!leader.appended(Offset::new(13), every) && leader.wants_sync(every));
+    assert!(leader.grew(at(0), Offset::new(12), &sole(every)) && !leader.wants_sync(every));
+    assert!(!leader.grew(at(0), Offset::new(13), &sole(every)) && leader.wants_sync(every));
     assert_eq!(leader.bound(Isolation::ReadCommitted), Offset::new(12));
     // One more came while the three were synced; alone it need not wait.
-    assert!(!leader.appended(Offset::new(14), every));
-    assert!(leader.synced(Offset::new(13), every));
+    assert!(!leader.grew(at(0), Offset::new(14), &sole(every)));
+    assert!(leader.became_durable(at(0), Offset::new(13), &sole(every)));
     assert_eq!(leader.bound(Isolation::ReadCommitted), Offset::new(14));
 }
 
@@ -319,7 +323,7 @@ fn where_all_sync_what_they_synced_counts() {
     assert_eq!(leader.fetched(at(1), A, says(12, 12), None, &rules), Ok(Heard::Follows { moved: true }));
     assert_eq!(high_watermark(&leader), 10, "the leader's own sync");
     assert!(leader.became_durable(at(1), Offset::new(12), &rules));
-    assert_eq!((high_watermark(&leader), leader.synced_upto()), (12, Offset::new(12)));
+    assert_eq!((high_watermark(&leader), leader.answers_for(&rules)), (12, Offset::new(12)));
     // In mode leader only its own counts.
     let own = Rules { all_synced: false, ..rules };
     let mut leader = leads(&[0, 1], &own);
