@@ -148,15 +148,15 @@ async fn offsets(
 }
 
 fn print(out: &mut impl Write, topic: &Topic) -> io::Result<()> {
-    let replicas = topic.partitions.first().map_or(0, |partition| partition.replicas.len());
     let internal = if topic.internal { ", internal" } else { "" };
     writeln!(
         out,
-        "{}: {}, {} each, id {}{internal}",
+        "{}: {}, {}, id {}{internal}{}",
         topic.name,
         counted(topic.partitions.len(), "partition"),
-        counted(replicas, "replica"),
-        topic.id
+        replicas(&topic.partitions),
+        topic.id,
+        troubles(&topic.partitions)
     )?;
     for (name, value) in &topic.settings {
         writeln!(out, "  {name}={}", value.as_deref().unwrap_or("(secret)"))?;
@@ -165,6 +165,25 @@ fn print(out: &mut impl Write, topic: &Topic) -> io::Result<()> {
     let mut rows = vec![header];
     rows.extend(topic.partitions.iter().map(row));
     table::print(out, &rows, ">")
+}
+
+/// How many replicas the partitions have: `3 replicas each`, or `1 to 3 replicas each` while they are reassigned.
+fn replicas(partitions: &[Partition]) -> String {
+    let counts = || partitions.iter().map(|partition| partition.replicas.len());
+    let (fewest, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+    let fewest = if fewest == most { String::new() } else { format!("{fewest} to ") };
+    format!("{fewest}{} each", counted(most, "replica"))
+}
+
+/// What is not as it should be: `; 1 without a leader; 2 with replicas out of sync`.
+fn troubles(partitions: &[Partition]) -> String {
+    let count = |is_such: fn(&&Partition) -> bool| partitions.iter().filter(is_such).count();
+    let troubles = [
+        (count(|partition| partition.leader.is_none()), "without a leader"),
+        (count(|partition| partition.isr.len() < partition.replicas.len()), "with replicas out of sync"),
+    ];
+    let told = troubles.iter().filter(|(count, _)| *count > 0);
+    told.map(|(count, trouble)| format!("; {count} {trouble}")).collect()
 }
 
 fn row(partition: &Partition) -> [String; 7] {

@@ -63,7 +63,7 @@ fn it_says_that_it_is_well_and_what_it_does() {
 fn what_is_not_served_is_refused() {
     let broker = Broker::start(&["--memory", "--control", "127.0.0.1:0"]);
     let control = broker.ready["control"].as_str().unwrap();
-    assert_eq!(get(control, "/"), (404, "there are /health, /ready and /metrics\n".to_owned()));
+    assert_eq!(get(control, "/"), (404, "there are /health, /ready, /metrics and /nodes\n".to_owned()));
     let head = ask(control, b"HEAD /ready HTTP/1.1\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
     let endless = [&b"GET / HTTP/1.1\r\nA: "[..], &[b'a'; 9000]].concat();
@@ -89,7 +89,7 @@ fn people_are_told_where_it_is() {
     let mut stdout = process.stdout.take().unwrap();
     assert!(next_line(&mut stdout).contains(": node 0 listens on "));
     let line = next_line(&mut stdout);
-    let control = line.strip_prefix("/health, /ready and /metrics are on http://").unwrap();
+    let control = line.strip_prefix("/health, /ready, /metrics and /nodes are on http://").unwrap();
     assert_eq!(get(control, "/ready").0, 200);
     process.kill().unwrap();
     process.wait().unwrap();

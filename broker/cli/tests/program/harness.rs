@@ -17,7 +17,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) fn highwater(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.env_remove("HIGHWATER_BOOTSTRAP").env_remove("HIGHWATER_LOG");
+    for variable in ["HIGHWATER_BOOTSTRAP", "HIGHWATER_CONTROL", "HIGHWATER_LOG"] {
+        command.env_remove(variable);
+    }
     command
 }
 
@@ -131,6 +133,9 @@ impl Broker {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = highwater(args);
         command.env("HIGHWATER_BOOTSTRAP", &self.address);
+        if let Some(control) = self.ready["control"].as_str() {
+            command.env("HIGHWATER_CONTROL", control);
+        }
         command
     }
 

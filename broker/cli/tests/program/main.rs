@@ -11,6 +11,7 @@ mod failures;
 mod groups;
 mod harness;
 mod logs;
+mod nodes;
 mod producing;
 mod serving;
 mod shells;
