@@ -14,22 +14,29 @@ use crate::node::{DiskWork, OpenError};
 
 /// The file's name.
 const FORMAT_FILE: &str = "highwater.format";
-/// The version this program writes. 0 had no file, no checkpoints and no snapshots of producers; all of it is read.
-const VERSION: u32 = 1;
+/// The newest version this program knows, that of a cluster of several nodes: its log tells of their replicas. 0 had no
+/// file, no checkpoints and no snapshots of producers; all of it is read.
+const VERSION: u32 = 2;
+/// The version of a cluster of one node, which programs before this one read, too.
+const VERSION_OF_ONE_NODE: u32 = 1;
 
-/// Looks at the version; `holds_cluster` says whether anything was written here before.
+/// Looks at the version, and marks a folder of an older one than is written now; `holds_cluster` says whether anything was
+/// written here before.
 pub(super) fn check(
     disk: &Arc<dyn Disk>,
     folder: &Path,
     holds_cluster: bool,
+    nodes: usize,
     effects: &mut ControllerEffects,
 ) -> Result<(), OpenError> {
     let path = folder.join(FORMAT_FILE);
+    let written = if nodes > 1 { VERSION } else { VERSION_OF_ONE_NODE };
     match disk.read(&path) {
         Ok(text) => {
             let refuse = |message| Err(OpenError::Format { path: path.clone(), message });
             match parse(&text) {
-                Some(version) if version <= VERSION => return Ok(()),
+                Some(version) if (written..=VERSION).contains(&version) => return Ok(()),
+                Some(version) if version < written => {}
                 Some(version) => {
                     return refuse(format!(
                         "version {version} was written by a newer Highwater; this program knows versions up to \
@@ -45,9 +52,9 @@ pub(super) fn check(
         Err(source) => return Err(OpenError::Io { path, source }),
     }
     if holds_cluster {
-        tracing::info!(folder = %folder.display(), to = VERSION, "upgrading a folder of version 0");
+        tracing::info!(folder = %folder.display(), to = written, "upgrading a folder of an older version");
     }
-    let (disk, contents) = (Arc::clone(disk), format!("version: {VERSION}\n"));
+    let (disk, contents) = (Arc::clone(disk), format!("version: {written}\n"));
     effects.push(ControllerEffect::Disk(DiskWork::WriteFile { disk, path, contents }));
     Ok(())
 }
@@ -60,7 +67,43 @@ fn parse(text: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use highwater_storage::disk::MemoryDisk;
+
     use super::*;
+
+    /// The version that a folder is marked with, if it is.
+    fn marked(found: Option<&str>, nodes: usize) -> Option<Option<String>> {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let folder = Path::new("data");
+        disk.create_dir(folder).unwrap();
+        if let Some(text) = found {
+            disk.write_atomic(&folder.join(FORMAT_FILE), text.as_bytes()).unwrap();
+        }
+        let mut effects = Vec::new();
+        check(&disk, folder, found.is_some(), nodes, &mut effects).ok()?;
+        Some(effects.pop().map(|effect| match effect {
+            ControllerEffect::Disk(DiskWork::WriteFile { contents, .. }) => contents,
+            other => panic!("{other:?}"),
+        }))
+    }
+
+    #[test]
+    fn a_folder_of_several_nodes_is_not_for_programs_that_know_of_one() {
+        let [one, two] = ["version: 1\n", "version: 2\n"];
+        let cases = [
+            (None, 1, Some(one)),
+            (None, 3, Some(two)),
+            (Some(one), 1, None),
+            (Some(one), 3, Some(two)),
+            (Some(two), 1, None),
+            (Some(two), 3, None),
+            (Some("version: 0\n"), 1, Some(one)),
+        ];
+        for (found, nodes, expected) in cases {
+            assert_eq!(marked(found, nodes), Some(expected.map(str::to_owned)), "{found:?}, {nodes}");
+        }
+        assert_eq!(marked(Some("version: 3\n"), 3), None);
+    }
 
     #[test]
     fn a_version_is_one_line_and_nothing_else() {

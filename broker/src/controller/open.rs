@@ -41,7 +41,7 @@ impl Controller {
         disk.create_dir(&folder).map_err(failed(&folder))?;
         let listed = disk.list(&folder).map_err(failed(&folder))?;
         let holds_cluster = listed.iter().any(|entry| entry.name == CLUSTER_FOLDER);
-        format::check(&disk, &folder, holds_cluster, effects)?;
+        format::check(&disk, &folder, holds_cluster, nodes.len(), effects)?;
         let path = folder.join(CLUSTER_FOLDER);
         let left = match holds_cluster {
             true => Some(take_marker(disk.as_ref(), &path)?),

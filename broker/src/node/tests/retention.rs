@@ -429,7 +429,7 @@ fn a_folder_says_of_which_version_it_is() {
     start().unwrap();
     assert_eq!(disk.read(file).unwrap(), b"version: 1\n");
     for (text, words) in
-        [("version: 2\n", "newer Highwater"), ("version: one", "no version"), ("", "no version")]
+        [("version: 3\n", "newer Highwater"), ("version: one", "no version"), ("", "no version")]
     {
         disk.write_atomic(file, text.as_bytes()).unwrap();
         let refused = start().unwrap_err().to_string();

@@ -28,8 +28,8 @@ enum Act {
     /// Nobody hears from it.
     Silence(usize),
     Hear(usize),
-    /// Everything ends, and comes up again together: the controller, too.
-    EndAll,
+    /// Everything ends, in good order or not, and of it these nodes come up again together.
+    EndAll(StopKind, u8),
     /// What is written now is committed, if it may be.
     Commit(usize),
     /// The leader takes a node in, or out.
@@ -55,7 +55,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         3 => node().prop_map(Act::Stop),
         2 => node().prop_map(Act::Silence),
         2 => node().prop_map(Act::Hear),
-        1 => Just(Act::EndAll),
+        2 => (prop_oneof![Just(StopKind::Clean), Just(StopKind::Unclean)], any::<u8>())
+            .prop_map(|(stop, mask)| Act::EndAll(stop, mask)),
         8 => place().prop_map(Act::Commit),
         8 => (place(), node()).prop_map(|(place, node)| Act::Join(place, node)),
         3 => (place(), node()).prop_map(|(place, node)| Act::Drop(place, node)),
@@ -169,10 +170,12 @@ impl History {
                 self.decided(|decisions, _| decisions.unfence(id(*node)));
             }
             Act::Stop(_) | Act::Silence(_) | Act::Hear(_) => {}
-            Act::EndAll => {
+            Act::EndAll(stop, mask) => {
                 let ended = self.up.map(|up| !matches!(up, Up::Down(_)));
-                self.up = [Up::Down(StopKind::Unclean); NODES];
-                self.start(|node| ended[node]);
+                for up in self.up.iter_mut().filter(|up| !matches!(up, Up::Down(_))) {
+                    *up = Up::Down(*stop);
+                }
+                self.start(|node| ended[node] && mask & (1 << node) != 0);
             }
             Act::Commit(place) => {
                 let partition = self.partition(*place).clone();
