@@ -168,7 +168,16 @@ impl Node {
     fn settle_links(&mut self, partition: Watched, known: &PartitionMetadata, became: Became) {
         match became {
             Became::Same { .. } => {}
-            Became::Leader => self.following.follow(partition, None),
+            Became::Leader => {
+                self.following.follow(partition, None);
+                // What it has from the leader before it may not be synced here, and nothing else would ask for that.
+                let wants_sync = self.replica_and_config(partition).is_ok_and(|(replica, config)| {
+                    replica.log.end_offset().since(replica.log.synced_offset()) >= config.flush_messages
+                });
+                if wants_sync {
+                    self.want_sync(partition, None);
+                }
+            }
             Became::Follower => {
                 let leader = known.leader.map(|node| (node, self.metadata.broker_epoch(node)));
                 self.following.follow(partition, leader);

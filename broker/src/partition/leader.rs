@@ -323,8 +323,12 @@ impl Leader {
         self.in_sync.iter().flat_map(move |in_sync| in_sync.readable_at(offset))
     }
 
-    /// What this node alone answers for: what it appended, and synced where that was promised.
+    /// What this node alone answers for: what it appended, and synced where that was promised. Where everyone in sync syncs
+    /// before it counts nobody answers alone: another one may lead after the power came back.
     pub(crate) fn answers_for(&self, rules: &Rules) -> Offset {
+        if rules.all_synced {
+            return self.positions.high_watermark;
+        }
         // What is committed stays so, whatever is promised now.
         let own = if self.wants_sync(rules.sync_every) { self.synced } else { self.positions.log_end };
         own.max(self.positions.high_watermark)

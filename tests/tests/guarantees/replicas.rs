@@ -65,3 +65,40 @@ async fn until_appended(scene: &Scene, place: usize, end: i64) {
     })
     .await;
 }
+
+/// The answer is held when everyone has the batch, and the leader dies with it.
+#[tokio::test]
+async fn row_4_the_leader_is_killed_after_replication() {
+    plays("4", &[()], async |row: &Row, way: Way, ()| {
+        use highwater::faults::{Api, Fault, Step};
+        let scene = Scene::of(row, way).await;
+        let (mut run, mut hand) = (Run::default(), Hand::of(&scene).await);
+        hand.sends(&scene, "before", &mut run).await;
+        run.read(scene.values().await);
+        let leader = scene.leader().await;
+        hand.reconnect(&scene).await;
+        let batch = hand.next("met");
+        let told = if way.acks == Acks::All {
+            scene.strike(Step::Reply(Api::Produce), Fault::Hold, 1);
+            hand.begin(&batch).await;
+            scene.struck().await;
+            run.lost_answers(1);
+            None
+        } else {
+            let told = hand.deliver(&scene, &batch, &mut run).await;
+            // Another's record behind it is acknowledged by all: so is this.
+            run.read(scene.values().await);
+            Some(told)
+        };
+        scene.node(leader).kill().await;
+        let told = match told {
+            Some(told) => told,
+            None => hand.pursue(&scene, &batch, &mut run).await,
+        };
+        run.met("met", told);
+        scene.node(leader).start().await.unwrap();
+        goes_on(&scene, way, &mut run).await;
+        run
+    })
+    .await;
+}
