@@ -177,10 +177,13 @@ fn replicas(partitions: &[Partition]) -> String {
 
 /// What is not as it should be: `; 1 without a leader; 2 with replicas out of sync`.
 fn troubles(partitions: &[Partition]) -> String {
+    fn lacks(partition: &Partition) -> bool {
+        partition.isr.len() < partition.replicas.len()
+    }
     let count = |is_such: fn(&&Partition) -> bool| partitions.iter().filter(is_such).count();
     let troubles = [
         (count(|partition| partition.leader.is_none()), "without a leader"),
-        (count(|partition| partition.isr.len() < partition.replicas.len()), "with replicas out of sync"),
+        (count(|partition| partition.leader.is_some() && lacks(partition)), "with replicas out of sync"),
     ];
     let told = troubles.iter().filter(|(count, _)| *count > 0);
     told.map(|(count, trouble)| format!("; {count} {trouble}")).collect()
@@ -190,7 +193,10 @@ fn row(partition: &Partition) -> [String; 7] {
     fn or_dash(value: Option<impl ToString>) -> String {
         value.map_or_else(|| "-".to_owned(), |value| value.to_string())
     }
-    let nodes = |ids: &[i32]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let nodes = |ids: &[i32]| {
+        let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+        if ids.is_empty() { "-".to_owned() } else { ids.join(",") }
+    };
     [
         partition.partition.to_string(),
         or_dash(partition.leader),

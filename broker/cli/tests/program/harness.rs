@@ -132,7 +132,9 @@ impl Broker {
     /// A client command on this broker.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = highwater(args);
-        command.env("HIGHWATER_BOOTSTRAP", &self.address);
+        let nodes = self.ready["nodes"].as_array().unwrap();
+        let addresses: Vec<_> = nodes.iter().map(|node| node["listen"].as_str().unwrap()).collect();
+        command.env("HIGHWATER_BOOTSTRAP", addresses.join(","));
         if let Some(control) = self.ready["control"].as_str() {
             command.env("HIGHWATER_CONTROL", control);
         }
@@ -190,7 +192,7 @@ pub(crate) fn read_ready(stdout: &mut impl BufRead) -> Value {
     serde_json::from_str(&line).unwrap()
 }
 
-/// Where it listens.
+/// Where it listens; the first node, if there are several.
 pub(crate) fn address(ready: &Value) -> String {
     ready["nodes"][0]["listen"].as_str().unwrap().to_owned()
 }

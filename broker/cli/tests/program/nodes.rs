@@ -53,7 +53,7 @@ fn what_all_acknowledged_outlives_the_leader_and_the_next_one() {
     );
     let mut expected = String::new();
     let mut produce = |value: &str| {
-        broker.produce(&["-t", "t", "-a", "all"], format!("{value}\n"));
+        broker.produce(&["-t", "t", "--acks", "all"], format!("{value}\n"));
         expected += &format!("{value}\n");
         assert_eq!(broker.consume(&["-t", "t"]), expected);
     };
@@ -97,16 +97,15 @@ fn a_partition_that_nobody_leads_is_shown_as_such() {
     broker.topic("t", &["-r", "1", "-p", "3"]);
     broker.run(&["fault", "kill", "1"]).text();
     let nodes = |partition: &Value| partition["replicas"].as_array().unwrap().clone();
-    let lost = until(&broker, "t", |partition| {
-        partition["leader"].is_null() == (nodes(partition) == [json!(1)])
-    });
+    let lost =
+        until(&broker, "t", |partition| partition["leader"].is_null() == (nodes(partition) == [json!(1)]));
     assert_eq!(lost.iter().filter(|partition| partition["leader"].is_null()).count(), 1, "{lost:?}");
     let shown = broker.run(&["topic", "describe", "t"]).text();
     assert!(shown.starts_with("t: 3 partitions, 1 replica each, id "), "{shown}");
     assert!(shown.lines().next().unwrap().ends_with("; 1 without a leader"), "{shown}");
     let row = shown.lines().find(|line| line.split_whitespace().nth(1) == Some("-")).unwrap();
     let columns: Vec<_> = row.split_whitespace().collect();
-    assert_eq!((columns[3], columns[5..].to_vec()), ("1", vec!["-", "-"]), "{shown}");
+    assert_eq!(columns, ["1", "-", "1", "1", "-", "-", "-"], "{shown}");
 
     broker.run(&["fault", "start", "1"]).text();
     until(&broker, "t", |partition| !partition["leader"].is_null());
@@ -116,16 +115,12 @@ fn a_partition_that_nobody_leads_is_shown_as_such() {
 fn nodes_are_listed_as_they_are() {
     let broker = three(&["--memory"]);
     broker.topic("t", &["-p", "6"]);
-    let list = || -> Value {
-        serde_json::from_str(&broker.run(&["fault", "list", "--json"]).text()).unwrap()
-    };
+    let list =
+        || -> Value { serde_json::from_str(&broker.run(&["fault", "list", "--json"]).text()).unwrap() };
     let listen = |node: usize| broker.ready["nodes"][node]["listen"].clone();
-    let alive = |node: usize| {
-        json!({"id": node, "state": "alive", "listen": [listen(node)], "holds": 6, "leads": 2, "inSync": 6})
-    };
+    let alive = |node: usize| json!({"id": node, "state": "alive", "listen": [listen(node)], "holds": 6, "leads": 2, "inSync": 6});
     assert_eq!(list(), json!([alive(0), alive(1), alive(2)]));
-    let killed: Value =
-        serde_json::from_str(&broker.run(&["fault", "kill", "2", "--json"]).text()).unwrap();
+    let killed: Value = serde_json::from_str(&broker.run(&["fault", "kill", "2", "--json"]).text()).unwrap();
     let dead = json!({"id": 2, "state": "dead", "listen": [listen(2)], "holds": null, "leads": null, "inSync": null});
     assert_eq!((&killed, &list()[2]), (&dead, &dead));
     broker.run(&["fault", "pause", "1"]).text();
@@ -180,7 +175,10 @@ fn where_nobody_takes_orders() {
     };
     let said = fault(&free.port().to_string());
     assert!(said.starts_with(&format!("highwater: no broker takes orders at {free}: ")), "{said}");
-    assert!(said.ends_with(&format!("(`highwater serve --control {}` starts one that does)\n", free.port())), "{said}");
+    assert!(
+        said.ends_with(&format!("(`highwater serve --control {}` starts one that does)\n", free.port())),
+        "{said}"
+    );
     let said = fault(&broker.address);
     assert!(said.starts_with("highwater: ") && said.contains(&broker.address), "{said}");
     assert!(fault("nonsense:x").starts_with("highwater: --control nonsense:x is no [HOST:]PORT: "));
@@ -191,9 +189,13 @@ fn several_nodes_need_several_ports() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let first = format!("127.0.0.1:{}", port - 1);
-    let refused = |args: &[&str]| finish(highwater(&[&["serve", "--memory"], args].concat()).spawn().unwrap(), b"");
+    let refused =
+        |args: &[&str]| finish(highwater(&[&["serve", "--memory"], args].concat()).spawn().unwrap(), b"");
     let said = refused(&["--nodes", "3", "--listen", &first]).failure();
-    assert!(said.starts_with(&format!("highwater: cannot listen on {first} and the next 2 ports: ")), "{said}");
+    assert!(
+        said.starts_with(&format!("highwater: cannot listen on {first} and the next 2 ports: ")),
+        "{said}"
+    );
     let said = refused(&["--nodes", "2", "--advertise", "kafka:65535"]).failure();
     assert_eq!(said, "highwater: --advertise kafka:65535: 2 nodes need as many ports from there on\n");
     for count in ["0", "10", "x"] {

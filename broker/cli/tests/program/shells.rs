@@ -12,7 +12,8 @@ fn run(args: &[&str]) -> String {
 fn every_shell_gets_a_script_that_knows_the_commands() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = run(&["completions", shell]);
-        for word in ["highwater", "serve", "ready-json", "topic", "replication-factor", "consume", "poweroff"] {
+        for word in ["highwater", "serve", "ready-json", "topic", "replication-factor", "consume", "poweroff"]
+        {
             assert!(script.contains(word), "{shell}: no {word}");
         }
     }
@@ -43,8 +44,17 @@ fn every_command_has_a_page() {
     let folder = tempfile::tempdir().unwrap();
     let pages = folder.path().join("new/man1");
     assert_eq!(run(&["man", pages.to_str().unwrap()]), "");
-    for command in ["", "-serve", "-topic", "-topic-create", "-fault-kill", "-produce", "-consume", "-bench-latency", "-man"]
-    {
+    for command in [
+        "",
+        "-serve",
+        "-topic",
+        "-topic-create",
+        "-fault-kill",
+        "-produce",
+        "-consume",
+        "-bench-latency",
+        "-man",
+    ] {
         let page = fs::read_to_string(pages.join(format!("highwater{command}.1"))).unwrap();
         let name = format!("highwater{command}").replace('-', "\\-");
         assert!(page.contains(&format!(".SH NAME\n{name} \\- ")), "{page}");
