@@ -39,6 +39,11 @@ struct Told {
     in_sync: Option<usize>,
 }
 
+#[derive(Debug, Serialize)]
+struct All {
+    nodes: Vec<Told>,
+}
+
 impl Asked {
     /// Reads what stands behind `/nodes`.
     pub(super) fn read(request: &Request, path: &str) -> Result<Self, Answer> {
@@ -141,10 +146,9 @@ fn seed(query: &str) -> Result<Option<u64>, Answer> {
     seed.parse().map(Some).map_err(wrong)
 }
 
-fn all(running: &Running) -> serde_json::Value {
+fn all(running: &Running) -> All {
     let observed = running.cluster.observe();
-    let nodes: Vec<_> = running.nodes().map(|node| told(running, node, &observed)).collect();
-    serde_json::json!({ "nodes": nodes })
+    All { nodes: running.nodes().map(|node| told(running, node, &observed)).collect() }
 }
 
 fn told(running: &Running, node: NodeHandle<'_>, observed: &[Observation]) -> Told {
