@@ -2,7 +2,7 @@
 //! (`wire/refusals.rs` holds the table) and, where it helps, words of its own.
 
 use crate::ids::NodeId;
-use highwater_storage::{LeaderEpoch, Offset, TimestampMs};
+use highwater_storage::LeaderEpoch;
 
 /// One refusal, in the field's words. Variants carry what the answer must tell beside the code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -279,12 +279,7 @@ pub enum Refusal {
 
     /// The request's time was over before its records were acknowledged. They are in the log and may yet be.
     #[error("the request's time was over before it was acknowledged")]
-    TimedOut {
-        /// Where the first record is.
-        base_offset: Offset,
-        /// The time the log gave the records, or none.
-        log_append_time: TimestampMs,
-    },
+    TimedOut,
     /// There is no room for the batch; when there is, it will be taken.
     #[error("there is no room on the disk: {message}")]
     DiskFull {

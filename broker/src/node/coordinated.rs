@@ -166,7 +166,7 @@ fn as_coordinator(refusal: Refusal) -> Refusal {
         Refusal::Storage { .. } | Refusal::DiskFull { .. } | Refusal::NotLeader { .. } => {
             Refusal::NotCoordinator
         }
-        Refusal::UnknownTopicOrPartition | Refusal::TimedOut { .. } => Refusal::CoordinatorNotAvailable,
+        Refusal::UnknownTopicOrPartition | Refusal::TimedOut => Refusal::CoordinatorNotAvailable,
         Refusal::RecordListTooLarge => {
             Refusal::Unexpected { message: "a batch larger than a segment".into() }
         }

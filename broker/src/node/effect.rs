@@ -75,9 +75,9 @@ pub enum Reply {
     CreatePartitions(Vec<EnlargedTopic>),
     /// To ElectLeaders.
     ElectLeaders(Vec<ElectedTopic>),
-    /// To AlterReassignments.
+    /// To AlterPartitionReassignments.
     AlterReassignments(Vec<ReassignmentOutcome>),
-    /// To ListReassignments.
+    /// To ListPartitionReassignments.
     ListReassignments(Vec<TopicReassignments>),
     /// To DeleteTopics.
     DeleteTopics(Vec<DeletedTopic>),
@@ -132,6 +132,8 @@ pub struct ProducedPartition {
     pub partition: PartitionIndex,
     /// The first offset of the log, where the log was asked.
     pub log_start: Option<Offset>,
+    /// Where the batch is, if it was appended and is refused nevertheless: it may stay.
+    pub appended: Option<Produced>,
     /// Where the batch is, or why not.
     pub outcome: Result<Produced, Refusal>,
 }
@@ -212,7 +214,12 @@ pub enum OffsetAnswer {
         leader_epoch: LeaderEpoch,
     },
     /// To be searched by time.
-    Search(TimestampSearch),
+    Search {
+        /// How.
+        search: TimestampSearch,
+        /// What it means if nothing is found; none: that there is nothing.
+        or: Option<Refusal>,
+    },
     /// There is none.
     Nowhere,
 }
@@ -236,7 +243,16 @@ pub struct ClusterReply {
     /// The node to send administration to.
     pub controller: NodeId,
     /// All nodes.
-    pub nodes: Vec<NodeId>,
+    pub nodes: Vec<DescribedNode>,
+}
+
+/// A node of the cluster.
+#[derive(Debug, Clone, Copy)]
+pub struct DescribedNode {
+    /// Which.
+    pub id: NodeId,
+    /// Whether nobody hears of it.
+    pub is_fenced: bool,
 }
 
 /// The answer to Metadata.
@@ -266,14 +282,20 @@ pub struct DescribedTopic {
 pub struct DescribedPartition {
     /// Which.
     pub index: PartitionIndex,
-    /// Who leads it.
-    pub leader: NodeId,
+    /// Who leads it, if anybody does.
+    pub leader: Option<NodeId>,
     /// In which epoch.
     pub leader_epoch: LeaderEpoch,
     /// Who holds it.
-    pub replicas: Vec<NodeId>,
+    pub replicas: Arc<[NodeId]>,
     /// Who of them is in sync.
-    pub in_sync: Vec<NodeId>,
+    pub in_sync: Arc<[NodeId]>,
+    /// Who of them is not there.
+    pub offline: Vec<NodeId>,
+    /// Who may lead it beside those in sync (KIP-966).
+    pub eligible: Vec<NodeId>,
+    /// Who led it last, while nobody is in sync or eligible.
+    pub last_leader: Option<NodeId>,
 }
 
 /// A page of topics.

@@ -1,14 +1,16 @@
 //! What a node tells of the cluster: topics with their partitions and leaders.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use highwater_storage::TopicId;
 
 use super::{
-    ClusterReply, DescribeTopicsReply, DescribeTopicsRequest, DescribedPartition, DescribedTopic, Effect,
-    Effects, MetadataReply, MetadataRequest, Node, Reply, Ticket, TopicRef,
+    ClusterReply, DescribeTopicsReply, DescribeTopicsRequest, DescribedNode, DescribedPartition,
+    DescribedTopic, Effect, Effects, MetadataReply, MetadataRequest, Node, Reply, Ticket, TopicRef,
 };
 use crate::cluster::metadata::{PartitionMetadata, TopicMetadata};
+use crate::cluster::record::NodeState;
 use crate::ids::{NodeId, PartitionIndex, TopicName};
 use crate::refusal::Refusal;
 
@@ -32,7 +34,7 @@ impl Node {
         mut refused: BTreeMap<TopicName, Refusal>,
     ) -> MetadataReply {
         let topics = match &request.topics {
-            None => self.metadata.by_name().map(|(id, topic)| describe(id, topic)).collect(),
+            None => self.metadata.by_name().map(|(id, topic)| self.describe(id, topic)).collect(),
             Some(asked) => asked.iter().map(|topic| self.describe_asked(topic, &mut refused)).collect(),
         };
         MetadataReply { cluster: self.describe_cluster(), topics }
@@ -50,7 +52,35 @@ impl Node {
         ClusterReply {
             cluster_id: self.cluster_id().clone(),
             controller: self.metadata.serving().next().map_or(self.id, |(id, _)| id),
-            nodes: self.metadata.serving().map(|(id, _)| id).collect(),
+            nodes: self
+                .metadata
+                .nodes()
+                .map(|id| DescribedNode { id, is_fenced: !self.is_there(id) })
+                .collect(),
+        }
+    }
+
+    /// Whether clients are told of a node: also of one that is about to stop.
+    fn is_there(&self, node: NodeId) -> bool {
+        self.metadata.node(node).is_some_and(|node| node.state != NodeState::Fenced)
+    }
+
+    fn describe(&self, id: TopicId, topic: &TopicMetadata) -> DescribedTopic {
+        let one = |(slot, partition): (usize, &PartitionMetadata)| DescribedPartition {
+            index: PartitionIndex(index(slot)),
+            leader: partition.leader,
+            leader_epoch: partition.leader_epoch,
+            replicas: Arc::clone(&partition.replicas),
+            in_sync: Arc::clone(&partition.in_sync),
+            offline: partition.replicas.iter().copied().filter(|node| !self.is_there(*node)).collect(),
+            eligible: partition.eligible().collect(),
+            last_leader: partition.last_leader(),
+        };
+        DescribedTopic {
+            refusal: None,
+            name: Some(topic.name.clone()),
+            id,
+            partitions: topic.partitions.iter().enumerate().map(one).collect(),
         }
     }
 
@@ -58,7 +88,7 @@ impl Node {
     fn describe_asked(&self, asked: &TopicRef, refused: &mut BTreeMap<TopicName, Refusal>) -> DescribedTopic {
         let found = self.resolve(asked).map(|id| (id, self.metadata.topic(id)));
         match (found, asked) {
-            (Ok((id, Some(topic))), _) => describe(id, topic),
+            (Ok((id, Some(topic))), _) => self.describe(id, topic),
             (_, TopicRef::Name(name)) => {
                 let why = refused.remove(name).unwrap_or_else(|| no_such_topic(name));
                 unknown(asked, why)
@@ -115,7 +145,7 @@ impl Node {
         let Some((id, topic)) = found else {
             return unknown(&TopicRef::Name(name.clone()), no_such_topic(name));
         };
-        let mut described = describe(id, topic);
+        let mut described = self.describe(id, topic);
         described.partitions.drain(..first.min(described.partitions.len()));
         described
     }
@@ -133,22 +163,6 @@ fn check_cursor(request: &DescribeTopicsRequest) -> Result<(), Refusal> {
         return Err(Refusal::invalid_request(format!("{words}{partition}")));
     }
     Ok(())
-}
-
-fn describe(id: TopicId, topic: &TopicMetadata) -> DescribedTopic {
-    let one = |(slot, partition): (usize, &PartitionMetadata)| DescribedPartition {
-        index: PartitionIndex(index(slot)),
-        leader: partition.leader.unwrap_or(NodeId(-1)),
-        leader_epoch: partition.leader_epoch,
-        replicas: partition.replicas.to_vec(),
-        in_sync: partition.in_sync.to_vec(),
-    };
-    DescribedTopic {
-        refusal: None,
-        name: Some(topic.name.clone()),
-        id,
-        partitions: topic.partitions.iter().enumerate().map(one).collect(),
-    }
 }
 
 fn no_such_topic(name: &TopicName) -> Refusal {

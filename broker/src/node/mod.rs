@@ -49,9 +49,9 @@ pub use checkpoints::{CheckpointFile, CheckpointKind};
 pub use disk_work::DiskWork;
 pub use effect::{
     AlteredConfig, ClusterReply, CreatedTopic, DeletedRecords, DeletedTopic, DescribeTopicsReply,
-    DescribedConfig, DescribedLog, DescribedPartition, DescribedTopic, Effect, ElectedTopic, EnlargedTopic,
-    EpochEnd, FetchReply, Fetched, FetchedPartition, FoundOffset, LogDirReply, MetadataReply, NewTopicFacts,
-    OffsetAnswer, Produced, ProducedPartition, Reply,
+    DescribedConfig, DescribedLog, DescribedNode, DescribedPartition, DescribedTopic, Effect, ElectedTopic,
+    EnlargedTopic, EpochEnd, FetchReply, Fetched, FetchedPartition, FoundOffset, LogDirReply, MetadataReply,
+    NewTopicFacts, OffsetAnswer, Produced, ProducedPartition, Reply,
 };
 pub use event::{
     AlterConfigsRequest, ConfigChange, ConfigChanges, ConfigResource, ConnectionId, CoordinatorKey,

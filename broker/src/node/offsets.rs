@@ -46,17 +46,23 @@ impl Node {
         let bound = if to_the_end { at.log_end } else { leader.bound(request.isolation) };
         // What clients have seen already may lie above.
         let is_bound_known = to_the_end || leader.is_high_watermark_known();
-        if !is_bound_known && !matches!(spec, OffsetSpec::Earliest | OffsetSpec::EarliestLocal) {
-            return Err(Refusal::OffsetNotAvailable);
-        }
+        let or = (!is_bound_known).then_some(Refusal::OffsetNotAvailable);
         Ok(match spec {
-            OffsetSpec::Latest => end(bound, replica.epoch()),
+            OffsetSpec::Latest => match or {
+                Some(refusal) => return Err(refusal),
+                None => end(bound, replica.epoch()),
+            },
             OffsetSpec::Earliest | OffsetSpec::EarliestLocal => earliest(replica, at.log_start),
             OffsetSpec::Tiered => OffsetAnswer::Nowhere,
-            OffsetSpec::MaxTimestamp => {
-                replica.log.max_timestamp_record(bound).map_or(OffsetAnswer::Nowhere, OffsetAnswer::Search)
+            // The largest of all may lie above.
+            OffsetSpec::MaxTimestamp => match (or, replica.log.max_timestamp_record(bound)) {
+                (Some(refusal), _) => return Err(refusal),
+                (None, Some(search)) => OffsetAnswer::Search { search, or: None },
+                (None, None) => OffsetAnswer::Nowhere,
+            },
+            OffsetSpec::At(time) => {
+                OffsetAnswer::Search { search: replica.log.offset_for_timestamp(time, bound), or }
             }
-            OffsetSpec::At(time) => OffsetAnswer::Search(replica.log.offset_for_timestamp(time, bound)),
         })
     }
 

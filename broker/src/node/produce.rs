@@ -75,6 +75,7 @@ impl Node {
                 topic: part.topic,
                 partition: part.partition,
                 log_start: None,
+                appended: None,
                 outcome: Err(Refusal::TransactionalIdMissing),
             };
             let done = request.partitions.into_iter().map(refused).collect();
@@ -108,7 +109,8 @@ impl Node {
                 progress.awaited.push(Awaited { place: progress.done.len(), partition, by, end });
             }
             let ProducePartition { topic, partition, .. } = part;
-            progress.done.push(ProducedPartition { topic, partition, log_start: log.start, outcome });
+            let log_start = log.start;
+            progress.done.push(ProducedPartition { topic, partition, log_start, appended: None, outcome });
             if written_bytes >= TURN_BYTES && !progress.todo.as_slice().is_empty() {
                 effects.push(Effect::Continue(ticket, progress));
                 return;
@@ -171,16 +173,15 @@ impl Node {
     fn answer_produce(&self, produce: ParkedProduce, effects: &mut Effects) {
         let ParkedProduce { ticket, mut done, awaited } = produce;
         for awaited in awaited {
-            let outcome = &mut done[awaited.place].outcome;
-            match (self.decision(&awaited), &*outcome) {
-                (Some(Ok(())), _) => {}
-                (Some(Err(refusal)), _) => *outcome = Err(refusal),
-                (None, Ok(Produced { base_offset, log_append_time })) => {
-                    let (base_offset, log_append_time) = (*base_offset, *log_append_time);
-                    *outcome = Err(Refusal::TimedOut { base_offset, log_append_time });
-                }
-                (None, Err(_)) => {}
-            }
+            let part = &mut done[awaited.place];
+            let refusal = match self.decision(&awaited) {
+                Some(Ok(())) => continue,
+                Some(Err(refusal)) => refusal,
+                None if part.outcome.is_err() => continue,
+                None => Refusal::TimedOut,
+            };
+            part.appended = part.outcome.as_ref().ok().copied();
+            part.outcome = Err(refusal);
         }
         effects.push(Effect::Reply(ticket, Reply::Produce(done)));
     }
@@ -212,10 +213,10 @@ impl Node {
         let partition = (id, part.partition);
         let (replica, leader) = self.led(id, part.partition)?;
         let rules = self.topics.get(&id).ok_or(Refusal::UnknownTopicOrPartition)?.rules;
+        log.start = Some(replica.log.start_offset());
         if acks == ALL && leader.is_under_min(&rules) {
             return Err(Refusal::NotEnoughReplicas);
         }
-        log.start = Some(replica.log.start_offset());
         let batch = part.batch.as_ref().map_err(|refusal| self.refuse_batch(refusal, id, part.partition))?;
         if part.is_transactional {
             return Err(Refusal::unsupported("transactions are not served here"));

@@ -206,9 +206,12 @@ fn refused(partition: PartitionIndex, refusal: &Refusal, version: i16) -> Partit
         refusal => refusal.code(),
     };
     let leader = match refusal {
-        Refusal::NotLeader { leader: Some(leader), epoch } | Refusal::FencedLeaderEpoch { leader, epoch }
-            if version >= FIRST_WITH_LEADERS =>
-        {
+        _ if version < FIRST_WITH_LEADERS => LeaderIdAndEpoch::default(),
+        Refusal::NotLeader { leader, epoch } => {
+            let leader_id = leader.map_or(-1, |leader| leader.0);
+            LeaderIdAndEpoch { leader_id, leader_epoch: epoch.get() }
+        }
+        Refusal::FencedLeaderEpoch { leader, epoch } => {
             LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch.get() }
         }
         _ => LeaderIdAndEpoch::default(),

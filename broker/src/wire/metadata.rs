@@ -17,8 +17,8 @@ use super::topic_ref::{join, text, uuid};
 use super::{Addresses, Options};
 use crate::ids::{NodeId, PartitionIndex, TopicName};
 use crate::node::{
-    ClusterReply, DescribeTopicsReply, DescribeTopicsRequest, DescribedPartition, DescribedTopic,
-    MetadataReply, MetadataRequest as Metadata, Request,
+    ClusterReply, DescribeTopicsReply, DescribeTopicsRequest, DescribedNode, DescribedPartition,
+    DescribedTopic, MetadataReply, MetadataRequest as Metadata, Request,
 };
 use crate::refusal::Refusal;
 
@@ -26,6 +26,8 @@ use crate::refusal::Refusal;
 const FIRST_BY_ID: i16 = 12;
 /// In the first version an empty list asks for all topics; later a null list does.
 const VERSION_WITH_EMPTY_FOR_ALL: i16 = 0;
+/// The first version leaves nodes out that are not there.
+const VERSION_WITHOUT_ABSENT: i16 = 0;
 /// From here on a request says whether a topic may be made; before, every one did.
 const FIRST_WITH_ALLOW_CREATION: i16 = 4;
 /// What may be done where nobody is refused anything: Kafka's bits for all operations on a topic, and on a cluster.
@@ -84,15 +86,17 @@ pub(super) fn response(
     addresses: &Addresses,
 ) -> MetadataResponse {
     let operations = if options.topic_operations { ALL_TOPIC_OPERATIONS } else { i32::MIN };
+    let there: Vec<NodeId> =
+        reply.cluster.nodes.iter().filter(|node| !node.is_fenced).map(|node| node.id).collect();
     let broker = |node: &NodeId| {
         let (host, port) = addresses.of(*node);
         MetadataResponseBroker { node_id: node.0, host, port, rack: None }
     };
     MetadataResponse {
-        brokers: reply.cluster.nodes.iter().map(broker).collect(),
+        brokers: there.iter().map(broker).collect(),
         cluster_id: Some(Text::from(reply.cluster.cluster_id.as_ref())),
         controller_id: reply.cluster.controller.0,
-        topics: reply.topics.into_iter().map(|topic| describe(topic, version, operations)).collect(),
+        topics: reply.topics.into_iter().map(|topic| describe(topic, version, operations, &there)).collect(),
         cluster_authorized_operations: if options.cluster_operations {
             ALL_CLUSTER_OPERATIONS
         } else {
@@ -102,7 +106,7 @@ pub(super) fn response(
     }
 }
 
-fn describe(topic: DescribedTopic, version: i16, operations: i32) -> MetadataResponseTopic {
+fn describe(topic: DescribedTopic, version: i16, operations: i32, there: &[NodeId]) -> MetadataResponseTopic {
     let refused = topic.refusal.is_some();
     // A null name came with asking by id.
     let name = topic.name.as_ref().map(text).or_else(|| (version < FIRST_BY_ID).then(Text::default));
@@ -111,24 +115,40 @@ fn describe(topic: DescribedTopic, version: i16, operations: i32) -> MetadataRes
         is_internal: topic.name.as_ref().is_some_and(TopicName::is_internal),
         name,
         topic_id: uuid(topic.id),
-        partitions: topic.partitions.iter().map(partition).collect(),
+        partitions: topic.partitions.iter().map(|part| partition(part, version, there)).collect(),
         topic_authorized_operations: if refused && topic.name.is_none() { i32::MIN } else { operations },
     }
 }
 
-fn partition(part: &DescribedPartition) -> MetadataResponsePartition {
+/// `KRaftMetadataCache.partitionMetadata`.
+fn partition(part: &DescribedPartition, version: i16, there: &[NodeId]) -> MetadataResponsePartition {
+    let told = |nodes: &[NodeId]| -> Vec<i32> {
+        let tells = |node: &&NodeId| version != VERSION_WITHOUT_ABSENT || there.contains(node);
+        nodes.iter().filter(tells).map(|node| node.0).collect()
+    };
+    let (replica_nodes, isr_nodes) = (told(&part.replicas), told(&part.in_sync));
+    let is_whole = replica_nodes.len() == part.replicas.len() && isr_nodes.len() == part.in_sync.len();
     MetadataResponsePartition {
-        error_code: ErrorCode::None,
+        error_code: match part.leader {
+            None => ErrorCode::LeaderNotAvailable,
+            Some(_) if is_whole => ErrorCode::None,
+            Some(_) => ErrorCode::ReplicaNotAvailable,
+        },
         partition_index: part.index.0,
-        leader_id: part.leader.0,
+        leader_id: leader_of(part),
         leader_epoch: part.leader_epoch.get(),
-        replica_nodes: numbers(&part.replicas),
-        isr_nodes: numbers(&part.in_sync),
-        offline_replicas: Vec::new(),
+        replica_nodes,
+        isr_nodes,
+        offline_replicas: numbers(&part.offline),
     }
 }
 
-fn numbers(nodes: &[NodeId]) -> Vec<i32> {
+/// -1 is nobody.
+fn leader_of(part: &DescribedPartition) -> i32 {
+    part.leader.map_or(-1, |leader| leader.0)
+}
+
+pub(super) fn numbers(nodes: &[NodeId]) -> Vec<i32> {
     nodes.iter().map(|node| node.0).collect()
 }
 
@@ -156,13 +176,13 @@ fn describe_page(topic: DescribedTopic) -> DescribeTopicPartitionsResponseTopic 
     let one = |part: &DescribedPartition| DescribeTopicPartitionsResponsePartition {
         error_code: ErrorCode::None,
         partition_index: part.index.0,
-        leader_id: part.leader.0,
+        leader_id: leader_of(part),
         leader_epoch: part.leader_epoch.get(),
         replica_nodes: numbers(&part.replicas),
         isr_nodes: numbers(&part.in_sync),
-        eligible_leader_replicas: Some(Vec::new()),
-        last_known_elr: Some(Vec::new()),
-        offline_replicas: Vec::new(),
+        eligible_leader_replicas: Some(numbers(&part.eligible)),
+        last_known_elr: Some(part.last_leader.iter().map(|node| node.0).collect()),
+        offline_replicas: numbers(&part.offline),
     };
     let contradiction = matches!(topic.refusal, Some(Refusal::InvalidRequest { .. }));
     DescribeTopicPartitionsResponseTopic {
@@ -178,6 +198,7 @@ fn describe_page(topic: DescribedTopic) -> DescribeTopicPartitionsResponseTopic 
 pub(super) fn cluster_request(request: &DescribeClusterRequest, options: &mut Options) -> Request {
     options.cluster_operations = request.include_cluster_authorized_operations;
     options.endpoint_type = request.endpoint_type;
+    options.fenced_nodes = request.include_fenced_brokers;
     Request::DescribeCluster
 }
 
@@ -195,14 +216,15 @@ pub(super) fn cluster_response(
         let error_message = Some(Text::from_static(error_code.message()));
         return DescribeClusterResponse { error_code, error_message, ..Default::default() };
     }
-    let broker = |node: &NodeId| {
-        let (host, port) = addresses.of(*node);
-        DescribeClusterBroker { broker_id: node.0, host, port, rack: None, is_fenced: false }
+    let told = reply.nodes.iter().filter(|node| !node.is_fenced || options.fenced_nodes);
+    let broker = |DescribedNode { id, is_fenced }: &DescribedNode| {
+        let (host, port) = addresses.of(*id);
+        DescribeClusterBroker { broker_id: id.0, host, port, rack: None, is_fenced: *is_fenced }
     };
     DescribeClusterResponse {
         cluster_id: Text::from(reply.cluster_id.as_ref()),
         controller_id: reply.controller.0,
-        brokers: reply.nodes.iter().map(broker).collect(),
+        brokers: told.map(broker).collect(),
         cluster_authorized_operations: if options.cluster_operations {
             ALL_CLUSTER_OPERATIONS
         } else {

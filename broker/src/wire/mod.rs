@@ -26,6 +26,7 @@ mod metadata;
 mod offsets;
 mod produce;
 mod producer_ids;
+mod reassignments;
 mod refusals;
 mod rules;
 mod scram;
@@ -34,16 +35,16 @@ mod topics;
 
 use highwater_protocol::frame::{RequestStart, encode_response};
 use highwater_protocol::messages::{
-    AlterClientQuotasRequest, AlterConfigsRequest, ConsumerGroupDescribeRequest,
-    ConsumerGroupHeartbeatRequest, CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteAclsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
-    DescribeClientQuotasRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-    DescribeLogDirsRequest, DescribeTopicPartitionsRequest, DescribeUserScramCredentialsRequest,
-    ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
-    UpdateFeaturesRequest,
+    AlterClientQuotasRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreateAclsRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteAclsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeAclsRequest, DescribeClientQuotasRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeTopicPartitionsRequest,
+    DescribeUserScramCredentialsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest,
+    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, UpdateFeaturesRequest,
 };
 use highwater_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Message, RequestHeader, Response, Segments, VersionRange,
@@ -88,6 +89,8 @@ static APIS: &[(ApiKey, VersionRange)] = &[
     (ApiKey::DeleteGroups, VersionRange::new(0, 2)),
     (ApiKey::ElectLeaders, VersionRange::new(0, 2)),
     (ApiKey::IncrementalAlterConfigs, VersionRange::new(0, 1)),
+    (ApiKey::AlterPartitionReassignments, VersionRange::new(0, 1)),
+    (ApiKey::ListPartitionReassignments, VersionRange::new(0, 0)),
     (ApiKey::OffsetDelete, VersionRange::new(0, 0)),
     (ApiKey::DescribeClientQuotas, VersionRange::new(0, 1)),
     (ApiKey::AlterClientQuotas, VersionRange::new(0, 1)),
@@ -144,6 +147,8 @@ struct Options {
     topic_operations: bool,
     group_operations: bool,
     endpoint_type: i8,
+    fenced_nodes: bool,
+    factor_change: bool,
 }
 
 /// A frame, read.
@@ -238,6 +243,13 @@ fn decode_body(
         }
         ApiKey::ElectLeaders => {
             return Body::of(header, elections::request(read::<ElectLeadersRequest>(body, version)?));
+        }
+        ApiKey::AlterPartitionReassignments => {
+            let request = read::<AlterPartitionReassignmentsRequest>(body, version)?;
+            return Body::of(header, reassignments::alter_request(request, options));
+        }
+        ApiKey::ListPartitionReassignments => {
+            reassignments::list_request(read::<ListPartitionReassignmentsRequest>(body, version)?)
         }
         ApiKey::DeleteTopics => topics::delete_request(read::<DeleteTopicsRequest>(body, version)?),
         ApiKey::DeleteRecords => delete_records::request(read::<DeleteRecordsRequest>(body, version)?),
@@ -338,7 +350,7 @@ pub fn encode(call: &Call, reply: Reply, addresses: &Addresses) -> Result<Option
     let version = call.version;
     let segments = match reply {
         Reply::Nothing => return Ok(None),
-        Reply::Produce(done) => frame(call, &produce::response(done)),
+        Reply::Produce(done) => frame(call, &produce::response(done, version, addresses)),
         Reply::Fetch(reply) => frame(call, &fetch::response(reply, version, addresses)),
         Reply::ListOffsets(found) => frame(call, &offsets::list_response(found, version)),
         Reply::EpochEnds(ends) => frame(call, &offsets::epoch_response(ends)),
@@ -350,9 +362,8 @@ pub fn encode(call: &Call, reply: Reply, addresses: &Addresses) -> Result<Option
         Reply::CreateTopics(reply) => frame(call, &topics::create_response(reply)),
         Reply::CreatePartitions(done) => frame(call, &create_partitions::response(done)),
         Reply::ElectLeaders(done) => frame(call, &elections::response(done)),
-        Reply::AlterReassignments(_) | Reply::ListReassignments(_) => {
-            unreachable!("no request on the wire asks for it")
-        }
+        Reply::AlterReassignments(done) => frame(call, &reassignments::alter_response(done, call.options)),
+        Reply::ListReassignments(listed) => frame(call, &reassignments::list_response(listed)),
         Reply::DeleteTopics(done) => frame(call, &topics::delete_response(done, version)),
         Reply::DeleteRecords(done) => frame(call, &delete_records::response(done)),
         Reply::AlterConfigs(done) if call.key == ApiKey::AlterConfigs => {

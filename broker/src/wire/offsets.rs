@@ -20,6 +20,8 @@ use crate::node::{
 };
 use crate::refusal::Refusal;
 
+/// Before, a leader that does not know yet how far its log is committed was none.
+const FIRST_WITH_OFFSET_NOT_AVAILABLE: i16 = 5;
 /// From here on an answer tells the epoch of what it found (KIP-320).
 const FIRST_WITH_EPOCHS: i16 = 4;
 /// Kafka's special times, each with the version that brought it and what it asks for.
@@ -79,7 +81,12 @@ fn spec(timestamp: i64, version: i16) -> Result<OffsetSpec, Refusal> {
 pub(super) fn list_response(found: Vec<FoundOffset>, version: i16) -> ListOffsetsResponse {
     let mut response = ListOffsetsResponse::default();
     for found in found {
-        let outcome = found.outcome.and_then(search);
+        let outcome = found.outcome.and_then(search).map_err(|refusal| match refusal {
+            Refusal::OffsetNotAvailable if version < FIRST_WITH_OFFSET_NOT_AVAILABLE => {
+                Refusal::LeaderNotAvailable
+            }
+            refusal => refusal,
+        });
         let mut answer = ListOffsetsPartitionResponse {
             partition_index: found.partition.0,
             error_code: code_of(&outcome),
@@ -109,12 +116,15 @@ fn search(answer: OffsetAnswer) -> Result<Found, Refusal> {
             Ok(Some((timestamp, offset, leader_epoch)))
         }
         OffsetAnswer::Nowhere => Ok(None),
-        OffsetAnswer::Search(search) => {
+        OffsetAnswer::Search { search, or } => {
             let found = search.run().map_err(|error| {
                 let refusal = Refusal::storage(&error);
                 tracing::error!(%refusal, "a log cannot be searched");
                 refusal
             })?;
+            if let (None, Some(refusal)) = (&found, or) {
+                return Err(refusal);
+            }
             Ok(found.map(|found| (found.timestamp, found.offset, found.leader_epoch)))
         }
     }

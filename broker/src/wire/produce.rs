@@ -5,15 +5,16 @@ use std::collections::btree_map::Entry;
 
 use highwater_protocol::Text;
 use highwater_protocol::messages::produce::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use highwater_protocol::messages::{ProduceRequest, ProduceResponse};
 use highwater_storage::batch::{BatchHeader, BatchRules, CheckedBatch};
 use highwater_storage::{Offset, TimestampMs, TopicId};
 
+use super::Addresses;
 use super::rules::TopicRules;
 use super::topic_ref::split;
-use crate::ids::PartitionIndex;
+use crate::ids::{NodeId, PartitionIndex};
 use crate::node::{ProducePartition, ProduceRequest as Produce, ProducedPartition, Request, TopicRef};
 use crate::refusal::Refusal;
 
@@ -21,6 +22,8 @@ use crate::refusal::Refusal;
 const FIRST_WITH_TOPIC_IDS: i16 = 13;
 /// From here on a batch may be compressed with zstd (KIP-110).
 const FIRST_WITH_ZSTD: i16 = 7;
+/// From here on an answer names the leader to one who asked the wrong node (KIP-951).
+const FIRST_WITH_LEADERS: i16 = 10;
 
 pub(super) fn request(
     request: ProduceRequest,
@@ -70,11 +73,19 @@ pub(super) fn request(
     })
 }
 
-pub(super) fn response(done: Vec<ProducedPartition>) -> ProduceResponse {
+pub(super) fn response(done: Vec<ProducedPartition>, version: i16, addresses: &Addresses) -> ProduceResponse {
     let mut responses: Vec<TopicProduceResponse> = Vec::new();
+    let mut node_endpoints = Vec::new();
     let mut places = BTreeMap::<_, usize>::new();
     for part in done {
-        let answer = partition(&part);
+        let mut answer = partition(&part);
+        if let Err(Refusal::NotLeader { leader, epoch }) = &part.outcome
+            && version >= FIRST_WITH_LEADERS
+        {
+            let leader_id = leader.map_or(-1, |leader| leader.0);
+            answer.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch: epoch.get() };
+            name_leader(&mut node_endpoints, *leader, addresses);
+        }
         match places.entry(part.topic) {
             Entry::Occupied(place) => responses[*place.get()].partition_responses.push(answer),
             Entry::Vacant(place) => {
@@ -84,7 +95,16 @@ pub(super) fn response(done: Vec<ProducedPartition>) -> ProduceResponse {
             }
         }
     }
-    ProduceResponse { responses, ..Default::default() }
+    ProduceResponse { responses, node_endpoints, ..Default::default() }
+}
+
+fn name_leader(endpoints: &mut Vec<NodeEndpoint>, leader: Option<NodeId>, addresses: &Addresses) {
+    if let Some(NodeId(node_id)) = leader
+        && endpoints.iter().all(|endpoint| endpoint.node_id != node_id)
+    {
+        let (host, port) = addresses.of(NodeId(node_id));
+        endpoints.push(NodeEndpoint { node_id, host, port, rack: None });
+    }
 }
 
 fn partition(part: &ProducedPartition) -> PartitionProduceResponse {
@@ -98,12 +118,12 @@ fn partition(part: &ProducedPartition) -> PartitionProduceResponse {
         }
         Err(refusal) => {
             answer.error_code = refusal.code();
-            if let Refusal::TimedOut { base_offset, log_append_time } = refusal {
-                answer.base_offset = base_offset.get();
-                answer.log_append_time_ms = log_append_time.get();
+            if let Some(appended) = part.appended {
+                answer.base_offset = appended.base_offset.get();
+                answer.log_append_time_ms = appended.log_append_time.get();
             }
-            answer.log_start_offset =
-                part.log_start.filter(|_| tells_log_start(refusal)).map_or(-1, Offset::get);
+            let tells_log_start = part.appended.is_some() || tells_log_start(refusal);
+            answer.log_start_offset = part.log_start.filter(|_| tells_log_start).map_or(-1, Offset::get);
             if let Refusal::InvalidRecord { message, records }
             | Refusal::InvalidTimestamp { message, records } = refusal
                 && !records.is_empty()
@@ -138,3 +158,6 @@ fn tells_log_start(refusal: &Refusal) -> bool {
             | Refusal::DiskFull { .. }
     )
 }
+
+#[cfg(test)]
+mod tests;

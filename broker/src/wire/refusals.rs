@@ -71,7 +71,7 @@ impl Refusal {
             Self::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
             Self::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
             Self::UnstableOffsetCommit => ErrorCode::UnstableOffsetCommit,
-            Self::TimedOut { .. } => ErrorCode::RequestTimedOut,
+            Self::TimedOut => ErrorCode::RequestTimedOut,
             Self::Storage { .. } | Self::DiskFull { .. } => ErrorCode::KafkaStorageError,
         }
     }

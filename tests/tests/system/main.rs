@@ -17,6 +17,7 @@ mod kills;
 mod limits;
 mod members;
 mod memory;
+mod nodes;
 mod offsets;
 mod patterns;
 mod power_cuts;

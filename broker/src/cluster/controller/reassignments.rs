@@ -43,7 +43,11 @@ impl Controller<'_> {
     ) -> Result<(), Refusal> {
         let found = self.metadata.id_of(name).and_then(|id| Some((id, self.metadata.topic(id)?)));
         let (id, topic) = found.ok_or_else(|| Refusal::NoSuchPartition {
-            message: format!("Unable to find a topic named {name}."),
+            // The words are told with every partition: what cannot be a name is not repeated.
+            message: match name.check() {
+                Ok(()) => format!("Unable to find a topic named {name}."),
+                Err(_) => "Unable to find the topic.".to_owned(),
+            },
         })?;
         let partition = self.metadata.partition(id, index).ok_or_else(|| Refusal::NoSuchPartition {
             message: format!("Unable to find partition {name}:{index}."),
