@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use highwater_client::Client;
-use highwater_storage::LogError;
 use highwater_storage::disk::{Disk, MemoryDisk, PowerDisk, Unsynced};
+use highwater_storage::{LeaderEpoch, LogError};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
+use crate::cluster::controller::UncleanElection;
 use crate::config::BrokerConfig;
 use crate::controller::{Controller, ControllerEffect, ControllerOptions};
 use crate::entropy::Entropy;
@@ -331,6 +332,12 @@ impl Cluster {
     fn ends(&self, one: usize, other: usize) -> Option<(Peer, Peer)> {
         let end = |place: usize| self.members.get(place).map(|member| Peer::Node(member.id()));
         Some((end(one)?, end(other)?))
+    }
+
+    /// The last unclean elections (`unclean.leader.election.enable`), the oldest first, each with the epoch that began with
+    /// it: what the leader did not have of earlier epochs is lost.
+    pub fn unclean_elections(&self) -> Vec<(UncleanElection, LeaderEpoch)> {
+        self.controller.unclean_elections()
     }
 
     /// Where faults are ordered.

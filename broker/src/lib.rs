@@ -31,6 +31,8 @@ mod entropy;
 pub mod faults;
 pub mod group;
 mod ids;
+#[cfg(test)]
+mod layers;
 pub mod message;
 pub mod node;
 mod observation;
@@ -42,6 +44,7 @@ pub mod wire;
 
 pub use highwater_client as client;
 
+pub use cluster::controller::UncleanElection;
 pub use config::{BrokerConfig, Definition, Effective, Kind, Source, TopicConfig};
 pub use embedded::{Cluster, ClusterBuilder, NodeHandle, StartError};
 pub use entropy::Entropy;

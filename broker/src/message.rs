@@ -3,8 +3,6 @@
 //! Every message is on a link between two of them, so that faults apply to it: delivered at most once, in the order of its
 //! link, and possibly never. Nobody may rest on an answer; who needs one asks again, or gives up at a deadline.
 
-#![allow(dead_code, reason = "the nodes take it up next")]
-
 use std::sync::Arc;
 
 use highwater_storage::batch::StoredBatch;

@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_storage::TopicId;
 
-pub(crate) use members::{Decided, UncleanElection};
+pub(crate) use members::Decided;
+pub use members::UncleanElection;
 
 use super::metadata::{ClusterMetadata, TopicMetadata};
 use super::record::MetadataRecord;

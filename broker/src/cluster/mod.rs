@@ -4,8 +4,6 @@
 //! [`controller`] decides from a request and that state which records come next. Recovery is replay: nothing else
 //! changes the state. [`partition`] is one partition of it.
 
-#![allow(dead_code, reason = "the nodes take it up next")]
-
 pub(crate) mod controller;
 pub(crate) mod metadata;
 pub(crate) mod partition;

@@ -24,8 +24,7 @@ impl Controller {
                 effects.extend(started.into_iter().map(told));
             }
             Err(why) => {
-                let nodes = starting.into_keys().collect();
-                effects.push(ControllerEffect::NotStarted { nodes, why });
+                effects.push(ControllerEffect::NotStarted { why });
             }
         }
     }

@@ -7,8 +7,6 @@
 //! it is promised that what is acknowledged survives the power, nobody is told of a record, or answered on the strength of
 //! one, before it is durable. Producer ids are durable before they are told, in any case.
 
-#![allow(dead_code, reason = "the nodes take it up next")]
-
 mod background;
 mod format;
 mod journal;
@@ -106,8 +104,6 @@ pub(crate) enum ControllerEffect {
     Started(Box<Started>),
     /// Nodes cannot be registered: the cluster's log takes no more.
     NotStarted {
-        /// Which.
-        nodes: Vec<NodeId>,
         /// Why.
         why: Refusal,
     },

@@ -377,19 +377,6 @@ impl InSync {
         let ends = in_sync.map(|it| it.said.map_or(Offset::ZERO, |said| said.log_end));
         ends.min().map_or(log_end, |lowest| lowest.min(log_end))
     }
-
-    /// Where the logs of all replicas that are alive begin at the latest common; none while one of them has said nothing.
-    pub(super) fn low_watermark(&self, log_start: Offset) -> Option<Offset> {
-        let alive = self.followers.iter().filter(|follower| follower.life.is_some());
-        alive.map(|it| it.said.map(|said| said.log_start)).fold(Some(log_start), Ord::min)
-    }
-
-    /// Followers in sync from which a reader at `offset` may read (KIP-392).
-    pub(super) fn readable_at(&self, offset: Offset) -> impl Iterator<Item = NodeId> {
-        let holds = move |at: &FollowerAt| at.log_start <= offset && offset <= at.log_end;
-        let in_sync = self.followers.iter().filter(|it| it.life.is_some() && self.agreed.contains(&it.node));
-        in_sync.filter(move |it| it.said.as_ref().is_some_and(holds)).map(|it| it.node)
-    }
 }
 
 #[cfg(test)]

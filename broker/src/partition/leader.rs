@@ -310,19 +310,6 @@ impl Leader {
         self.in_sync.as_ref().map_or(log_end, |in_sync| in_sync.sent_to_all(log_end))
     }
 
-    /// What no replica that is alive holds any more is below; none while one of them has not said where it begins.
-    #[allow(dead_code, reason = "the node takes it up: for DeleteRecords")]
-    pub(crate) fn low_watermark(&self) -> Option<Offset> {
-        let log_start = self.positions.log_start;
-        self.in_sync.as_ref().map_or(Some(log_start), |in_sync| in_sync.low_watermark(log_start))
-    }
-
-    /// Followers from which a reader at `offset` may read (KIP-392).
-    #[allow(dead_code, reason = "the node takes it up: for readers in another rack")]
-    pub(crate) fn readable_at(&self, offset: Offset) -> impl Iterator<Item = NodeId> {
-        self.in_sync.iter().flat_map(move |in_sync| in_sync.readable_at(offset))
-    }
-
     /// What this node alone answers for: what it appended, and synced where that was promised. Where everyone in sync syncs
     /// before it counts nobody answers alone: another one may lead after the power came back.
     pub(crate) fn answers_for(&self, rules: &Rules) -> Offset {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use highwater_storage::{LogError, StopKind, TopicId};
+use highwater_storage::{LeaderEpoch, LogError, StopKind, TopicId};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::disk_worker::{DiskWorker, Owner};
 use super::links::{Inbox, Links, Touched};
 use super::timer::Timer;
+use crate::cluster::controller::UncleanElection;
 use crate::controller::{Controller, ControllerEffect, ControllerEvent, Started};
 use crate::ids::{NodeId, PartitionIndex};
 use crate::message::{Message, Peer, Word};
@@ -58,6 +59,12 @@ impl ControllerShell {
 
     pub(crate) fn cluster_id(&self) -> &Arc<str> {
         &self.cluster_id
+    }
+
+    /// The last unclean elections, the oldest first.
+    pub(crate) fn unclean_elections(&self) -> Vec<(UncleanElection, LeaderEpoch)> {
+        let controller = self.controller.lock();
+        controller.as_ref().map(|known| known.unclean_elections().cloned().collect()).unwrap_or_default()
     }
 
     pub(super) fn inbox(&self) -> &Inbox {

@@ -29,19 +29,19 @@ pub(crate) struct Decided {
 
 /// A partition is led by one that may lack what is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct UncleanElection {
+pub struct UncleanElection {
     /// The topic,
     pub(crate) topic: TopicId,
     /// its name,
-    pub(crate) name: TopicName,
+    pub name: TopicName,
     /// and the partition.
-    pub(crate) partition: PartitionIndex,
+    pub partition: PartitionIndex,
     /// Who leads now; what it does not have is lost.
-    pub(crate) leader: NodeId,
+    pub leader: NodeId,
     /// Who had everything that is committed, before.
-    pub(crate) had_all: Vec<NodeId>,
+    pub had_all: Vec<NodeId>,
     /// Who led last.
-    pub(crate) last_leader: Option<NodeId>,
+    pub last_leader: Option<NodeId>,
 }
 
 /// A partition that may change, and what its topic's replicas keep to.

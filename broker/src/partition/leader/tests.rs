@@ -372,28 +372,6 @@ fn replicas_come_and_go_while_a_leader_leads() {
 }
 
 #[test]
-fn a_reader_is_sent_to_followers_in_sync_that_hold_the_offset() {
-    let mut leader = leads(&[0, 1, 2], &RULES);
-    hears(&mut leader, 1, A, 10, &RULES);
-    hears(&mut leader, 1, B, 7, &RULES);
-    let readable = |leader: &Leader, offset| leader.readable_at(Offset::new(offset)).collect::<Vec<_>>();
-    assert_eq!((readable(&leader, 7), readable(&leader, 8)), (vec![A, B], vec![A]));
-    leader.renew(at(1), &term(1, &[0, 2]), &lives(), &RULES);
-    assert_eq!(readable(&leader, 7), vec![B]);
-}
-
-#[test]
-fn the_low_watermark_is_where_all_that_are_alive_begin() {
-    let mut leader = leads(&[0, 1, 2], &RULES);
-    leader.began_at(Offset::new(4));
-    assert_eq!(leader.low_watermark(), None, "they have not said");
-    hears(&mut leader, 1, A, 10, &RULES);
-    let without_b: Lives = [(A, BrokerEpoch(11))].into_iter().collect();
-    leader.lives_changed(at(1), &without_b, &RULES);
-    assert_eq!(leader.low_watermark(), Some(Offset::ZERO));
-}
-
-#[test]
 fn a_sole_replica_costs_little_and_asks_for_nothing() {
     let sole = Term { replicas: [NodeId(0)].into(), ..term(0, &[0]) };
     let [log_start, log_end, synced, high_watermark] = [0, 10, 4, 2].map(Offset::new);
