@@ -10,8 +10,9 @@ use bytes::Bytes;
 use highwater_storage::Offset;
 use highwater_storage::batch::StoredBatch;
 
-/// The most that the tail of one partition holds, unless its last batch alone is larger.
-const MAX_PARTITION_BYTES: usize = 1 << 20;
+/// The most that the tail of one partition holds, unless its last batch alone is larger: what a producer has in flight that
+/// sends batches of 1 MiB, five at a time, and some more.
+const MAX_PARTITION_BYTES: usize = 8 << 20;
 /// The most that the tails of a process hold.
 pub(crate) const MAX_PROCESS_BYTES: usize = 16 << 20;
 /// Batches below are copied.
