@@ -293,7 +293,7 @@ impl Cluster {
         let ports: Vec<_> = listening.iter().map(port).collect();
         let names = Arc::new(Names::new(&self.advertised, &ports));
         for (member, sockets) in self.members.iter().zip(bound) {
-            member.serve(sockets, &names)?;
+            member.serve(sockets, &names).await?;
         }
         Ok(listening)
     }

@@ -152,7 +152,8 @@ impl Member {
     }
 
     /// Listens there in this life and in all that follow.
-    pub(crate) fn serve(&self, sockets: Sockets, names: &Arc<Names>) -> io::Result<()> {
+    pub(crate) async fn serve(&self, sockets: Sockets, names: &Arc<Names>) -> io::Result<()> {
+        let _turn = self.turn.lock().await;
         let addresses = sockets.local_addresses()?;
         let mut inside = self.inside.lock();
         inside.doors.push((addresses, Arc::clone(names)));
@@ -223,6 +224,11 @@ impl Member {
         }
         // A life may have ended on its own.
         self.bury().await;
+        let doors = self.inside.lock().doors.clone();
+        let mut bound = Vec::with_capacity(doors.len());
+        for (addresses, names) in doors {
+            bound.push((Sockets::bind(&addresses).await.map_err(NodeStartError::Listen)?, names));
+        }
         let stop = self.take_marker()?;
         let started =
             self.plan.controller.start(vec![(self.plan.id, stop)]).map_err(NodeStartError::NotStarted)?;
@@ -233,12 +239,10 @@ impl Member {
             self.plan.controller.lost(self.plan.id);
             return Err(error.into());
         }
-        let doors = self.inside.lock().doors.clone();
-        for (addresses, names) in doors {
-            let sockets = Sockets::bind(&addresses).await.map_err(NodeStartError::Listen)?;
-            let mut inside = self.inside.lock();
-            let Inside { shell, tasks, .. } = &mut *inside;
-            if let Some(shell) = shell {
+        let mut inside = self.inside.lock();
+        let Inside { shell, tasks, .. } = &mut *inside;
+        if let Some(shell) = shell {
+            for (sockets, names) in bound {
                 tasks.spawn(sockets.serve(Arc::clone(shell), names));
             }
         }

@@ -167,6 +167,17 @@ fn a_fault_that_cannot_be_says_why() {
 }
 
 #[test]
+fn a_node_whose_port_is_taken_meanwhile_stays_dead() {
+    let broker = three(&["--memory"]);
+    broker.run(&["fault", "kill", "1"]).text();
+    let taken = TcpListener::bind(broker.ready["nodes"][1]["listen"].as_str().unwrap()).unwrap();
+    let said = broker.run(&["fault", "start", "1"]).failure();
+    assert!(said.starts_with("highwater: node 1: the node cannot listen where it did: "), "{said}");
+    drop(taken);
+    assert_eq!(broker.run(&["fault", "start", "1"]).text(), "started node 1\n");
+}
+
+#[test]
 fn where_nobody_takes_orders() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let broker = Broker::in_memory();
