@@ -153,6 +153,17 @@ impl Links {
         }
     }
 
+    /// A node lives, and links lead to it: the others hear that there is a connection. What they said to this life before,
+    /// as the controller told them of it, is lost.
+    pub(super) fn connected(&self, id: NodeId) {
+        let peer = Peer::Node(id);
+        for other in self.ids().filter(|other| *other != id && !self.is_cut(peer, Peer::Node(*other))) {
+            if let Some(node) = self.node(other) {
+                node.bring(Event::Reconnected(peer));
+            }
+        }
+    }
+
     fn is_cut(&self, one: Peer, other: Peer) -> bool {
         self.are_any_cut.load(Ordering::Acquire)
             && self.cut.lock().contains(&(one.min(other), one.max(other)))

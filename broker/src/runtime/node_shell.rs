@@ -81,6 +81,7 @@ impl NodeShell {
         let opening = shell.send(opening, &mut touched);
         shell.carry_out(opening, &mut VecDeque::new());
         links.settle(touched);
+        links.connected(shell.id);
         shell
     }
 

@@ -206,6 +206,12 @@ impl Way {
     pub fn is_a_clients(self) -> bool {
         !self.idempotence || (self.acks == Acks::All && self.retries)
     }
+
+    /// Whether an acknowledgement waits for everyone in sync.
+    #[must_use]
+    pub fn waits_for_all(self) -> bool {
+        self.acks == Acks::All || (self.acks == Acks::Leader && self.mode == Mode::Isr)
+    }
 }
 
 impl fmt::Display for Way {

@@ -4,17 +4,19 @@
 //! down what it met. It asks the cluster for the leader each time it connects, so that a row is played the same way
 //! whoever leads.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use bytes::Bytes;
-use highwater::NodeHandle;
 use highwater::faults::{Fault, Step};
+use highwater::{Cluster, NodeHandle, NodeId};
 use highwater_protocol::ErrorCode;
 use highwater_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use highwater_protocol::messages::metadata::{MetadataRequestTopic, MetadataResponsePartition};
 use highwater_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, MetadataRequest, ProduceResponse,
+    ApiVersionsRequest, CreateTopicsRequest, MetadataRequest, ProduceRequest, ProduceResponse,
 };
 
 use super::judge::Run;
@@ -27,10 +29,13 @@ use crate::server::{Home, Server};
 
 /// The topic of every scene, of one partition.
 pub const TOPIC: &str = "t";
+/// Records of nobody's: they are there for what comes of appending them, and are left out of what is read.
+const NOBODYS: [&str; 2] = ["the end", "spacer"];
 
-/// A cluster on a folder, with [`TOPIC`], in the setting of a row and the durability of a way of producing.
+/// A cluster, with [`TOPIC`], in the setting of a row and the durability of a way of producing.
 pub struct Scene {
-    home: Home,
+    /// Its folder; none where everything is in memory.
+    home: Option<Home>,
     way: Way,
     nodes: u8,
     settings: Vec<(&'static str, &'static str)>,
@@ -40,6 +45,8 @@ pub struct Scene {
     addresses: Vec<SocketAddr>,
     /// A fault was ordered after which no answer comes, and nobody has noticed yet.
     is_to_be_silent: Cell<bool>,
+    /// Nodes that do nothing now.
+    paused: RefCell<BTreeSet<usize>>,
 }
 
 impl Scene {
@@ -50,14 +57,24 @@ impl Scene {
 
     /// The same with further settings of the brokers.
     pub async fn with(row: &Row, way: Way, settings: &[(&'static str, &'static str)]) -> Self {
+        Self::on(Some(Home::default()), row, way, settings).await
+    }
+
+    /// The same in memory, where nodes may lose their power and a busy disk makes nobody late.
+    pub async fn in_memory(row: &Row, way: Way, settings: &[(&'static str, &'static str)]) -> Self {
+        Self::on(None, row, way, settings).await
+    }
+
+    async fn on(home: Option<Home>, row: &Row, way: Way, settings: &[(&'static str, &'static str)]) -> Self {
         let mut scene = Self {
-            home: Home::default(),
+            home,
             way,
             nodes: row.replicas,
             settings: settings.to_vec(),
             server: None,
             addresses: Vec::new(),
             is_to_be_silent: Cell::new(false),
+            paused: RefCell::default(),
         };
         scene.start().await;
         let min_isr = row.min_isr.to_string();
@@ -77,7 +94,8 @@ impl Scene {
 
     /// Starts the cluster where it was left.
     pub async fn start(&mut self) {
-        let builder = self.home.builder().nodes(self.nodes).set("highwater.durability", self.way.mode.word());
+        let builder = self.home.as_ref().map_or_else(Cluster::builder, Home::builder);
+        let builder = builder.nodes(self.nodes).set("highwater.durability", self.way.mode.word());
         let builder = self.settings.iter().fold(builder, |builder, (name, value)| builder.set(name, value));
         let cluster = builder.start().await.unwrap();
         let listening = cluster.listen_at(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
@@ -93,6 +111,11 @@ impl Scene {
     /// The cluster.
     pub fn server(&self) -> &Server {
         self.server.as_ref().expect("a cluster")
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.home.as_ref().expect("a cluster in a folder").path()
     }
 
     /// One of its nodes.
@@ -129,12 +152,96 @@ impl Scene {
 
     /// The partition, as the first node that lives sees it.
     pub async fn partition(&self) -> Option<MetadataResponsePartition> {
-        let place = (0..self.addresses.len()).find(|place| self.node(*place).is_alive())?;
+        let answers = |place: &usize| self.node(*place).is_alive() && !self.paused.borrow().contains(place);
+        let place = (0..self.addresses.len()).find(answers)?;
         let topic = MetadataRequestTopic { name: Some(TOPIC.into()), ..Default::default() };
         let topics = Some(vec![topic]);
         let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
         let known = Connection::open(self.addresses[place]).await.ask(&request, 9).await;
         known.topics.into_iter().next()?.partitions.into_iter().next()
+    }
+
+    /// The places of the other nodes.
+    pub fn others(&self, place: usize) -> impl Iterator<Item = usize> + use<> {
+        (0..self.addresses.len()).filter(move |other| *other != place)
+    }
+
+    /// From here on a node does nothing, and is not asked.
+    pub fn pause(&self, place: usize) {
+        self.node(place).pause();
+        self.paused.borrow_mut().insert(place);
+    }
+
+    /// It goes on.
+    pub fn resume(&self, place: usize) {
+        self.paused.borrow_mut().remove(&place);
+        self.node(place).resume();
+    }
+
+    /// Cuts a node off from the others; the controller and clients reach it.
+    pub fn cut_off(&self, place: usize) {
+        self.others(place).for_each(|other| self.server().cluster.cut(place, other));
+    }
+
+    /// Mends what [`cut_off`](Self::cut_off) cut.
+    pub fn heal(&self, place: usize) {
+        self.others(place).for_each(|other| self.server().cluster.heal(place, other));
+    }
+
+    /// Where the node at this place listens.
+    pub fn address(&self, place: usize) -> SocketAddr {
+        self.addresses[place]
+    }
+
+    /// Where the log of the node at this place ends.
+    pub fn log_end(&self, place: usize) -> Option<i64> {
+        let observed = self.server().cluster.observe().into_iter();
+        let node = observed
+            .filter(|seen| seen.id == NodeId(place.try_into().unwrap()))
+            .find_map(|seen| seen.node)?;
+        let topic = node.topics.into_iter().find(|topic| topic.name.as_str() == TOPIC)?;
+        Some(topic.partitions.first()?.log?.positions.log_end.get())
+    }
+
+    /// Until the log of the node at this place ends there.
+    pub async fn until_appended(&self, place: usize, end: i64) {
+        until("the append", async || (self.log_end(place) == Some(end)).then_some(())).await;
+    }
+
+    /// Until so many replicas are in sync.
+    pub async fn until_in_sync(&self, count: usize) {
+        let there = async || (self.partition().await?.isr_nodes.len() == count).then_some(());
+        until("replicas in sync", there).await;
+    }
+
+    /// The node at this place, which leads, appends a record of nobody's.
+    pub async fn spacer(&self, leader: usize) {
+        self.append_unheard(leader, "spacer").await;
+    }
+
+    /// The node at this place, which leads, appends a record, whoever else has it.
+    pub async fn append_unheard(&self, leader: usize, value: &str) {
+        let end = self.log_end(leader).expect("a log");
+        let mut connection = Connection::open(self.addresses[leader]).await;
+        connection.send(&produce(TOPIC, 0, 0, batch(&[value])), PRODUCE).await;
+        self.until_appended(leader, end + 1).await;
+    }
+
+    /// The leader is cut off from its followers, until it is alone in sync.
+    pub async fn leave_alone(&self, leader: usize) {
+        self.cut_off(leader);
+        // A follower lags only behind what it does not have.
+        self.spacer(leader).await;
+        self.until_in_sync(1).await;
+    }
+
+    /// Every node ends in good order and begins anew, so that all there is is synced.
+    pub async fn sync_all(&self) {
+        for place in 0..self.addresses.len() {
+            self.node(place).stop().await.unwrap();
+            self.node(place).start().await.unwrap();
+            self.until_in_sync(self.addresses.len()).await;
+        }
     }
 
     /// A connection to whoever leads the partition.
@@ -153,10 +260,27 @@ impl Scene {
             done.is_none().then_some(connection)
         })
         .await;
-        let mut values = connection.values(TOPIC).await;
-        values.retain(|value| value != "the end");
-        values
+        owned(connection.values(TOPIC).await)
     }
+
+    /// What can be read now.
+    pub async fn readable(&self) -> Vec<String> {
+        owned(self.connect().await.values(TOPIC).await)
+    }
+
+    /// Until this can be read, and what can then.
+    pub async fn until_readable(&self, value: &str) -> Vec<String> {
+        until(value, async || {
+            let values = self.readable().await;
+            values.iter().any(|readable| readable == value).then_some(values)
+        })
+        .await
+    }
+}
+
+fn owned(mut values: Vec<String>) -> Vec<String> {
+    values.retain(|value| !NOBODYS.contains(&value.as_str()));
+    values
 }
 
 /// What came of one attempt.
@@ -174,6 +298,8 @@ pub struct Hand {
     identity: Option<ScriptedProducer>,
     sequence: i32,
     connection: Connection,
+    /// How long an answer may wait for others.
+    timeout_ms: i32,
 }
 
 impl Hand {
@@ -181,7 +307,12 @@ impl Hand {
     pub async fn of(scene: &Scene) -> Self {
         let mut connection = scene.connect().await;
         let identity = if scene.way.idempotence { Some(connection.new_producer().await) } else { None };
-        Self { way: scene.way, identity, sequence: 0, connection }
+        Self { way: scene.way, identity, sequence: 0, connection, timeout_ms: 30_000 }
+    }
+
+    /// Lets answers wait for others so long.
+    pub fn set_timeout_ms(&mut self, timeout_ms: i32) {
+        self.timeout_ms = timeout_ms;
     }
 
     /// The next batch.
@@ -209,7 +340,9 @@ impl Hand {
             Acks::Leader => 1,
             Acks::All => -1,
         };
-        self.connection.send(&produce(TOPIC, 0, acks, batch.clone()), PRODUCE).await;
+        let timeout_ms = self.timeout_ms;
+        let request = ProduceRequest { timeout_ms, ..produce(TOPIC, 0, acks, batch.clone()) };
+        self.connection.send(&request, PRODUCE).await;
     }
 
     /// What comes of what was sent. Whether no answer will come any more the test knows, as it lost it: `is_lost`.

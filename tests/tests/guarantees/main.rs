@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod disk;
+mod failover;
+mod histories;
+mod in_sync;
 mod network;
+mod power;
 mod relatives;
 mod replicas;
 mod views;

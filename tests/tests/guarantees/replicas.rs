@@ -1,69 +1,61 @@
-//! Rows about what happens to one replica of three: killed, cut off, elected.
+//! Rows about a leader of three replicas that is killed.
 
-use highwater_tests::batches::batch;
 use highwater_tests::guarantees::judge::Run;
-use highwater_tests::guarantees::scene::{Hand, Scene, TOPIC};
-use highwater_tests::guarantees::words::{Acks, Told};
+use highwater_tests::guarantees::scene::{Hand, Scene};
+use highwater_tests::guarantees::words::Acks;
 use highwater_tests::guarantees::{Row, Way};
-use highwater_tests::requests::{PRODUCE, produce, produced};
 
 use crate::{goes_on, plays};
 
-/// The followers are held still while the leader appends, and go on when it is dead.
+/// How the leader ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    Killed,
+    WithoutPower,
+}
+
 #[tokio::test]
 async fn row_3_the_leader_is_killed_before_replication() {
     plays("3", &[()], async |row: &Row, way: Way, ()| {
-        let scene = Scene::of(row, way).await;
-        let (mut run, mut hand) = (Run::default(), Hand::of(&scene).await);
-        hand.sends(&scene, "before", &mut run).await;
-        // Everyone has it, and so no follower is asked for anything older.
-        run.read(scene.values().await);
-        let leader = scene.leader().await;
-        let followers = [(leader + 1) % 3, (leader + 2) % 3];
-        for follower in followers {
-            scene.node(follower).pause();
-        }
-        // The leader answers the fetches that wait with this one; what comes behind it nobody has asked for yet.
-        let mut other = scene.connect().await;
-        let spacer = produce(TOPIC, 0, 1, batch(&["spacer"]));
-        assert!(produced(other.ask(&spacer, PRODUCE).await).error_code.is_none());
-        run.sent("spacer", Told::Acknowledged);
-        hand.reconnect(&scene).await;
-        let batch = hand.next("met");
-        hand.begin(&batch).await;
-        let told = match way.acks {
-            Acks::All => None,
-            _ => Some(hand.pursue(&scene, &batch, &mut run).await),
-        };
-        until_appended(&scene, leader, 4).await;
-        scene.node(leader).kill().await;
-        for follower in followers {
-            scene.node(follower).resume();
-        }
-        let told = match told {
-            Some(told) => told,
-            None => hand.pursue(&scene, &batch, &mut run).await,
-        };
-        run.met("met", told);
-        if way.acks != Acks::All {
-            run.endangers(["met"]);
-        }
-        scene.node(leader).start().await.unwrap();
-        goes_on(&scene, way, &mut run).await;
-        run
+        before_replication(&Scene::of(row, way).await, way, Ends::Killed).await
     })
     .await;
 }
 
-/// Until the log of the node at this place ends there.
-async fn until_appended(scene: &Scene, place: usize, end: i64) {
-    highwater_tests::connection::until("the append", async || {
-        let observed = scene.server().cluster.observe();
-        let node = observed.into_iter().filter_map(|seen| seen.node).nth(place)?;
-        let topic = node.topics.iter().find(|topic| topic.name.as_str() == "t")?;
-        (topic.partitions[0].log?.positions.log_end.get() == end).then_some(())
-    })
-    .await;
+/// The followers are held still while the leader appends, and go on when it is dead.
+pub(crate) async fn before_replication(scene: &Scene, way: Way, ends: Ends) -> Run {
+    let (mut run, mut hand) = (Run::default(), Hand::of(scene).await);
+    hand.sends(scene, "before", &mut run).await;
+    // Everyone has it, and so no follower is asked for anything older.
+    run.read(scene.values().await);
+    let leader = scene.leader().await;
+    hand.reconnect(scene).await;
+    scene.others(leader).for_each(|follower| scene.pause(follower));
+    // The leader answers the fetches that wait with this one; what comes behind it nobody has asked for yet.
+    scene.spacer(leader).await;
+    let end = scene.log_end(leader).expect("a log");
+    let batch = hand.next("met");
+    hand.begin(&batch).await;
+    let told = if way.waits_for_all() { None } else { Some(hand.pursue(scene, &batch, &mut run).await) };
+    scene.until_appended(leader, end + 1).await;
+    match ends {
+        Ends::Killed => scene.node(leader).kill().await,
+        Ends::WithoutPower => scene.node(leader).power_off(None).await.unwrap(),
+    }
+    scene.others(leader).for_each(|follower| scene.resume(follower));
+    let told = match told {
+        Some(told) => told,
+        None => hand.pursue(scene, &batch, &mut run).await,
+    };
+    run.met("met", told);
+    if !way.waits_for_all() {
+        run.endangers(["met"]);
+    }
+    assert_ne!(scene.leader().await, leader, "{way}: another one leads");
+    scene.node(leader).start().await.unwrap();
+    goes_on(scene, way, &mut run).await;
+    scene.until_in_sync(3).await;
+    run
 }
 
 /// The answer is held when everyone has the batch, and the leader dies with it.

@@ -1,0 +1,102 @@
+//! Rows about power that goes where there are three replicas: what no sync covered is gone from the disks.
+
+use highwater::faults::{Fault, Step};
+use highwater_tests::guarantees::scene::Scene;
+use highwater_tests::guarantees::words::{Acks, Mode};
+use highwater_tests::guarantees::{Row, Way};
+
+use crate::in_sync::{replicated, until_leaderless};
+use crate::replicas::{Ends, before_replication};
+use crate::{goes_on, plays};
+
+const TAIL: [&str; 3] = ["a", "b", "c"];
+
+/// Readers see only what is synced, and here it is not.
+fn is_never_seen(way: Way, mode: &[Mode]) -> bool {
+    way.acks == Acks::None && mode.contains(&way.mode)
+}
+
+/// The old leader stays away. With acks=0 nobody waits for the others' syncs: the power goes before those.
+#[tokio::test]
+async fn row_10b_the_power_goes_for_all_replicas_and_another_one_leads_next() {
+    plays("10b", &[()], async |row: &Row, way: Way, ()| {
+        let (scene, mut run, mut hand, _) = replicated(row, way, &[]).await;
+        scene.sync_all().await;
+        let leader = scene.leader().await;
+        hand.reconnect(&scene).await;
+        let is_too_early = is_never_seen(way, &[Mode::Isr]);
+        if is_too_early {
+            scene.others(leader).for_each(|follower| scene.pause(follower));
+        }
+        let end = scene.log_end(leader).unwrap();
+        for value in TAIL {
+            hand.meets(&scene, value, &mut run).await;
+        }
+        scene.until_appended(leader, end + 3).await;
+        run.endangers(TAIL);
+        if is_too_early {
+            run.read(scene.readable().await);
+        } else {
+            run.read(scene.until_readable("c").await);
+        }
+        // All at once: nobody does anything between the first loss and the last.
+        (0..3).for_each(|place| scene.pause(place));
+        for place in [leader].into_iter().chain(scene.others(leader)) {
+            scene.node(place).power_off(None).await.unwrap();
+        }
+        for place in scene.others(leader) {
+            scene.node(place).start().await.unwrap();
+            scene.resume(place);
+        }
+        assert_ne!(scene.leader().await, leader, "{way}: another one leads");
+        scene.until_in_sync(2).await;
+        goes_on(&scene, way, &mut run).await;
+        run
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn row_11a_the_power_goes_for_the_leader_alone() {
+    plays("11a", &[()], async |row: &Row, way: Way, ()| {
+        before_replication(&Scene::in_memory(row, way, &[]).await, way, Ends::WithoutPower).await
+    })
+    .await;
+}
+
+/// With acks=0 nobody waits for the sync: the power goes before it ends.
+#[tokio::test]
+async fn row_11b_the_power_goes_for_the_only_replica_in_sync() {
+    plays("11b", &[()], async |row: &Row, way: Way, ()| {
+        let (scene, mut run, mut hand, _) = replicated(row, way, &[("replica.lag.time.max.ms", "400")]).await;
+        scene.sync_all().await;
+        let leader = scene.leader().await;
+        hand.reconnect(&scene).await;
+        scene.leave_alone(leader).await;
+        let end = scene.log_end(leader).unwrap();
+        let is_too_early = is_never_seen(way, &[Mode::Leader, Mode::Isr]);
+        if is_too_early {
+            scene.strike(Step::Sync, Fault::Hold, 1);
+        }
+        for value in TAIL {
+            hand.meets(&scene, value, &mut run).await;
+        }
+        scene.until_appended(leader, end + 3).await;
+        run.endangers(TAIL);
+        if is_too_early {
+            scene.struck().await;
+            run.read(scene.readable().await);
+        } else {
+            run.read(scene.until_readable("c").await);
+        }
+        scene.node(leader).power_off(None).await.unwrap();
+        until_leaderless(&scene).await;
+        scene.heal(leader);
+        scene.node(leader).start().await.unwrap();
+        assert_eq!(scene.leader().await, leader, "{way}: nobody else is known to have more");
+        goes_on(&scene, way, &mut run).await;
+        scene.until_in_sync(3).await;
+        run
+    })
+    .await;
+}
