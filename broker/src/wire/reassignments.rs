@@ -52,7 +52,8 @@ pub(super) fn alter_response(
     let partition = |(index, outcome): (PartitionIndex, Result<(), Refusal>)| ReassignablePartitionResponse {
         partition_index: index.0,
         error_code: code_of(&outcome),
-        error_message: words_of(&outcome),
+        // What the code says is not said again (`ApiError.fromThrowable`).
+        error_message: words_of(&outcome).filter(|words| words.as_str() != code_of(&outcome).message()),
     };
     let one = |topic: ReassignmentOutcome| ReassignableTopicResponse {
         name: text(&topic.name),

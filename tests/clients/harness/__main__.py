@@ -10,7 +10,7 @@ from . import broker, prepare
 from .report import Report, Suite, describe
 
 # In the order they run. Each is a module `suites.NAME` with `run(suite, target)`.
-SUITES = ["specs", "java", "crash", "tools", "librdkafka", "go", "kafkajs", "kafka_python", "aiokafka", "sarama", "kafka_go",
+SUITES = ["specs", "java", "crash", "tools", "nodes", "librdkafka", "go", "kafkajs", "kafka_python", "aiokafka", "sarama", "kafka_go",
           "rskafka", "mixed", "raw", "faults", "folders", "differential"]
 
 

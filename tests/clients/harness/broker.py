@@ -93,6 +93,8 @@ class Broker:
 
 class Highwater(Broker):
     name = "highwater"
+    # Further arguments.
+    more = ()
 
     def __init__(self, settings=None):
         super().__init__()
@@ -104,7 +106,7 @@ class Highwater(Broker):
         ready_file.unlink(missing_ok=True)
         # A restart takes the same port again: clients of the first life find it.
         listen = f"127.0.0.1:{self.port or 0}"
-        command = [self.binary, "serve", "--listen", listen, "--data-dir", self.data, "--ready-json", ready_file]
+        command = [self.binary, "serve", "--listen", listen, "--data-dir", self.data, "--ready-json", ready_file, *map(str, self.more)]
         for key, value in self.settings.items():
             command += ["-c", f"{key}={value}"]
         self.launch(command)
@@ -112,7 +114,11 @@ class Highwater(Broker):
         ready = json.loads(ready_file.read_text())
         self.host, port = ready["nodes"][0]["listen"].rsplit(":", 1)
         self.port = int(port)
+        self.told(ready)
         return self
+
+    def told(self, ready):
+        """What else is to be kept of what it says when it is ready."""
 
 
 class Kafka(Broker):
