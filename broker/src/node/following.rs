@@ -115,17 +115,17 @@ impl Following {
         }
     }
 
-    /// Nodes came, went, or began another life.
+    /// Nodes came, went, or began another life. Who leads nothing now may do so again: as long as it lives it knows the number
+    /// that was said last, and takes no lower one.
     pub(super) fn lives_changed(&mut self, life_of: impl Fn(NodeId) -> BrokerEpoch) {
-        self.leaders.retain(|node, conversation| {
+        for (node, conversation) in &mut self.leaders {
             let present = life_of(*node);
             if conversation.broker_epoch != present {
                 conversation.broker_epoch = present;
                 conversation.number = 0;
                 conversation.begin_anew();
             }
-            !conversation.partitions.is_empty()
-        });
+        }
     }
 }
 
@@ -368,5 +368,28 @@ impl Node {
         if is_replicated {
             self.checkpoint_later(now, CheckpointKind::HighWatermarks);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use highwater_storage::TopicId;
+
+    use super::*;
+    use crate::ids::PartitionIndex;
+
+    #[test]
+    fn who_leads_nothing_for_a_while_is_told_no_number_twice() {
+        let (leader, life) = (NodeId(1), BrokerEpoch(7));
+        let partition = (TopicId::new([1; 16]), PartitionIndex(0));
+        let mut following = Following::default();
+        following.follow(partition, Some((leader, life)));
+        following.leaders.get_mut(&leader).unwrap().number = 5;
+        following.follow(partition, None);
+        following.lives_changed(|_| life);
+        following.follow(partition, Some((leader, life)));
+        assert_eq!(following.leaders[&leader].number, 5);
+        following.lives_changed(|_| BrokerEpoch(8));
+        assert_eq!(following.leaders[&leader].number, 0, "another life knows of none");
     }
 }
