@@ -16,7 +16,7 @@ use highwater_tests::guarantees::words::{Acks, Mode};
 use highwater_tests::guarantees::{TABLE, Way};
 use highwater_tests::requests::{PRODUCE, produce, produced};
 
-const WAY: Way = Way { acks: Acks::All, idempotence: true, retries: true, mode: Mode::None };
+pub(crate) const WAY: Way = Way { acks: Acks::All, idempotence: true, retries: true, mode: Mode::None };
 const ALL: i16 = -1;
 
 async fn three_nodes() -> Scene {
@@ -96,7 +96,7 @@ fn parked(scene: &Scene, place: usize) -> usize {
     node.expect("a node that lives").parked_produces
 }
 
-async fn create(scene: &Scene, name: &str, partitions: i32) {
+pub(crate) async fn create(scene: &Scene, name: &str, partitions: i32) {
     let config = CreatableTopicConfig { name: "min.insync.replicas".into(), value: Some("2".into()) };
     let topic = CreatableTopic {
         name: name.to_owned().into(),

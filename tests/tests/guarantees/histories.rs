@@ -54,7 +54,7 @@ async fn kill(scene: &Scene, leader: usize) {
 }
 
 /// What a log's files hold, batch by batch.
-fn batches_of(folder: &Path) -> Vec<Bytes> {
+pub(crate) fn batches_of(folder: &Path) -> Vec<Bytes> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|is| is == "log")).collect();
     files.sort();

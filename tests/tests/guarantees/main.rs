@@ -8,6 +8,7 @@ mod histories;
 mod in_sync;
 mod network;
 mod power;
+mod random_deaths;
 mod relatives;
 mod replicas;
 mod views;
