@@ -31,6 +31,8 @@ mod entropy;
 pub mod faults;
 pub mod group;
 mod ids;
+#[cfg(feature = "lab")]
+pub mod lab;
 #[cfg(test)]
 mod layers;
 pub mod message;

@@ -187,6 +187,12 @@ impl Controller {
         &self.cluster_id
     }
 
+    /// The cluster as all of the log's records tell it.
+    #[cfg(feature = "lab")]
+    pub(crate) fn known(&self) -> &ClusterMetadata {
+        &self.metadata
+    }
+
     /// Where the cluster's log ends.
     #[cfg(test)]
     pub(crate) fn log_end(&self) -> MetadataOffset {

@@ -21,6 +21,8 @@ mod fetch;
 mod following;
 mod groups;
 mod guessed_gaps;
+#[cfg(feature = "lab")]
+mod lab_view;
 mod learning;
 mod leaving;
 mod log_dirs;
@@ -60,6 +62,8 @@ pub use event::{
     LogsToDescribe, MetadataRequest, NewTopic, OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest,
     RecordsToDelete, Request, ResourceKind, ResourceToAlter, Ticket, TopicRef, TopicToDelete, TopicToEnlarge,
 };
+#[cfg(feature = "lab")]
+pub(crate) use lab_view::ReplicaView;
 pub use observation::{NodeObservation, ObservedLog, ObservedPartition, ObservedTopic, Tally};
 pub use open::{NodeOptions, OpenError, take_marker};
 pub use produce::ProduceProgress;

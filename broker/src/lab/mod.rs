@@ -1,0 +1,145 @@
+//! Whole clusters in one thread: nodes, a controller, producers and readers under virtual time, with links and disks that
+//! fail, everything drawn from a seed.
+//!
+//! A run has two phases. First there is trouble: nodes are killed, lose their power, stop, pause and start again, links are
+//! cut, disks are slow; at every step the [checks](self) hold. Then everything is mended, and must settle: everybody in
+//! sync, all logs the same, all producers answered, all readers at the end; what producers were told is compared with the
+//! logs. The same seed gives the same run, to the byte of its trace.
+//!
+//! ```
+//! let report = highwater::lab::run(1).expect("a run without a fault of ours");
+//! assert!(report.records > 0);
+//! assert_eq!(highwater::lab::run(1).unwrap(), report);
+//! ```
+
+mod chance;
+mod checks;
+mod client;
+mod conditions;
+mod faults;
+mod links;
+mod member;
+mod producer;
+mod reader;
+mod verdict;
+mod world;
+
+use crate::ids::{NodeId, PartitionIndex, TopicName};
+use crate::node::{CreateTopicsRequest, NewTopic, Request};
+use producer::Producer;
+use reader::Reader;
+use world::{Happening, Role, World};
+
+/// When every run begins, by the wall clock: in milliseconds since 1970.
+const BEGINNING_MS: i64 = 1_700_000_000_000;
+/// How long all may take to settle.
+const SETTLING_MICROS: u64 = 240_000_000;
+
+/// What a run was like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How often a node was stepped.
+    pub steps: u64,
+    /// How many faults there were.
+    pub faults: u64,
+    /// How many records are in the logs in the end.
+    pub records: u64,
+    /// How long it took, in the virtual time of the run.
+    pub micros: u64,
+}
+
+/// What did not hold, and when.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("seed {seed}, at {micros} us: {what}")]
+pub struct Failure {
+    /// The run.
+    pub seed: u64,
+    /// The virtual time.
+    pub micros: u64,
+    /// What.
+    pub what: String,
+}
+
+/// Does a run.
+///
+/// # Errors
+/// Something did not hold that must.
+pub fn run(seed: u64) -> Result<Report, Failure> {
+    go(seed, false).0
+}
+
+/// Does a run, and tells everything that happened in it.
+pub fn trace(seed: u64) -> (Result<Report, Failure>, String) {
+    go(seed, true)
+}
+
+fn go(seed: u64, is_traced: bool) -> (Result<Report, Failure>, String) {
+    let failed = |micros, what| Failure { seed, micros, what };
+    let mut world = match World::open(seed, is_traced) {
+        Ok(world) => world,
+        Err(what) => return (Err(failed(0, what)), String::new()),
+    };
+    let outcome = world.live();
+    let trace = world.trace.take().unwrap_or_default();
+    (outcome.map_err(|what| failed(world.now, what)), trace)
+}
+
+impl World {
+    fn live(&mut self) -> Result<Report, String> {
+        self.make_topic();
+        self.run_until(2_000_000);
+        self.is_trouble = true;
+        self.bring_clients();
+        self.happens(self.now, Happening::Fault);
+        self.happens(self.now, Happening::Looks);
+        self.run_until(self.now + self.conditions.trouble_micros);
+        self.end_trouble();
+        let limit = self.now + SETTLING_MICROS;
+        let records = loop {
+            let all: Vec<_> = self.members.keys().copied().collect();
+            self.start_those(&all);
+            self.run_until(self.now + 250_000);
+            if let Some(what) = self.checks.complaint() {
+                return Err(what.to_owned());
+            }
+            match self.unsettled() {
+                None => break self.judge(),
+                Some(what) if self.now >= limit => return Err(format!("stuck: {what}")),
+                Some(_) => {}
+            }
+        };
+        self.look_at_all();
+        match self.checks.complaint() {
+            Some(what) => Err(what.to_owned()),
+            None => Ok(Report { steps: self.steps, faults: self.fault_count, records, micros: self.now }),
+        }
+    }
+
+    fn make_topic(&mut self) {
+        let topic = NewTopic {
+            name: TopicName::from(client::TOPIC),
+            partitions: self.conditions.partitions,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], validate_only: false };
+        self.ask_for_nobody(NodeId(0), Request::CreateTopics(request));
+    }
+
+    fn bring_clients(&mut self) {
+        let (nodes, partitions) = (self.conditions.nodes, self.conditions.partitions);
+        let lanes = usize::try_from(partitions).unwrap_or(1);
+        for (name, how) in self.conditions.producers.clone().into_iter().enumerate() {
+            let producer = Producer::new(name, how, lanes, nodes);
+            self.clients.push(Role::Produces(Box::new(producer)));
+        }
+        for number in 0..self.conditions.readers {
+            let partition = PartitionIndex(i32::try_from(number).unwrap_or(0) % partitions);
+            self.clients.push(Role::Reads(Reader::new(partition, nodes)));
+        }
+        for client in 0..self.clients.len() {
+            self.happens(self.now, Happening::Wakes(client));
+        }
+    }
+}
