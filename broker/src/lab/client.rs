@@ -58,8 +58,7 @@ impl Map {
     pub(super) fn learn(&mut self, reply: &MetadataReply) {
         let Some(topic) = reply.topics.iter().find(|topic| topic.refusal.is_none()) else { return };
         self.topic = Some(topic.id);
-        let leader = |node: NodeId| (node.0 >= 0).then_some(node);
-        self.leaders = topic.partitions.iter().map(|partition| leader(partition.leader)).collect();
+        self.leaders = topic.partitions.iter().map(|partition| partition.leader).collect();
     }
 
     pub(super) fn leader(&self, partition: PartitionIndex) -> Option<NodeId> {
