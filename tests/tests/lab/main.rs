@@ -63,6 +63,23 @@ fn the_same_seed_gives_the_same_trace() {
     assert_ne!(lab::trace(1).1, lab::trace(2).1);
 }
 
+fn holds(seeds: impl IntoIterator<Item = u64>) {
+    let failed: Vec<_> = seeds.into_iter().filter_map(|seed| run(seed).err()).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// One that had nothing to ask a leader for a while counted its fetches anew, and the leader took them for late.
+#[test]
+fn a_follower_that_comes_back_to_a_leader_is_heard() {
+    holds([10, 39, 60, 96, 98, 109, 144, 195, 217, 237]);
+}
+
+/// What it had from the leader before was synced by nobody, and so never committed.
+#[test]
+fn a_node_that_begins_to_lead_where_syncs_are_promised_syncs_what_it_has() {
+    holds([67, 188]);
+}
+
 /// For who hunts: `HIGHWATER_LAB_SEED=7 cargo test -p highwater-tests --test lab -- --ignored --nocapture`.
 #[test]
 #[ignore = "tells of one seed"]
