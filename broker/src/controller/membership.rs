@@ -100,6 +100,10 @@ impl Controller {
         for (node, _) in silent {
             tracing::warn!(%node, "nothing is heard from a node: others take over");
             self.fence(now, node);
+            if self.metadata.serves(node) {
+                // The log did not take it: tried again after as long.
+                self.sessions.heard(now, node);
+            }
         }
     }
 

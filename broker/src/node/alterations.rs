@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use highwater_storage::TopicId;
 
-use super::replica::rules;
+use super::replica::{follower_syncs_every, rules};
 use super::{Effect, Effects, Node};
 use crate::config::TopicConfig;
 use crate::ids::{Now, PartitionIndex};
@@ -37,6 +37,7 @@ impl Node {
             self.compactions.stop_for(id);
         }
         let of_logs = Arc::new(config.log.clone());
+        let syncs_at_once = follower_syncs_every(&config, &self.config) == 1;
         let mut unsynced = Vec::new();
         for (index, replica) in (0..).map(PartitionIndex).zip(&mut local.partitions) {
             let Ok(replica) = replica else { continue };
@@ -48,8 +49,11 @@ impl Node {
         local.config = Arc::clone(&config);
         let (name, flush_ms) = (topic.name.clone(), config.flush_ms);
         effects.push(Effect::TopicOpened { id, name, config });
-        // Time runs anew for what is there.
+        // Time runs anew for what is there; and where it is to be durable from now on, nobody else would ask for it.
         for partition in unsynced {
+            if syncs_at_once {
+                self.want_sync(partition, None);
+            }
             self.stop_sync_timer(partition);
             if let Some(flush_ms) = flush_ms {
                 self.sync_within(now, partition, flush_ms);

@@ -70,6 +70,21 @@ impl Node {
         self.asking.next_heartbeat = None;
         self.tell_controller(Ask::Applied { upto: self.known_upto }, effects);
         self.beat(now, effects);
+        self.ask_again(effects);
+    }
+
+    /// What was asked may be lost: it is asked once more, and an answer to the first is nobody's.
+    fn ask_again(&mut self, effects: &mut Effects) {
+        for (_, then) in std::mem::take(&mut self.asking.calls) {
+            match then {
+                Then::Metadata(ticket, request) => self.metadata(ticket, request, effects),
+                Then::Coordinators(ticket, keys) => self.find_coordinator(ticket, keys, effects),
+                Then::ProducerIds => {}
+            }
+        }
+        if !self.asking.for_producer_ids.is_empty() {
+            self.ask_for_producer_ids(effects);
+        }
     }
 
     /// Says that the node is there, if it is time and there are others.

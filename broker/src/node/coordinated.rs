@@ -319,11 +319,11 @@ impl Node {
         }
     }
 
-    /// The log of a coordinator is lost to it: who waits is sent to find another.
     /// This node leads a partition of the topic that keeps groups: it coordinates those of its log.
     pub(super) fn begin_coordinating(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
         if self.offsets_topic() == Some(partition.0) && self.led(partition.0, partition.1).is_ok() {
-            self.coordinated.slots.remove(&partition.1);
+            // In a new epoch it begins anew, also where it led before.
+            self.stop_coordinating(partition, effects);
             self.replay_coordinator(now, partition, effects);
         }
     }
@@ -336,6 +336,7 @@ impl Node {
         }
     }
 
+    /// The log of a coordinator is lost to it: who waits is sent to find another.
     fn abandon_coordinator(&mut self, (topic, partition): Watched, effects: &mut Effects) {
         if self.coordinated.get(partition).is_none() {
             return;

@@ -258,13 +258,7 @@ impl Node {
         let Ok(ReplicaData::Batches(batches)) = &news.outcome else { return };
         let is_new = !batches.is_empty();
         if let Err(error) = self.write_fetched(now, partition, restart, batches, effects) {
-            let refusal = Refusal::storage(&error);
-            self.say_failed(partition, &refusal.to_string());
-            let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
-            if let Role::Follows(follower) = &mut replica.role {
-                follower.fail();
-            }
-            return;
+            return self.not_written(now, partition, &error);
         }
         let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
         let Replica { log, role: Role::Follows(follower), .. } = replica else { return };
@@ -285,6 +279,22 @@ impl Node {
         if is_new {
             self.following.changed(partition);
         }
+    }
+
+    /// What was fetched could not be written: for want of room it is asked for again, else not before the next epoch.
+    fn not_written(&mut self, now: Now, partition: Watched, error: &AppendError) {
+        let pause_ms = self.config.fetch_backoff_ms();
+        let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
+        let Role::Follows(follower) = &mut replica.role else { return };
+        if matches!(error, AppendError::Full(_)) {
+            follower.back_off(now.monotonic, pause_ms);
+            let until = follower.next_deadline();
+            self.following.pauses.extend(until.map(|until| (until, partition)));
+            let refusal = Refusal::storage(error);
+            return tracing::error!(partition = %partition.1, %refusal, "a follower has no room");
+        }
+        follower.fail();
+        self.say_failed(partition, &Refusal::storage(error).to_string());
     }
 
     /// Writes what was fetched, and sees to everything that follows from it.
@@ -347,6 +357,12 @@ impl Node {
             return self.say_failed(partition, &refusal.to_string());
         }
         self.count(partition);
+        // The sync that was under way says nothing of what is left.
+        if let Some(topic) = self.topics.get(&partition.0)
+            && follower_syncs_every(&topic.config, &self.config) == 1
+        {
+            self.want_sync(partition, None);
+        }
         for kind in
             [CheckpointKind::RecoveryPoints, CheckpointKind::StartOffsets, CheckpointKind::CleanerOffsets]
         {

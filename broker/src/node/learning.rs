@@ -9,11 +9,11 @@ use std::sync::Arc;
 use highwater_storage::TopicId;
 
 use super::partitions::Found;
+use super::replica::Role;
 use super::{Effect, Effects, Node};
 use crate::cluster::record::MetadataRecord;
 use crate::ids::{MetadataOffset, NodeId, Now, PartitionIndex, TopicName};
 use crate::message::{Ask, Peer};
-use crate::refusal::Refusal;
 
 impl Node {
     /// More of the cluster's log.
@@ -28,7 +28,6 @@ impl Node {
         let new = usize::try_from(upto.0 - self.known_upto.0).unwrap_or(0);
         let Some(known) = records.len().checked_sub(new) else { return };
         let records = &records[known..];
-        let settled = self.settle_names(records);
         let mut are_settings_new = false;
         let (mut changed, mut anew) = (BTreeSet::new(), BTreeSet::new());
         for record in records {
@@ -39,9 +38,17 @@ impl Node {
             self.metadata.apply(record);
             match record {
                 MetadataRecord::TopicCreated { id, name, .. } => {
-                    self.begin_topic(now, TopicId::new(*id), &name.as_str().into(), &settled, effects);
+                    self.begin_topic(now, TopicId::new(*id), &name.as_str().into(), effects);
                 }
-                MetadataRecord::PartitionsAdded { id, .. } => self.open_added(now, TopicId::new(*id)),
+                MetadataRecord::PartitionsAdded { id, .. } => {
+                    let topic = TopicId::new(*id);
+                    let name = self.name_of(topic).cloned();
+                    let settled = name.map_or(Ok(()), |name| self.settle_checkpoints(&[&name]));
+                    if let Err(refusal) = settled {
+                        tracing::error!(%refusal, "a checkpoint speaks of partitions that there were once");
+                    }
+                    self.open_added(now, topic);
+                }
                 MetadataRecord::TopicConfigured { id, .. } => {
                     self.reconfigure_topic(now, TopicId::new(*id), effects);
                 }
@@ -76,30 +83,13 @@ impl Node {
         }
     }
 
-    /// No checkpoint speaks of a topic that is gone when another takes its name.
-    fn settle_names(&mut self, records: &[MetadataRecord]) -> Result<(), Refusal> {
-        let name_of = |record: &MetadataRecord| match record {
-            MetadataRecord::TopicCreated { name, .. } => Some(TopicName::from(name.as_str())),
-            MetadataRecord::PartitionsAdded { id, .. } => self.name_of(TopicId::new(*id)).cloned(),
-            _ => None,
-        };
-        let names: Vec<_> = records.iter().filter_map(name_of).collect();
-        if names.is_empty() { Ok(()) } else { self.settle_checkpoints(&names.iter().collect::<Vec<_>>()) }
-    }
-
-    /// A topic was made.
-    fn begin_topic(
-        &mut self,
-        now: Now,
-        id: TopicId,
-        name: &TopicName,
-        settled: &Result<(), Refusal>,
-        effects: &mut Effects,
-    ) {
+    /// A topic was made. No checkpoint speaks of one that is gone when another takes its name.
+    fn begin_topic(&mut self, now: Now, id: TopicId, name: &TopicName, effects: &mut Effects) {
+        let settled = self.settle_checkpoints(&[name]);
         self.let_go_of_name(name, effects);
         let Some(topic) = self.metadata.topic(id).cloned() else { return };
         self.open_topic(now, id, &topic, &mut Found::nothing(), effects);
-        if let (Err(refusal), Some(local)) = (settled, self.topics.get_mut(&id)) {
+        if let (Err(refusal), Some(local)) = (&settled, self.topics.get_mut(&id)) {
             tracing::error!(topic = %name, %refusal, "a topic cannot be kept here");
             local.partitions.iter_mut().for_each(|slot| *slot = Err(refusal.clone()));
         }
@@ -109,7 +99,12 @@ impl Node {
     fn forget_topic(&mut self, now: Now, id: TopicId, effects: &mut Effects) {
         let Some(name) = self.name_of(id).cloned() else { return };
         self.metadata.apply(&MetadataRecord::TopicDeleted { id: id.get() });
-        if let Some(topic) = self.topics.remove(&id) {
+        if let Some(mut topic) = self.topics.remove(&id) {
+            for replica in topic.partitions.iter_mut().flatten() {
+                if let Role::Leads(_, Some(tail)) = &mut replica.role {
+                    tail.clear(&mut self.serving.tails);
+                }
+            }
             self.compactions.stop_for(id);
             let partitions = topic.partitions.len();
             self.forget_links(id, partitions);

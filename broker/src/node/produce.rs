@@ -279,9 +279,11 @@ impl Node {
         if let Some(tail) = tail {
             let stored = StoredBatch::of(batch, appended.header.clone());
             tail.push(stored, &mut self.serving.tails);
-            self.serving.grew(partition);
         }
         let is_replicated = replica.is_replicated();
+        if is_replicated {
+            self.serving.grew(partition);
+        }
         self.is_disk_full = false;
         self.expiry.used_bytes = self.expiry.used_bytes.saturating_add(size_bytes);
         self.tally.appended(batch);

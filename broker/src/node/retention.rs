@@ -147,6 +147,7 @@ impl Node {
     fn began_later(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
         if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
             replica.began_later();
+            self.serving.began_later(partition);
             self.wake_fetches(now, partition, effects);
         }
     }
@@ -183,6 +184,7 @@ impl Node {
             return Err(Refusal::InternalTopic);
         }
         let (replica, config) = self.replica_and_config((id, asked.partition))?;
+        replica.leader()?;
         if let Some(why) = replica.log.poisoned() {
             return Err(Refusal::Storage { message: why.to_owned() });
         }

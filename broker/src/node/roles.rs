@@ -102,6 +102,8 @@ impl Node {
     ) {
         let became = self.become_what_it_is(now, replica, known, rules);
         self.settle_links(partition, known, became);
+        // Who is in sync may have died while nobody led.
+        self.serving.touch(partition);
     }
 
     fn become_what_it_is(
@@ -113,10 +115,13 @@ impl Node {
     ) -> Became {
         let high_watermark = replica.positions().high_watermark;
         match (&mut replica.role, known.leader) {
-            (Role::Leads(leader, _), Some(node))
+            (Role::Leads(leader, tail), Some(node))
                 if node == self.id && leader.epoch() == known.leader_epoch =>
             {
                 let moved = leader.renew(now.monotonic, &term(known), &self.lives, rules);
+                if leader.in_sync().is_some() {
+                    tail.get_or_insert_default();
+                }
                 Became::Same { moved }
             }
             (Role::Follows(follower), leader)
@@ -259,8 +264,11 @@ impl Node {
         let place = self.topics.get_mut(&partition.0).and_then(|topic| topic.partitions.get_mut(slot));
         let Some(place) = place else { return };
         let gone = std::mem::replace(place, Err(elsewhere()));
-        if let Ok(Replica { role: Role::Leads(_, Some(mut tail)), .. }) = gone {
-            tail.clear(&mut self.serving.tails);
+        if let Ok(replica) = gone {
+            self.expiry.used_bytes = self.expiry.used_bytes.saturating_sub(replica.counted_bytes);
+            if let Role::Leads(_, Some(mut tail)) = replica.role {
+                tail.clear(&mut self.serving.tails);
+            }
         }
         self.following.follow(partition, None);
         self.serving.forget(partition);

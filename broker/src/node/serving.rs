@@ -104,6 +104,16 @@ impl Serving {
         }
     }
 
+    /// The log begins later: followers hear of it at once, so that what was deleted does not come back with another leader.
+    pub(super) fn began_later(&mut self, partition: Watched) {
+        for session in self.followers.values_mut() {
+            if session.partitions.contains_key(&partition) {
+                session.moved.insert(partition);
+                session.moved_due = Some(Monotonic::default());
+            }
+        }
+    }
+
     /// There is a new high watermark to tell.
     pub(super) fn moved(&mut self, now: Now, partition: Watched) {
         for session in self.followers.values_mut() {
@@ -367,9 +377,10 @@ impl Node {
         }
         session.news = later;
         for partition in std::mem::take(&mut session.moved) {
-            let standing = session.partitions.get_mut(&partition).filter(|standing| !standing.is_sent);
-            let Some(standing) = standing else { continue };
-            partitions.extend(self.positions_for(standing));
+            let Some(standing) = session.partitions.get_mut(&partition) else { continue };
+            if !standing.is_sent {
+                partitions.extend(self.positions_for(standing));
+            }
         }
         session.moved_due = None;
         session.is_answered = true;
@@ -422,6 +433,9 @@ impl Node {
             return Ok(ReplicaData::Batches(batches));
         }
         *left_bytes = left_bytes.saturating_sub(max_bytes);
+        if at.fetch_offset < replica.log.start_offset() {
+            return Err(Refusal::OffsetOutOfRange);
+        }
         let range = replica.log.range(at.fetch_offset, replica.log.end_offset(), max_bytes, true);
         Ok(ReplicaData::Range { range, max_bytes })
     }

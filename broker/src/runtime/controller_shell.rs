@@ -88,14 +88,18 @@ impl ControllerShell {
     pub(crate) async fn leave(&self, node: NodeId) {
         let (sender, left) = oneshot::channel();
         self.leaving.lock().insert(node, sender);
-        self.bring(ControllerEvent::Leaving { node });
+        if self.bring(ControllerEvent::Leaving { node }) {
+            // It may die meanwhile.
+            let _ = left.await;
+        }
         // Without a controller there is nobody to take over.
-        let _ = left.await;
+        self.leaving.lock().remove(&node);
     }
 
     /// A node is gone.
     pub(crate) fn lost(&self, node: NodeId) {
         self.bring(ControllerEvent::Gone { node });
+        self.leaving.lock().remove(&node);
     }
 
     /// Steps the controller with an event, and nodes with what follows from it. False when it is closed.

@@ -219,7 +219,7 @@ impl Member {
     /// Begins another life, if there is none.
     pub(crate) async fn start(self: &Arc<Self>) -> Result<(), NodeStartError> {
         let _turn = self.turn.lock().await;
-        if self.shell().is_some() {
+        if self.shell().is_some_and(|shell| shell.is_alive()) {
             return Ok(());
         }
         // A life may have ended on its own.

@@ -82,6 +82,8 @@ impl NodeShell {
         shell.carry_out(opening, &mut VecDeque::new());
         links.settle(touched);
         links.connected(shell.id);
+        // Says when it is to be stepped next, and that it is there.
+        shell.bring(Event::Tick);
         shell
     }
 
@@ -143,7 +145,10 @@ impl NodeShell {
 
     /// Steps the node with an event, and with what follows from it, on other nodes, too. False when the node is closed.
     pub(crate) fn bring(&self, event: Event) -> bool {
-        let Some(event) = self.unless_paused(event) else { return true };
+        self.unless_paused(event).is_none_or(|event| self.bring_at_once(event))
+    }
+
+    fn bring_at_once(&self, event: Event) -> bool {
         let mut touched = Touched::new();
         let lives = self.step(event, &mut touched);
         self.links.settle(touched);
@@ -177,8 +182,8 @@ impl NodeShell {
                 let Some(mut node) = place.take() else { return false };
                 node.step(self.clock.now(), event, &mut effects);
                 if self.gate.is_fatal(moment, &effects) {
-                    *place = Some(node);
                     drop(place);
+                    node.stop_compaction();
                     self.kill();
                     return false;
                 }
@@ -241,14 +246,26 @@ impl NodeShell {
 
     /// The node goes on, and finds everything that came meanwhile.
     pub(crate) fn resume(&self) {
-        self.inbox.hold(false);
-        let kept = self.paused.lock().take().unwrap_or_default();
-        self.is_paused.store(false, Ordering::Release);
-        self.links.settle(Touched::from([Peer::Node(self.id)]));
-        for event in kept {
-            self.bring(event);
+        // What comes while that is worked off is kept behind it: nothing overtakes.
+        while let Some(kept) = self.take_kept() {
+            for event in kept {
+                self.bring_at_once(event);
+            }
         }
+        self.inbox.hold(false);
+        self.links.settle(Touched::from([Peer::Node(self.id)]));
         self.bring(Event::Tick);
+    }
+
+    /// What was kept; none when nothing is left, and the node is not paused any more.
+    fn take_kept(&self) -> Option<Vec<Event>> {
+        let mut paused = self.paused.lock();
+        let kept = paused.as_mut().map(std::mem::take).filter(|kept| !kept.is_empty());
+        if kept.is_none() {
+            *paused = None;
+            self.is_paused.store(false, Ordering::Release);
+        }
+        kept
     }
 
     /// Before the next step, so that rules and settings change in the order of the steps.
@@ -336,6 +353,8 @@ impl NodeShell {
         }
         self.disk_worker.stop();
         self.inbox.clear();
+        // What was held of this life is no business of the next.
+        drop(self.gate.take_held(self.id));
         node
     }
 

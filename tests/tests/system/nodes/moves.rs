@@ -94,6 +94,26 @@ async fn a_partition_moves_with_all_that_is_in_it() {
     }
 }
 
+/// The leader stays, in its epoch: it had nobody to tell of what it appends, and then it has.
+#[tokio::test]
+async fn a_partition_that_gets_more_replicas_is_replicated_from_then_on() {
+    let trio = Trio::with(&[("min.insync.replicas", "3")]).await;
+    trio.make("t", &[0]).await;
+    assert_eq!(trio.at(0).await.append("t", batch(&["one"])).await, 0);
+    assert_eq!(trio.reassign(1, "t", Some(&[0, 1, 2]), true).await.error_code, ErrorCode::None);
+    until("everyone to be in sync", async || {
+        (trio.partition(0, "t").await.isr_nodes.len() == 3).then_some(())
+    })
+    .await;
+    for (place, value) in [(1, "two"), (2, "three"), (3, "four")] {
+        let appended = trio.at(0).await.append("t", batch(&[value])).await;
+        assert_eq!(appended, place, "three have it, and nobody waited for half a minute");
+    }
+    trio.cluster.node(0).unwrap().kill().await;
+    trio.until_led(1, "t", 1).await;
+    assert_eq!(trio.at(1).await.values("t").await, ["one", "two", "three", "four"]);
+}
+
 /// Node 2 is held still, so that the move does not end.
 #[tokio::test]
 async fn a_move_that_is_under_way_is_told_and_can_be_taken_back() {
