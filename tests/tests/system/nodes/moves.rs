@@ -97,7 +97,7 @@ async fn a_partition_moves_with_all_that_is_in_it() {
 /// The leader stays, in its epoch: it had nobody to tell of what it appends, and then it has.
 #[tokio::test]
 async fn a_partition_that_gets_more_replicas_is_replicated_from_then_on() {
-    let trio = Trio::with(&[("min.insync.replicas", "3")]).await;
+    let trio = Trio::new().await;
     trio.make("t", &[0]).await;
     assert_eq!(trio.at(0).await.append("t", batch(&["one"])).await, 0);
     assert_eq!(trio.reassign(1, "t", Some(&[0, 1, 2]), true).await.error_code, ErrorCode::None);
@@ -111,7 +111,11 @@ async fn a_partition_that_gets_more_replicas_is_replicated_from_then_on() {
     }
     trio.cluster.node(0).unwrap().kill().await;
     trio.until_led(1, "t", 1).await;
-    assert_eq!(trio.at(1).await.values("t").await, ["one", "two", "three", "four"]);
+    until("all of it to be known as committed", async || {
+        let values = trio.at(1).await.values("t").await;
+        (values == ["one", "two", "three", "four"]).then_some(())
+    })
+    .await;
 }
 
 /// Node 2 is held still, so that the move does not end.
