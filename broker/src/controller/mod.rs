@@ -1,5 +1,5 @@
-//! The controller: the one owner of the cluster's log. [`Controller::step`] takes one event and the time, and appends what
-//! is to be done to `effects`; what it decides is in [`crate::cluster`].
+//! The controller: the one owner of the cluster's log. `Controller::step` takes one event and the time, and appends what
+//! is to be done to `effects`; what it decides is in `cluster`.
 //!
 //! It lives as long as the process, and no node's end touches it. Nodes learn of everything by messages.
 //!
