@@ -25,6 +25,7 @@ use super::guessed_gaps::GuessedGaps;
 use super::replica::Replica;
 use super::{DiskWork, Effect, Effects, LocalTopic, Node, Reply, Ticket};
 use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
+use crate::partition::parked::Watched;
 use crate::refusal::Refusal;
 
 /// One of a node's checkpoints.
@@ -406,6 +407,30 @@ impl Node {
             }
         }
         Ok(())
+    }
+
+    /// A log is about to be cut: what comes in place of what goes is not durable, and recovery must look at it. Written down
+    /// before, here and now (`LogManager.truncateTo`): else what a power cut takes of it passed for damage of what was durable.
+    pub(super) fn lower_recovery_point(
+        &mut self,
+        now: Now,
+        (topic, partition): Watched,
+        at: Offset,
+    ) -> Result<(), Refusal> {
+        let kind = CheckpointKind::RecoveryPoints;
+        let Some(name) = self.name_of(topic).cloned() else { return Ok(()) };
+        let mut checkpoint = self.checkpoint(kind);
+        let point = checkpoint.get(name.as_str(), partition.0).filter(|point| *point > at);
+        // The file may say more than is so where it was not written since.
+        if point.is_none() && self.checkpoints.of(kind).is_settled() {
+            return Ok(());
+        }
+        if point.is_some() {
+            checkpoint.insert(name.as_str(), partition.0, at);
+        }
+        self.checkpoint_later(now, kind);
+        let schedule = self.checkpoints.of(kind);
+        schedule.file.write(schedule.version, &checkpoint).map_err(|error| Refusal::storage(&error))
     }
 
     /// The logs were opened: what the checkpoints say otherwise is put right. A crash came before that was done, or left

@@ -293,8 +293,17 @@ impl Node {
             let refusal = Refusal::storage(error);
             return tracing::error!(partition = %partition.1, %refusal, "a follower has no room");
         }
-        follower.fail();
-        self.say_failed(partition, &Refusal::storage(error).to_string());
+        self.fail_to_follow(partition, &Refusal::storage(error));
+    }
+
+    /// Nothing more is fetched for it before the next epoch.
+    fn fail_to_follow(&mut self, partition: Watched, refusal: &Refusal) {
+        if let Ok(replica) = self.replica_mut(partition.0, partition.1)
+            && let Role::Follows(follower) = &mut replica.role
+        {
+            follower.fail();
+        }
+        self.say_failed(partition, &refusal.to_string());
     }
 
     /// Writes what was fetched, and sees to everything that follows from it.
@@ -344,17 +353,16 @@ impl Node {
         at: Offset,
         cut: impl Fn(&mut Log, Offset, TimestampMs) -> Result<(), LogError>,
     ) {
+        if let Err(refusal) = self.lower_recovery_point(now, partition, at) {
+            return self.fail_to_follow(partition, &refusal);
+        }
         let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
         let before = replica.log.end_offset();
         tracing::info!(log = %replica.log.dir().display(), from = %before, to = %at, "cut to its leader's log");
         // What is compacted of what was there says nothing of what comes in its place.
         replica.clean_upto = replica.clean_upto.filter(|upto| *upto <= at);
         if let Err(error) = cut(&mut replica.log, at, now.wall) {
-            let refusal = Refusal::storage(&error);
-            if let Role::Follows(follower) = &mut replica.role {
-                follower.fail();
-            }
-            return self.say_failed(partition, &refusal.to_string());
+            return self.fail_to_follow(partition, &Refusal::storage(&error));
         }
         self.count(partition);
         // The sync that was under way says nothing of what is left.

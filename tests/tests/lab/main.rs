@@ -84,6 +84,12 @@ fn a_node_that_begins_to_lead_where_syncs_are_promised_syncs_what_it_has() {
     holds([67, 188]);
 }
 
+/// The recovery point on disk lay above where the log was cut: what the power then took passed for damage.
+#[test]
+fn a_log_that_was_cut_is_looked_at_from_there_on() {
+    holds([2773, 3275, 4123]);
+}
+
 /// For who hunts: `HIGHWATER_LAB_SEED=7 cargo test -p highwater-tests --test lab -- --ignored --nocapture`.
 #[test]
 #[ignore = "tells of one seed"]
