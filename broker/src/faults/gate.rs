@@ -35,9 +35,11 @@ pub enum Step {
     /// Records were appended, and are about to be synced where that was promised
     /// (`highwater.durability`, `flush.messages`, `flush.ms`).
     Sync,
-    /// A leader has appended what it was asked to, and neither a follower nor the client knows of it.
+    /// A leader has appended what it was asked to, and neither a follower nor the client knows of it. Here the node can be
+    /// [killed](Fault::Kill), nothing else.
     Appended,
-    /// Everyone in sync has what was appended, and the client is about to be told.
+    /// Everyone in sync has what was appended, and the client is about to be told. Here the node can be
+    /// [killed](Fault::Kill), nothing else.
     Replicated,
 }
 

@@ -173,8 +173,7 @@ impl Node {
     ) {
         let Some(topic) = self.topics.get_mut(&partition.0) else { return };
         let rules = topic.rules;
-        let slot = partition.1.slot().and_then(|slot| topic.partitions.get_mut(slot));
-        let Some(Ok(replica)) = slot else { return };
+        let Ok(replica) = topic.replica_mut(partition.1) else { return };
         let moved = match outcome {
             Ok(done) => {
                 replica.log.synced(done);

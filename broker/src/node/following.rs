@@ -257,7 +257,7 @@ impl Node {
     ) {
         let Ok(ReplicaData::Batches(batches)) = &news.outcome else { return };
         let is_new = !batches.is_empty();
-        if let Err(error) = self.write_fetched(now, partition, restart, batches, effects) {
+        if let Err(error) = self.write_fetched(now, partition, restart, batches) {
             return self.not_written(now, partition, &error);
         }
         let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
@@ -313,15 +313,14 @@ impl Node {
         partition: Watched,
         restart: Option<Offset>,
         batches: &[StoredBatch],
-        _effects: &mut Effects,
     ) -> Result<(), AppendError> {
         if batches.is_empty() {
             return Ok(());
         }
         let Some(topic) = self.topics.get_mut(&partition.0) else { return Ok(()) };
         let syncs_every = follower_syncs_every(&topic.config, &self.config);
-        let slot = partition.1.slot().and_then(|slot| topic.partitions.get_mut(slot));
-        let Some(Ok(replica)) = slot else { return Ok(()) };
+        let flush_ms = topic.config.flush_ms;
+        let Ok(replica) = topic.replica_mut(partition.1) else { return Ok(()) };
         if let Some(at) = restart {
             replica.log.restart_at(at, now.wall).map_err(AppendError::Failed)?;
         }
@@ -330,7 +329,6 @@ impl Node {
         replica.counted_bytes += size_bytes as u64;
         self.expiry.used_bytes = self.expiry.used_bytes.saturating_add(size_bytes as u64);
         let wants_sync = replica.log.end_offset().since(replica.log.synced_offset()) >= syncs_every;
-        let flush_ms = topic.config.flush_ms;
         if appended.rolled {
             self.flush_closed_segments(partition);
             self.compact_later(now, partition.0);

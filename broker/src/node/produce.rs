@@ -263,9 +263,7 @@ impl Node {
         }
         let topic = self.topics.get_mut(&partition.0).ok_or(Refusal::UnknownTopicOrPartition)?;
         let (rules, flush_ms) = (topic.rules, topic.config.flush_ms);
-        let slot = partition.1.slot().and_then(|slot| topic.partitions.get_mut(slot));
-        let replica =
-            slot.ok_or(Refusal::UnknownTopicOrPartition)?.as_mut().map_err(|refusal| refusal.clone())?;
+        let replica = topic.replica_mut(partition.1)?;
         let epoch = replica.leader()?.epoch();
         let appended = match replica.log.append(batch, epoch, now.wall) {
             Ok(appended) => appended,

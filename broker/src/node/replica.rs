@@ -1,5 +1,7 @@
 //! A partition whose log this node holds: it leads it, or follows who does.
 
+use std::sync::Arc;
+
 use highwater_storage::{LeaderEpoch, Log, Offset, TopicId};
 
 use super::{LocalTopic, Node};
@@ -140,8 +142,8 @@ pub(super) fn term(partition: &PartitionMetadata) -> Term {
     Term {
         leader_epoch: partition.leader_epoch,
         partition_epoch: partition.partition_epoch,
-        replicas: std::sync::Arc::clone(&partition.replicas),
-        in_sync: std::sync::Arc::clone(&partition.in_sync),
+        replicas: Arc::clone(&partition.replicas),
+        in_sync: Arc::clone(&partition.in_sync),
     }
 }
 
@@ -170,6 +172,14 @@ pub(super) fn follower_syncs_every(config: &TopicConfig, broker: &BrokerConfig) 
     }
 }
 
+impl LocalTopic {
+    /// A partition of it, if its log is held here.
+    pub(super) fn replica_mut(&mut self, partition: PartitionIndex) -> Result<&mut Replica, Refusal> {
+        let slot = partition.slot().and_then(|slot| self.partitions.get_mut(slot));
+        slot.ok_or(Refusal::UnknownTopicOrPartition)?.as_mut().map_err(|refusal| refusal.clone())
+    }
+}
+
 impl Node {
     /// A partition of which this node holds the log.
     pub(super) fn replica(&self, id: TopicId, partition: PartitionIndex) -> Result<&Replica, Refusal> {
@@ -184,9 +194,7 @@ impl Node {
         id: TopicId,
         partition: PartitionIndex,
     ) -> Result<&mut Replica, Refusal> {
-        let topic = self.topics.get_mut(&id).ok_or(Refusal::UnknownTopicOrPartition)?;
-        let slot = partition.slot().and_then(|slot| topic.partitions.get_mut(slot));
-        slot.ok_or(Refusal::UnknownTopicOrPartition)?.as_mut().map_err(|refusal| refusal.clone())
+        self.topics.get_mut(&id).ok_or(Refusal::UnknownTopicOrPartition)?.replica_mut(partition)
     }
 
     /// A replica, with its topic's settings.

@@ -3,11 +3,13 @@
 //! Always: a leader's epoch is in its log before it appends in it. Who does not lead any more answers whoever waits that it
 //! does not, and coordinates no groups of that partition.
 
+use std::sync::Arc;
+
 use highwater_storage::TopicId;
 
 use super::partitions::Found;
 use super::replica::{self, Replica, Role, elsewhere, is_elsewhere, term};
-use super::{Effect, Effects, Node};
+use super::{DiskWork, Effect, Effects, Node};
 use crate::cluster::metadata::PartitionMetadata;
 use crate::ids::{NodeId, Now, PartitionIndex};
 use crate::partition::follower::Follower;
@@ -278,10 +280,7 @@ impl Node {
         let Some(name) = self.name_of(partition.0).cloned() else { return };
         match self.move_out(&name, slot, partition.0) {
             Ok(Some(folder)) => {
-                let work = super::DiskWork::RemoveFolders {
-                    disk: std::sync::Arc::clone(&self.disk),
-                    folders: vec![folder],
-                };
+                let work = DiskWork::RemoveFolders { disk: Arc::clone(&self.disk), folders: vec![folder] };
                 effects.push(Effect::Disk(work));
             }
             Ok(None) => {}
@@ -301,7 +300,7 @@ impl Node {
     }
 
     /// Whoever waits for something of a partition is told what became of it.
-    fn wake_everyone(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
+    pub(super) fn wake_everyone(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
         self.wake_fetches(now, partition, effects);
         self.wake_produces(partition, effects);
         self.wake_group_answers(partition, effects);

@@ -259,9 +259,7 @@ impl Node {
     ) -> Result<(Heard, Offset), Refusal> {
         let topic = self.topics.get_mut(&at.topic).ok_or(Refusal::UnknownTopicOrPartition)?;
         let rules = topic.rules;
-        let slot = at.partition.slot().and_then(|slot| topic.partitions.get_mut(slot));
-        let replica =
-            slot.ok_or(Refusal::UnknownTopicOrPartition)?.as_mut().map_err(|refusal| refusal.clone())?;
+        let replica = topic.replica_mut(at.partition)?;
         let end_of_last = replica.log.end_offset_for(at.last_epoch);
         let log_end = replica.log.end_offset();
         let leader = replica.leader_mut()?;
@@ -278,9 +276,7 @@ impl Node {
     pub(super) fn high_watermark_moved(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
         self.serving.moved(now, partition);
         self.checkpoint_high_watermark(now, partition);
-        self.wake_fetches(now, partition, effects);
-        self.wake_produces(partition, effects);
-        self.wake_group_answers(partition, effects);
+        self.wake_everyone(now, partition, effects);
     }
 
     /// Sends followers what there is for them, and proposes who is to be in sync.
@@ -301,7 +297,7 @@ impl Node {
     fn tick_leader(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
         let Some(topic) = self.topics.get_mut(&partition.0) else { return };
         let rules = topic.rules;
-        let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
+        let Ok(replica) = topic.replica_mut(partition.1) else { return };
         let Ok(leader) = replica.leader_mut() else { return };
         let moved = leader.tick(now.monotonic, &rules);
         self.serving.touch(partition);
@@ -316,8 +312,7 @@ impl Node {
         for partition in std::mem::take(&mut self.serving.touched) {
             let Some(topic) = self.topics.get_mut(&partition.0) else { continue };
             let rules = topic.rules;
-            let slot = partition.1.slot().and_then(|slot| topic.partitions.get_mut(slot));
-            let Some(Ok(replica)) = slot else { continue };
+            let Ok(replica) = topic.replica_mut(partition.1) else { continue };
             let Role::Leads(leader, _) = &mut replica.role else { continue };
             let proposal = leader.proposal(now.monotonic, &self.lives, &rules);
             let deadline = leader.next_deadline(now.monotonic, &rules);

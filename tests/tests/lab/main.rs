@@ -89,12 +89,3 @@ fn a_node_that_begins_to_lead_where_syncs_are_promised_syncs_what_it_has() {
 fn a_log_that_was_cut_is_looked_at_from_there_on() {
     holds([2773, 3275, 4123]);
 }
-
-/// For who hunts: `HIGHWATER_LAB_SEED=7 cargo test -p highwater-tests --test lab -- --ignored --nocapture`.
-#[test]
-#[ignore = "tells of one seed"]
-fn one_seed_told() {
-    let (outcome, told) = lab::trace(number(FIRST, 1));
-    print!("{told}");
-    println!("{outcome:?}");
-}
