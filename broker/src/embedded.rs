@@ -23,7 +23,7 @@ use crate::observation::Observation;
 use crate::refusal::Refusal;
 use crate::runtime::{
     self, Advertised, Clock, ControllerShell, DataFolder, FolderError, InProcess, Links, Member, Names,
-    NodeDisk, NodeLife, NodeStartError, Plan, Sockets,
+    NodeDisk, NodeLife, NodeStartError, Plan, Ports, Sockets,
 };
 
 /// Why a cluster does not start.
@@ -282,18 +282,20 @@ impl Cluster {
     pub async fn listen_at(&self, addresses: &[SocketAddr]) -> io::Result<Vec<(NodeId, Vec<SocketAddr>)>> {
         let mut bound = Vec::with_capacity(self.members.len());
         for place in 0..self.members.len() {
-            bound.push(Sockets::bind(&of_node(addresses, place)?).await?);
+            let ports = Ports::take(&of_node(addresses, place)?)?;
+            let sockets = Sockets::listen(&ports)?;
+            bound.push((ports, sockets));
         }
-        let mut listening = Vec::with_capacity(bound.len());
-        for (member, sockets) in self.members.iter().zip(&bound) {
-            listening.push((member.id(), sockets.local_addresses()?));
-        }
+        let of_member = |(member, (ports, _)): (&Arc<Member>, &(Ports, Sockets))| {
+            (member.id(), ports.addresses().collect::<Vec<_>>())
+        };
+        let listening: Vec<_> = self.members.iter().zip(&bound).map(of_member).collect();
         let port =
             |(id, places): &(NodeId, Vec<SocketAddr>)| (*id, places.first().map_or(0, SocketAddr::port));
         let ports: Vec<_> = listening.iter().map(port).collect();
         let names = Arc::new(Names::new(&self.advertised, &ports));
-        for (member, sockets) in self.members.iter().zip(bound) {
-            member.serve(sockets, &names).await?;
+        for (member, (ports, sockets)) in self.members.iter().zip(bound) {
+            member.serve(ports, sockets, &names).await;
         }
         Ok(listening)
     }

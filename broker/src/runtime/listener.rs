@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use super::node_shell::NodeShell;
+use super::ports::Ports;
 use crate::ids::NodeId;
 use crate::wire::{Address, Addresses};
 
@@ -59,26 +60,13 @@ impl Names {
     }
 }
 
-/// Sockets that listen for one node.
+/// Sockets that listen for one life of a node.
 pub(crate) struct Sockets(Vec<TcpListener>);
 
 impl Sockets {
-    /// Listens at all of `addresses`, which differ in host only.
-    pub(crate) async fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
-        let mut sockets: Vec<TcpListener> = Vec::new();
-        for address in addresses {
-            let mut address = *address;
-            if let (0, Some(first)) = (address.port(), sockets.first()) {
-                address.set_port(first.local_addr()?.port());
-            }
-            sockets.push(TcpListener::bind(address).await?);
-        }
-        Ok(Self(sockets))
-    }
-
-    /// Where they listen.
-    pub(crate) fn local_addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.0.iter().map(TcpListener::local_addr).collect()
+    /// Listens at all of a node's ports.
+    pub(crate) fn listen(ports: &Ports) -> io::Result<Self> {
+        ports.listen().map(Self)
     }
 
     /// Takes connections for as long as the node lives; returns when the last of them has ended.

@@ -4,7 +4,6 @@
 //! no write, no sync, no listener. Ports stay the same from life to life.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use super::controller_shell::ControllerShell;
 use super::links::Links;
 use super::listener::{Names, Sockets};
 use super::node_shell::NodeShell;
+use super::ports::Ports;
 use crate::config::BrokerConfig;
 use crate::controller::Started;
 use crate::entropy::Entropy;
@@ -91,7 +91,7 @@ struct Inside {
     /// What runs for the present life.
     tasks: JoinSet<()>,
     /// Where every life listens.
-    doors: Vec<(Vec<SocketAddr>, Arc<Names>)>,
+    doors: Vec<(Arc<Ports>, Arc<Names>)>,
 }
 
 impl Member {
@@ -151,17 +151,15 @@ impl Member {
         Ok(())
     }
 
-    /// Listens there in this life and in all that follow.
-    pub(crate) async fn serve(&self, sockets: Sockets, names: &Arc<Names>) -> io::Result<()> {
+    /// Listens at these ports in this life, with these sockets, and in all that follow.
+    pub(crate) async fn serve(&self, ports: Ports, sockets: Sockets, names: &Arc<Names>) {
         let _turn = self.turn.lock().await;
-        let addresses = sockets.local_addresses()?;
         let mut inside = self.inside.lock();
-        inside.doors.push((addresses, Arc::clone(names)));
+        inside.doors.push((Arc::new(ports), Arc::clone(names)));
         let Inside { shell, tasks, .. } = &mut *inside;
         if let Some(shell) = shell {
             tasks.spawn(sockets.serve(Arc::clone(shell), Arc::clone(names)));
         }
-        Ok(())
     }
 
     /// Ends the present life as a crash of its process would.
@@ -226,8 +224,8 @@ impl Member {
         self.bury().await;
         let doors = self.inside.lock().doors.clone();
         let mut bound = Vec::with_capacity(doors.len());
-        for (addresses, names) in doors {
-            bound.push((Sockets::bind(&addresses).await.map_err(NodeStartError::Listen)?, names));
+        for (ports, names) in doors {
+            bound.push((Sockets::listen(&ports).map_err(NodeStartError::Listen)?, names));
         }
         let stop = self.take_marker()?;
         let started =

@@ -16,6 +16,7 @@ mod listener;
 mod mailbox;
 mod member;
 mod node_shell;
+mod ports;
 mod timer;
 mod traffic;
 
@@ -28,3 +29,4 @@ pub(crate) use links::Links;
 pub(crate) use listener::{Advertised, Names, Sockets};
 pub(crate) use member::{Member, NodeDisk, Plan};
 pub use member::{NodeLife, NodeStartError};
+pub(crate) use ports::Ports;
