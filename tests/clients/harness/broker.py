@@ -18,6 +18,26 @@ CLUSTER_ID = "aGlnaHdhdGVyLXN1aXRlcw"
 KEEP_ALL = {"log.retention.ms": -1}
 
 
+class HeldPorts:
+    """Ports that are ours between two lives of a broker, too.
+
+    A socket that is bound and does not listen keeps the system from giving its port to somebody's connection."""
+
+    def __init__(self):
+        self.holders = []
+
+    def take(self):
+        holder = socket.socket()
+        self.holders.append(holder)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        return holder.getsockname()[1]
+
+    def let_go(self):
+        for holder in self.holders:
+            holder.close()
+
+
 class Broker:
     """What the suites know of a broker: where it listens, where its files are, and how it starts and stops."""
 
@@ -27,6 +47,7 @@ class Broker:
         self.output = self.home / "output.log"
         self.process = None
         self.host, self.port = "127.0.0.1", None
+        self.held = HeldPorts()
 
     @property
     def bootstrap(self):
@@ -88,6 +109,7 @@ class Broker:
     def remove(self):
         if self.process is not None:
             self.kill()
+        self.held.let_go()
         shutil.rmtree(self.home, ignore_errors=True)
 
 
@@ -105,7 +127,9 @@ class Highwater(Broker):
         ready_file = self.home / "ready.json"
         ready_file.unlink(missing_ok=True)
         # A restart takes the same port again: clients of the first life find it.
-        listen = f"127.0.0.1:{self.port or 0}"
+        if self.port is None:
+            self.port = self.choose_port()
+        listen = f"127.0.0.1:{self.port}"
         command = [self.binary, "serve", "--listen", listen, "--data-dir", self.data, "--ready-json", ready_file, *map(str, self.more)]
         for key, value in self.settings.items():
             command += ["-c", f"{key}={value}"]
@@ -116,6 +140,9 @@ class Highwater(Broker):
         self.port = int(port)
         self.told(ready)
         return self
+
+    def choose_port(self):
+        return self.held.take()
 
     def told(self, ready):
         """What else is to be kept of what it says when it is ready."""
@@ -134,7 +161,7 @@ class Kafka(Broker):
     def start(self):
         properties = self.home / "server.properties"
         if self.port is None:
-            self.port, controller = free_ports(2)
+            self.port, controller = self.held.take(), self.held.take()
             properties.write_text(self.properties(controller))
             self.format(properties)
         # The heap is fixed and small: two of these may run beside each other on a small machine.
@@ -187,11 +214,3 @@ def accepts(address):
         return True
     except OSError:
         return False
-
-
-def free_ports(count):
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports

@@ -2,7 +2,7 @@
 
 import urllib.request
 
-from .broker import Highwater, Kafka, accepts, free_ports
+from .broker import HeldPorts, Highwater, Kafka, accepts
 
 COUNT = 3
 ORDER_LIMIT_S = 60
@@ -16,6 +16,10 @@ class HighwaterNodes(Highwater):
     @property
     def bootstrap(self):
         return ",".join(self.places)
+
+    def choose_port(self):
+        """Any: each node takes one of its own, and keeps it as long as the process lives."""
+        return 0
 
     def told(self, ready):
         self.places = [node["listen"] for node in ready["nodes"]]
@@ -62,7 +66,8 @@ class KafkaNodes:
     name = "kafka"
 
     def __init__(self, settings=None):
-        ports = free_ports(2 * COUNT)
+        self.held = HeldPorts()
+        ports = [self.held.take() for _ in range(2 * COUNT)]
         self.nodes = [KafkaNode(at, ports[:COUNT], ports[COUNT:], settings or {}) for at in range(COUNT)]
 
     @property
@@ -91,6 +96,7 @@ class KafkaNodes:
     def remove(self):
         for node in self.nodes:
             node.remove()
+        self.held.let_go()
 
 
 def of(target):
