@@ -24,14 +24,17 @@ pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Tries again, with others running in between, until `attempt` gives something.
+/// Between two attempts, so that who is to make it come true has the machine.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Tries again and again until `attempt` gives something.
 pub async fn until<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     in_time(what, async {
         loop {
             if let Some(value) = attempt().await {
                 return value;
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(PAUSE).await;
         }
     })
     .await

@@ -26,6 +26,8 @@ pub struct World {
     cluster: Ensemble,
     rules: TopicRules,
     elapsed_micros: u64,
+    /// How far somebody has set the wall clock ahead.
+    wall_ahead_ms: i64,
     asked: Vec<(Ticket, Call)>,
     next_request: u64,
     trace: String,
@@ -63,11 +65,12 @@ impl World {
         let config = Arc::new(config);
         let options = EnsembleOptions { nodes: 1, config, disk, folder: PathBuf::from("data"), seed };
         let mut effects = Vec::new();
-        let cluster = Ensemble::open(options, now(elapsed_micros), &mut effects)?;
+        let cluster = Ensemble::open(options, now(elapsed_micros, 0), &mut effects)?;
         let mut world = Self {
             cluster,
             rules: TopicRules::default(),
             elapsed_micros,
+            wall_ahead_ms: 0,
             asked: Vec::new(),
             next_request: 0,
             trace: String::new(),
@@ -86,6 +89,16 @@ impl World {
     /// How long after [the beginning](BEGINNING_MS) it is.
     pub fn elapsed_micros(&self) -> u64 {
         self.elapsed_micros
+    }
+
+    /// Sets the wall clock ahead, or back; no time passes.
+    pub fn set_wall_clock(&mut self, ahead_ms: i64) {
+        self.wall_ahead_ms += ahead_ms;
+    }
+
+    /// What the wall clock shows.
+    pub fn wall(&self) -> TimestampMs {
+        self.now().wall
     }
 
     /// Lets time pass, and the node do what is due.
@@ -173,7 +186,7 @@ impl World {
     }
 
     fn now(&self) -> Now {
-        now(self.elapsed_micros)
+        now(self.elapsed_micros, self.wall_ahead_ms)
     }
 
     fn bring(&mut self, event: Event) -> Vec<Answered> {
@@ -223,10 +236,10 @@ impl World {
     }
 }
 
-fn now(elapsed_micros: u64) -> Now {
+fn now(elapsed_micros: u64, wall_ahead_ms: i64) -> Now {
     let elapsed_ms = i64::try_from(elapsed_micros / 1000).unwrap();
     Now {
         monotonic: Monotonic::from_micros(elapsed_micros),
-        wall: TimestampMs::new(BEGINNING_MS + elapsed_ms),
+        wall: TimestampMs::new(BEGINNING_MS + elapsed_ms + wall_ahead_ms),
     }
 }

@@ -96,7 +96,8 @@ words! {
         PerhapsUnread = "perhaps what nobody had read",
         /// All that the producer sent after the connection broke and before it noticed.
         AfterTheBreak = "everything after the break",
-        /// The batches in whose bytes the damage lies.
+        /// The batches in whose bytes the damage lies. Where it hides how long a batch is, those behind it, too, up to the next that
+        /// the index knows.
         Damaged = "what is damaged",
         /// What the jump of the clock made older than the retention.
         PerhapsAged = "perhaps what the jump made too old",

@@ -10,13 +10,15 @@ use highwater::BrokerConfig;
 use highwater_protocol::ErrorCode;
 use highwater_protocol::frame::decode_response;
 use highwater_protocol::messages::CreateTopicsRequest;
-use highwater_protocol::messages::create_topics::CreatableTopic;
+use highwater_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
+use highwater_storage::batch::BatchBuilder;
 use highwater_storage::disk::{Disk, FaultDisk, FaultKind, Survivors};
-use highwater_tests::batches::{ScriptedProducer, batch, values_in};
+use highwater_storage::{ProducerEpoch, ProducerId, Sequence};
+use highwater_tests::batches::{ScriptedProducer, values_in};
 use highwater_tests::guarantees::Way;
 use highwater_tests::guarantees::judge::Run;
 use highwater_tests::guarantees::words::{Acks, Mode, Sign, Told};
-use highwater_tests::requests::{FETCH, PRODUCE, fetch, fetched, produce, produced};
+use highwater_tests::requests::{FETCH, LIST_OFFSETS, PRODUCE, fetch, fetched, list_offsets, listed, produce, produced};
 use highwater_tests::world::{Answered, World};
 
 use crate::plays_at_once;
@@ -27,9 +29,9 @@ const PADDING: usize = 1500;
 
 /// A node on a disk with faults.
 pub(crate) struct Desk {
-    disk: FaultDisk,
+    pub(crate) disk: FaultDisk,
     pub(crate) world: World,
-    way: Way,
+    pub(crate) way: Way,
     sequence: i32,
     connection: u64,
 }
@@ -44,22 +46,32 @@ pub(crate) enum Came {
 }
 
 /// The word before the padding.
-fn plain(values: Vec<String>) -> Vec<String> {
+pub(crate) fn plain(values: Vec<String>) -> Vec<String> {
     values.into_iter().map(|value| value.split(' ').next().unwrap().to_owned()).collect()
 }
 
 impl Desk {
     /// A node with topic `t`, in which "before" was delivered and synced.
     pub(crate) fn new(way: Way) -> Self {
+        Self::with(way, &[])
+    }
+
+    /// The same with settings of the topic.
+    pub(crate) fn with(way: Way, configs: &[(&str, &str)]) -> Self {
         let disk = FaultDisk::in_memory();
         // The name of the data folder itself is not the node's to see to.
         disk.create_dir(Path::new("data")).unwrap();
         disk.sync_dir(Path::new("")).unwrap();
         let mut desk = Self { world: open(&disk, way), disk, way, sequence: 0, connection: 10 };
+        let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
+            name: (*name).to_owned().into(),
+            value: Some((*value).to_owned().into()),
+        });
         let topic = CreatableTopic {
             name: "t".into(),
             num_partitions: 1,
             replication_factor: 1,
+            configs: configs.collect(),
             ..Default::default()
         };
         let made = desk.world.ask(&CreateTopicsRequest { topics: vec![topic], ..Default::default() }, 7);
@@ -67,8 +79,12 @@ impl Desk {
         let before = desk.next("before");
         let came = desk.send(&before);
         assert!(matches!(came, Came::Stored | Came::Nothing), "{came:?}");
-        // A clean stop syncs everything.
-        let Self { disk, world, way, sequence, connection } = desk;
+        desk.stopped_and_started()
+    }
+
+    /// A clean stop, which syncs everything, and a start.
+    pub(crate) fn stopped_and_started(self) -> Self {
+        let Self { disk, world, way, sequence, connection } = self;
         world.close().unwrap();
         Self { world: open(&disk, way), disk, way, sequence, connection }
     }
@@ -77,10 +93,17 @@ impl Desk {
         self.next_of(value, PADDING)
     }
 
+    /// The producer's clock is the broker's.
     fn next_of(&mut self, value: &str, padding: usize) -> Bytes {
-        self.sequence += 1;
         let value = format!("{value} {}", "x".repeat(padding));
-        if self.way.idempotence { PRODUCER.batch(self.sequence - 1, &value) } else { batch(&[&value]) }
+        let mut builder = BatchBuilder::new();
+        builder.append(self.world.wall(), None, Some(value.as_bytes()), &[]).unwrap();
+        if self.way.idempotence {
+            let (id, epoch) = (ProducerId::new(PRODUCER.id), ProducerEpoch::new(PRODUCER.epoch));
+            builder.set_producer(id, epoch, Sequence::new(self.sequence));
+        }
+        self.sequence += 1;
+        builder.build().unwrap()
     }
 
     /// Sends a batch on a connection of its own; a disk that is not slowed does its work at once.
@@ -115,7 +138,7 @@ impl Desk {
     }
 
     /// What a producer knows that does not try again.
-    fn told(&self, came: Came, run: &mut Run) -> Told {
+    pub(crate) fn told(&self, came: Came, run: &mut Run) -> Told {
         match came {
             Came::Stored => return Told::Acknowledged,
             Came::Refused(code) => run.saw(Sign::Code(code)),
@@ -126,7 +149,7 @@ impl Desk {
     }
 
     /// Sends a record that no fault meets.
-    fn sends(&mut self, value: &str, run: &mut Run) {
+    pub(crate) fn sends(&mut self, value: &str, run: &mut Run) {
         let batch = self.next(value);
         let came = self.send(&batch);
         let told = self.told(came, run);
@@ -135,18 +158,18 @@ impl Desk {
 
     pub(crate) fn values(&mut self) -> Vec<String> {
         let mut values = Vec::new();
+        const EARLIEST: i64 = -2;
+        let start = listed(self.world.ask(&list_offsets("t", 0, EARLIEST), LIST_OFFSETS)).offset;
         loop {
-            let next = i64::try_from(values.len()).unwrap();
+            let next = start + i64::try_from(values.len()).unwrap();
             let part = fetched(self.world.ask(&fetch("t", 0, next), FETCH));
             assert_eq!(part.error_code, ErrorCode::None);
             if next == part.high_watermark {
                 return plain(values);
             }
+            let count = values.len();
             values.extend(values_in(&part.records.unwrap_or_default()));
-            assert!(
-                values.len() > usize::try_from(next).unwrap(),
-                "nothing to read below the high watermark"
-            );
+            assert!(values.len() > count, "nothing to read below the high watermark");
         }
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod clocks;
 mod disk;
 mod failover;
 mod histories;
@@ -11,7 +12,12 @@ mod power;
 mod random_deaths;
 mod relatives;
 mod replicas;
+mod rot;
 mod views;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 
 use highwater::faults::{Fault, Step};
 use highwater_tests::guarantees::judge::{Judge, Run};
@@ -19,29 +25,47 @@ use highwater_tests::guarantees::scene::{Hand, Scene};
 use highwater_tests::guarantees::words::Told;
 use highwater_tests::guarantees::{Row, TABLE, Way};
 
-/// Plays a row in every way of producing, in each of its forms, and judges it.
+/// So many ways of producing are played at a time: most of what they do is wait for what the brokers' clocks say.
+const AT_A_TIME: usize = 4;
+
+type Playing<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Plays a row in every way of producing, in each of its forms, and judges it. Each has a cluster of its own.
 async fn plays<F: Copy>(id: &str, forms: &[F], play: impl AsyncFn(&Row, Way, F) -> Run) {
-    plays_in(id, forms, |_| true, play).await;
+    let (judges, play) = (judges(id, |_| true).into_iter(), &play);
+    let mut all = judges.map(|judge| -> Playing<'_> { Box::pin(plays_one(id, forms, judge, play)) });
+    let mut playing = Vec::new();
+    poll_fn(|context| {
+        loop {
+            playing.retain_mut(|one: &mut Playing<'_>| one.as_mut().poll(context).is_pending());
+            let before = playing.len();
+            playing.extend(all.by_ref().take(AT_A_TIME - before));
+            if playing.len() == before {
+                return if playing.is_empty() { Poll::Ready(()) } else { Poll::Pending };
+            }
+        }
+    })
+    .await;
 }
 
-/// The same in the ways in which clients let themselves be configured.
+/// The same in the ways in which clients let themselves be configured, one after the other: clients have little patience here.
 async fn plays_as_client<F: Copy>(id: &str, forms: &[F], play: impl AsyncFn(&Row, Way, F) -> Run) {
-    plays_in(id, forms, Way::is_a_clients, play).await;
+    for judge in judges(id, Way::is_a_clients) {
+        plays_one(id, forms, judge, &play).await;
+    }
 }
 
-async fn plays_in<F: Copy>(
+async fn plays_one<F: Copy>(
     id: &str,
     forms: &[F],
-    fits: impl Fn(Way) -> bool,
-    play: impl AsyncFn(&Row, Way, F) -> Run,
+    mut judge: Judge<'_>,
+    play: &impl AsyncFn(&Row, Way, F) -> Run,
 ) {
-    for mut judge in judges(id, fits) {
-        for form in forms {
-            let run = Box::pin(play(TABLE.row(id), judge.way(), *form)).await;
-            judge.weigh(&run).unwrap_or_else(|wrong| panic!("{wrong}"));
-        }
-        judge.end().unwrap_or_else(|wrong| panic!("{wrong}"));
+    for form in forms {
+        let run = Box::pin(play(TABLE.row(id), judge.way(), *form)).await;
+        judge.weigh(&run).unwrap_or_else(|wrong| panic!("{wrong}"));
     }
+    judge.end().unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 
 /// Plays a row without a runtime.
