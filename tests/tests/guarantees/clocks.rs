@@ -41,7 +41,11 @@ fn row_18_the_clock_jumps_ahead() {
         run.met("met", told);
         run.read(desk.values());
         sets_the_clock(&mut desk, ahead_ms);
-        assert_eq!(desk.values(), ["before", "met"], "{way}: what goes by the clock goes by it when it looks");
+        assert_eq!(
+            desk.values(),
+            ["before", "met"],
+            "{way}: what goes by the clock goes by it when it looks"
+        );
         desk.world.pass(CHECKS_MICROS);
         let is_too_old = ahead_ms > 7 * DAY_MS;
         assert_eq!(desk.values().is_empty(), is_too_old, "{way}");

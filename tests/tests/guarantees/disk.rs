@@ -18,7 +18,9 @@ use highwater_tests::batches::{ScriptedProducer, values_in};
 use highwater_tests::guarantees::Way;
 use highwater_tests::guarantees::judge::Run;
 use highwater_tests::guarantees::words::{Acks, Mode, Sign, Told};
-use highwater_tests::requests::{FETCH, LIST_OFFSETS, PRODUCE, fetch, fetched, list_offsets, listed, produce, produced};
+use highwater_tests::requests::{
+    FETCH, LIST_OFFSETS, PRODUCE, fetch, fetched, list_offsets, listed, produce, produced,
+};
 use highwater_tests::world::{Answered, World};
 
 use crate::plays_at_once;

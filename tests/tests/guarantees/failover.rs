@@ -2,6 +2,7 @@
 
 use highwater_protocol::ErrorCode;
 use highwater_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
+use highwater_protocol::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use highwater_protocol::messages::find_coordinator::FindCoordinatorRequest;
 use highwater_protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -9,7 +10,7 @@ use highwater_protocol::messages::offset_commit::{
 use highwater_protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic};
 use highwater_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
 use highwater_protocol::messages::{CreateTopicsRequest, ProduceRequest, ProduceResponse};
-use highwater_tests::batches::batch;
+use highwater_tests::batches::{TIME, batch, batch_at_times};
 use highwater_tests::connection::{Connection, until};
 use highwater_tests::guarantees::scene::{Scene, TOPIC};
 use highwater_tests::guarantees::words::{Acks, Mode};
@@ -18,6 +19,9 @@ use highwater_tests::requests::{PRODUCE, produce, produced};
 
 pub(crate) const WAY: Way = Way { acks: Acks::All, idempotence: true, retries: true, mode: Mode::None };
 const ALL: i16 = -1;
+const OFFSET_COMMIT: i16 = 8;
+/// A topic, as DescribeConfigs numbers what has settings.
+const TOPICS: i8 = 2;
 
 async fn three_nodes() -> Scene {
     Scene::in_memory(TABLE.row("3"), WAY, &[]).await
@@ -90,7 +94,7 @@ async fn a_resend_while_followers_are_awaited_is_stored_once_and_answered_no_soo
 }
 
 /// Produces that wait at the node at this place.
-fn parked(scene: &Scene, place: usize) -> usize {
+pub(crate) fn parked(scene: &Scene, place: usize) -> usize {
     let observed = scene.server().cluster.observe().into_iter();
     let node = observed.filter(|seen| usize::try_from(seen.id.0) == Ok(place)).find_map(|seen| seen.node);
     node.expect("a node that lives").parked_produces
@@ -146,6 +150,41 @@ async fn the_partitions_of_one_request_are_replicated_at_once() {
     assert!(led > 1, "the node leads several");
 }
 
+/// Followers keep the index of times, and every node the settings of a topic.
+#[tokio::test]
+async fn after_a_failover_times_are_found_and_settings_told() {
+    const LIST_OFFSETS: i16 = 6;
+    let scene = three_nodes().await;
+    let mut connection = scene.connect().await;
+    let times = [TIME.get(), TIME.get() + 1_000, TIME.get() + 2_000];
+    for time in times {
+        connection.append(TOPIC, batch_at_times(&[time])).await;
+    }
+    for _ in 0..2 {
+        let (dead, mut connection) = fail_over(&scene).await;
+        for (asked, expected) in [(times[0], 0), (times[0] + 1, 1), (times[2], 2), (times[2] + 1, -1)] {
+            let found = until("the high watermark to be known", async || {
+                let found = connection.list_offset(TOPIC, asked, LIST_OFFSETS).await;
+                (found.error_code != ErrorCode::OffsetNotAvailable).then_some(found)
+            })
+            .await;
+            assert_eq!((found.error_code, found.offset), (ErrorCode::None, expected), "at {asked}");
+        }
+        let named = DescribeConfigsResource {
+            resource_type: TOPICS,
+            resource_name: TOPIC.into(),
+            configuration_keys: Some(vec!["min.insync.replicas".into()]),
+        };
+        let request = DescribeConfigsRequest { resources: vec![named], ..Default::default() };
+        let told = connection.ask(&request, 4).await.results.remove(0);
+        let told: Vec<_> =
+            told.configs.iter().map(|config| config.value.as_ref().map(|it| it.to_string())).collect();
+        assert_eq!(told, [Some("2".to_owned())]);
+        scene.node(dead).start().await.unwrap();
+        scene.until_in_sync(3).await;
+    }
+}
+
 /// Nodes of one process need no connection to each other, however many partitions follow.
 #[tokio::test]
 async fn three_nodes_with_many_partitions_hold_no_connection_between_them() {
@@ -174,26 +213,27 @@ async fn coordinator(scene: &Scene, group: &str) -> usize {
     .await
 }
 
+fn commit_request(group: &str, offset: i64) -> OffsetCommitRequest {
+    let partition = OffsetCommitRequestPartition {
+        committed_offset: offset,
+        committed_metadata: Some("of the commit".into()),
+        ..Default::default()
+    };
+    let topic =
+        OffsetCommitRequestTopic { name: TOPIC.into(), partitions: vec![partition], ..Default::default() };
+    OffsetCommitRequest {
+        group_id: group.to_owned().into(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    }
+}
+
 async fn commit(scene: &Scene, group: &str, offset: i64) {
     until("the commit to be taken", async || {
-        let partition = OffsetCommitRequestPartition {
-            committed_offset: offset,
-            committed_metadata: Some("of the commit".into()),
-            ..Default::default()
-        };
-        let topic = OffsetCommitRequestTopic {
-            name: TOPIC.into(),
-            partitions: vec![partition],
-            ..Default::default()
-        };
-        let request = OffsetCommitRequest {
-            group_id: group.to_owned().into(),
-            generation_id_or_member_epoch: -1,
-            topics: vec![topic],
-            ..Default::default()
-        };
         let place = coordinator(scene, group).await;
-        let answer = Connection::open(scene.address(place)).await.ask(&request, 8).await;
+        let request = commit_request(group, offset);
+        let answer = Connection::open(scene.address(place)).await.ask(&request, OFFSET_COMMIT).await;
         let code = answer.topics[0].partitions[0].error_code;
         assert!(code.is_none() || code.is_retriable(), "{code}");
         code.is_none().then_some(())
@@ -235,6 +275,41 @@ async fn committed_offsets_outlive_their_coordinator() {
         scene.node(dead).start().await.unwrap();
         scene.until_in_sync(3).await;
     }
+}
+
+/// A commit is answered when the followers have it: one that they do not have is gone with its coordinator, and nobody was told
+/// otherwise.
+#[tokio::test]
+async fn a_commit_that_no_follower_has_is_not_answered() {
+    let scene = three_nodes().await;
+    commit(&scene, "g", 1).await;
+    let place = coordinator(&scene, "g").await;
+    scene.others(place).for_each(|follower| scene.pause(follower));
+    // The fetches that wait are answered with the first; of what comes behind it the followers hear nothing.
+    let mut waiting = Vec::new();
+    for offset in [2, 3] {
+        let mut connection = Connection::open(scene.address(place)).await;
+        connection.send(&commit_request("g", offset), OFFSET_COMMIT).await;
+        waiting.push(connection);
+    }
+    let end = async || {
+        let observed = scene.server().cluster.observe().into_iter();
+        let node =
+            observed.filter(|seen| usize::try_from(seen.id.0) == Ok(place)).find_map(|seen| seen.node)?;
+        let topic = node.topics.into_iter().find(|topic| topic.name.as_str() == "__consumer_offsets")?;
+        let ends = topic.partitions.iter().filter_map(|part| part.log.map(|log| log.positions.log_end.get()));
+        (ends.max()? >= 3).then_some(())
+    };
+    until("both to be written", end).await;
+    scene.node(place).kill().await;
+    for mut connection in waiting {
+        assert_eq!(connection.frame().await, None, "a commit was answered that nobody else had");
+    }
+    scene.others(place).for_each(|follower| scene.resume(follower));
+    let (known, _) = committed(&scene, "g").await;
+    assert!(known < 3, "{known}");
+    commit(&scene, "g", 3).await;
+    assert_eq!(committed(&scene, "g").await.0, 3);
 }
 
 /// What is said of replicas is so: who is dead is not in sync, and no node counts twice.

@@ -201,6 +201,9 @@ async fn a_consumer_behind_a_truncation_is_told_where_its_log_ends() {
                 append(&scene, "instead").await;
             }
         }
+        // Who says nothing of epochs is told at least while the log is shorter.
+        let beyond = connection.fetch(TOPIC, read_to).await.error_code;
+        assert_eq!(beyond, if grown { ErrorCode::None } else { ErrorCode::OffsetOutOfRange });
         // Whether the log is longer again by then or not.
         let mut request = fetch(TOPIC, 0, read_to);
         request.topics[0].partitions[0].last_fetched_epoch = epoch;

@@ -1,10 +1,12 @@
 //! Rows about power that goes where there are three replicas: what no sync covered is gone from the disks.
 
 use highwater::faults::{Fault, Step};
-use highwater_tests::guarantees::scene::Scene;
+use highwater_tests::guarantees::judge::Run;
+use highwater_tests::guarantees::scene::{Hand, Scene};
 use highwater_tests::guarantees::words::{Acks, Mode};
 use highwater_tests::guarantees::{Row, Way};
 
+use crate::failover::parked;
 use crate::in_sync::{replicated, until_leaderless};
 use crate::replicas::{Ends, before_replication};
 use crate::{goes_on, plays};
@@ -14,6 +16,52 @@ const TAIL: [&str; 3] = ["a", "b", "c"];
 /// Readers see only what is synced, and here it is not.
 fn is_never_seen(way: Way, mode: &[Mode]) -> bool {
     way.acks == Acks::None && mode.contains(&way.mode)
+}
+
+/// The leader has the record and syncs it, the followers have it and their syncs are held: nobody is told of it, and nobody reads
+/// it, before those are done.
+async fn waits_for_their_syncs(scene: &Scene, hand: &mut Hand, value: &str, leader: usize, run: &mut Run) {
+    scene.others(leader).for_each(|follower| scene.pause(follower));
+    let before = scene.log_end(leader).unwrap();
+    // The leader's sync, which is let go at once, tells the others' from it.
+    scene.strike(Step::Sync, Fault::Hold, 1);
+    let batch = hand.next(value);
+    hand.begin(&batch).await;
+    scene.struck().await;
+    scene.strike(Step::Sync, Fault::Hold, 2);
+    scene.server().cluster.release_held();
+    scene.others(leader).for_each(|follower| scene.resume(follower));
+    scene.struck().await;
+    for follower in scene.others(leader) {
+        scene.until_appended(follower, before + 1).await;
+    }
+    is_not_told(scene, value, leader).await;
+    scene.server().cluster.release_held();
+    let told = hand.pursue(scene, &batch, run).await;
+    run.met(value, told);
+}
+
+/// The same of a leader that is alone in sync, and of its own sync.
+async fn waits_for_its_sync(scene: &Scene, hand: &mut Hand, value: &str, leader: usize, run: &mut Run) {
+    let before = scene.log_end(leader).unwrap();
+    scene.strike(Step::Sync, Fault::Hold, 1);
+    let batch = hand.next(value);
+    hand.begin(&batch).await;
+    scene.struck().await;
+    scene.until_appended(leader, before + 1).await;
+    is_not_told(scene, value, leader).await;
+    scene.server().cluster.release_held();
+    let told = hand.pursue(scene, &batch, run).await;
+    run.met(value, told);
+}
+
+/// Who reads meanwhile, again and again, does not find it, and its producer hears nothing.
+async fn is_not_told(scene: &Scene, value: &str, leader: usize) {
+    const LOOKS: usize = 20;
+    for _ in 0..LOOKS {
+        assert!(!scene.readable().await.contains(&value.to_owned()), "{value} is read before it is synced");
+        assert_eq!(parked(scene, leader), 1, "{value} is answered before it is synced");
+    }
 }
 
 /// The old leader stays away. With acks=0 nobody waits for the others' syncs: the power goes before those.
@@ -29,8 +77,13 @@ async fn row_10b_the_power_goes_for_all_replicas_and_another_one_leads_next() {
             scene.others(leader).for_each(|follower| scene.pause(follower));
         }
         let end = scene.log_end(leader).unwrap();
+        let is_awaited = way.mode == Mode::Isr && way.acks != Acks::None;
         for value in TAIL {
-            hand.meets(&scene, value, &mut run).await;
+            if is_awaited && value == TAIL[0] {
+                waits_for_their_syncs(&scene, &mut hand, value, leader, &mut run).await;
+            } else {
+                hand.meets(&scene, value, &mut run).await;
+            }
         }
         scene.until_appended(leader, end + 3).await;
         run.endangers(TAIL);
@@ -78,8 +131,13 @@ async fn row_11b_the_power_goes_for_the_only_replica_in_sync() {
         if is_too_early {
             scene.strike(Step::Sync, Fault::Hold, 1);
         }
+        let is_awaited = way.mode != Mode::None && way.acks != Acks::None;
         for value in TAIL {
-            hand.meets(&scene, value, &mut run).await;
+            if is_awaited && value == TAIL[0] {
+                waits_for_its_sync(&scene, &mut hand, value, leader, &mut run).await;
+            } else {
+                hand.meets(&scene, value, &mut run).await;
+            }
         }
         scene.until_appended(leader, end + 3).await;
         run.endangers(TAIL);

@@ -46,7 +46,11 @@ fn synced_log(way: Way, values: &[&'static str], run: &mut Run) -> (Desk, Vec<Pl
         let batch = desk.next(value);
         let came = desk.send(&batch);
         let told = desk.told(came, run);
-        if *value == "met" { run.met(*value, told) } else { run.sent(*value, told) }
+        if *value == "met" {
+            run.met(*value, told)
+        } else {
+            run.sent(*value, told)
+        }
         let next = position + batch.len() as u64;
         placed.push(Placed { value, batch, position });
         position = next;

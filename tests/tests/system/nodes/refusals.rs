@@ -98,6 +98,38 @@ async fn too_few_in_sync_refuse_what_everyone_is_to_acknowledge_and_nothing_else
     assert_eq!(leader.values("t").await, ["before", "taken"]);
 }
 
+/// Everyone in sync has the record, and they are too few when its producer is told, who waits for another partition as well: it is
+/// stored and can be read, and a resend of it is known.
+#[tokio::test]
+async fn who_is_told_of_too_few_after_the_append_has_its_record_stored_once() {
+    let trio = Trio::with(&[("min.insync.replicas", "2")]).await;
+    trio.make("a", &[0, 1]).await;
+    trio.make("b", &[0, 2]).await;
+    let (mut leader, mut reader) = (trio.at(0).await, trio.at(0).await);
+    let producer = leader.new_producer().await;
+    trio.cluster.node(2).unwrap().pause();
+    let mut request = produce("a", 0, -1, producer.batch(0, "once"));
+    request.topic_data.extend(produce("b", 0, -1, producer.batch(0, "once")).topic_data);
+    leader.send(&request, PRODUCE).await;
+    until("a to have it twice", async || (reader.fetch("a", 0).await.high_watermark == 1).then_some(()))
+        .await;
+    trio.kill(1).await;
+    until("node 1 out of sync", async || (trio.partition(0, "a").await.isr_nodes == [0]).then_some(())).await;
+    trio.cluster.node(2).unwrap().resume();
+    let (_, answer) = leader.answer::<ProduceResponse>(PRODUCE).await;
+    let told = answer.responses.iter().map(|topic| topic.partition_responses[0].error_code);
+    assert_eq!(told.collect::<Vec<_>>(), [ErrorCode::NotEnoughReplicasAfterAppend, ErrorCode::None]);
+    assert_eq!(reader.values("a").await, ["once"], "what is committed stays so");
+    let resend = produce("a", 0, -1, producer.batch(0, "once"));
+    let refused = produced(leader.ask(&resend, PRODUCE).await);
+    assert_eq!(refused.error_code, ErrorCode::NotEnoughReplicas);
+    trio.start(1).await;
+    until("node 1 in sync", async || (trio.partition(0, "a").await.isr_nodes.len() == 2).then_some(())).await;
+    let known = produced(leader.ask(&resend, PRODUCE).await);
+    assert_eq!((known.error_code, known.base_offset), (ErrorCode::None, 0));
+    assert_eq!(reader.values("a").await, ["once"]);
+}
+
 /// Node 2 is in sync and held still: the new leader cannot know what was committed.
 #[tokio::test]
 async fn a_leader_that_does_not_know_how_far_its_log_is_committed_says_so() {
