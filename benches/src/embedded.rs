@@ -23,6 +23,9 @@ pub(crate) fn run(bench: &mut Bench) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let first = Case::new("embedded/start, to the first ack", Work::Items(1, "starts"));
     bench.prepared(first.by_the_wall(), || (), |()| runtime.block_on(started()));
+    let of_three = Case::new("embedded/start of 3, to the first ack of all", Work::Items(1, "starts"));
+    let three = || start_of(Cluster::builder().nodes(3), Acks::All);
+    bench.prepared(of_three.by_the_wall(), || (), |()| runtime.block_on(three()));
 
     let records = if bench.is_measuring() { RECORDS } else { 1000 };
     let work = Work::Items(records, "records");
@@ -38,7 +41,7 @@ pub(crate) fn run(bench: &mut Bench) {
     });
     let kept = "embedded/produce, acks=1, 64 MiB kept";
     if bench.wants(kept) {
-        let (_cluster, producer) = runtime.block_on(start_of(keeping_little()));
+        let (_cluster, producer) = runtime.block_on(start_of(keeping_little(), Acks::Leader));
         bench.case(against(kept), || runtime.block_on(flushed(&producer, records)));
     }
     if bench.wants("embedded/consume") {
@@ -48,7 +51,7 @@ pub(crate) fn run(bench: &mut Bench) {
 
 /// A cluster with a record in it, which was acknowledged.
 async fn started() -> (Cluster, Producer) {
-    start_of(Cluster::builder()).await
+    start_of(Cluster::builder(), Acks::Leader).await
 }
 
 /// One that may run for ever: retention gives memory back as fast as it is taken.
@@ -61,9 +64,9 @@ fn keeping_little() -> ClusterBuilder {
         .set("log.segment.delete.delay.ms", "0")
 }
 
-async fn start_of(cluster: ClusterBuilder) -> (Cluster, Producer) {
+async fn start_of(cluster: ClusterBuilder, acks: Acks) -> (Cluster, Producer) {
     let cluster = cluster.in_memory().start().await.expect("memory opens");
-    let producer = cluster.client().producer().acks(Acks::Leader).build().await.expect("a producer");
+    let producer = cluster.client().producer().acks(acks).build().await.expect("a producer");
     producer.send(Record::of(TOPIC, "first")).await.expect("it is stored");
     (cluster, producer)
 }

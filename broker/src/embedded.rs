@@ -22,8 +22,8 @@ use crate::node::{DiskWork, OpenError};
 use crate::observation::Observation;
 use crate::refusal::Refusal;
 use crate::runtime::{
-    self, Advertised, Clock, ControllerShell, DataFolder, FolderError, InProcess, Links, Member, Names,
-    NodeDisk, NodeLife, NodeStartError, Plan, Ports, Sockets,
+    self, Advertised, Clock, ControllerShell, DataFolder, FolderError, InProcess, Links, Member, Named,
+    Names, NodeDisk, NodeLife, NodeStartError, Plan, Ports, Sockets,
 };
 
 /// Why a cluster does not start.
@@ -52,6 +52,7 @@ pub struct ClusterBuilder {
     wrong: Option<String>,
     seed: Option<u64>,
     nodes: u8,
+    racks: Vec<String>,
     may_lose_power: bool,
     advertised: Advertised,
 }
@@ -104,6 +105,23 @@ impl ClusterBuilder {
         self
     }
 
+    /// Where each node is (`broker.rack`), the first one's rack first: replicas of a partition go to different racks, and
+    /// with `replica.selector.class` consumers that say where they are read from a replica there.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), highwater::StartError> {
+    /// let selector = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+    /// let builder = highwater::Cluster::builder().nodes(3).racks(["a", "b", "c"]);
+    /// let cluster = builder.set("replica.selector.class", selector).start().await?;
+    /// # drop(cluster);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn racks(mut self, racks: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.racks = racks.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Lets nodes lose their power ([`NodeHandle::power_off`]) also where everything is kept in a folder: what is not durable
     /// is kept account of, which takes some memory. In memory they always may.
     #[must_use]
@@ -121,11 +139,13 @@ impl ClusterBuilder {
         if let Some(wrong) = self.wrong {
             return Err(StartError::Config(wrong));
         }
+        let nodes = usize::from(self.nodes.max(1));
+        check_racks(&self.racks, nodes).map_err(StartError::Config)?;
         let seed = self.seed.unwrap_or_else(runtime::seed);
         let folder = self.folder.as_deref().map(DataFolder::take).transpose()?;
         let ids: Vec<_> = (0..i32::from(self.nodes.max(1))).map(NodeId).collect();
         let plans = Plans {
-            config: Arc::new(self.config.of_cluster(ids.len())),
+            config: Arc::new(self.config.of_cluster(nodes).with_racks(self.racks)),
             disk: folder.is_some().then(system_disk),
             may_lose_power: self.may_lose_power,
             folder: folder.as_ref().map_or_else(PathBuf::new, |folder| folder.path().to_owned()),
@@ -156,6 +176,18 @@ impl ClusterBuilder {
             tasks: Mutex::new(tasks),
             _folder: folder,
         })
+    }
+}
+
+/// Each node has a rack of its own, or none has one.
+fn check_racks(racks: &[String], nodes: usize) -> Result<(), String> {
+    if racks.iter().any(|rack| rack.trim().is_empty()) {
+        return Err("racks: a rack has a name".to_owned());
+    }
+    match racks.len() {
+        0 => Ok(()),
+        told if told == nodes => Ok(()),
+        told => Err(format!("racks: {nodes} nodes need as many of them, and there are {told}")),
     }
 }
 
@@ -205,7 +237,7 @@ impl Plans {
     fn member(&self, id: NodeId, controller: &Arc<ControllerShell>) -> Plan {
         Plan {
             id,
-            config: Arc::clone(&self.config),
+            config: Arc::new(self.config.of_node(id)),
             disk: match self.may_lose_power || self.disk.is_none() {
                 true => NodeDisk::ThatLosesPower(PowerDisk::new(self.own_disk())),
                 false => NodeDisk::Safe(self.own_disk()),
@@ -290,10 +322,13 @@ impl Cluster {
             (member.id(), ports.addresses().collect::<Vec<_>>())
         };
         let listening: Vec<_> = self.members.iter().zip(&bound).map(of_member).collect();
-        let port =
-            |(id, places): &(NodeId, Vec<SocketAddr>)| (*id, places.first().map_or(0, SocketAddr::port));
-        let ports: Vec<_> = listening.iter().map(port).collect();
-        let names = Arc::new(Names::new(&self.advertised, &ports));
+        let named = |(member, (id, places)): (&Arc<Member>, &(NodeId, Vec<SocketAddr>))| Named {
+            id: *id,
+            port: places.first().map_or(0, SocketAddr::port),
+            rack: member.rack(),
+        };
+        let names = self.members.iter().zip(&listening).map(named).collect();
+        let names = Arc::new(Names::new(&self.advertised, names));
         for (member, (ports, sockets)) in self.members.iter().zip(bound) {
             member.serve(ports, sockets, &names).await;
         }

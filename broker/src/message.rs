@@ -73,7 +73,7 @@ pub(crate) enum Ask {
         /// Who is answered.
         caller: Caller,
         /// What is asked.
-        request: Request,
+        request: Box<Request>,
     },
     /// Topics that somebody asked about are to be made, with the broker's defaults; among them may be the one that keeps
     /// groups. The answer is one to `CreateTopics`.

@@ -44,6 +44,10 @@ pub(crate) struct Serve {
     /// min.insync.replicas).
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
     nodes: u8,
+    /// The rack of each node, in order: a,b,c for three. Replicas of a partition go to different racks, and with
+    /// replica.selector.class consumers that say where they are (client.rack) read from a replica there.
+    #[arg(long, value_name = "RACK,...", value_delimiter = ',')]
+    racks: Vec<String>,
     /// Let `highwater fault poweroff` take what was not synced from a node: the broker then keeps account of it, which takes
     /// some memory. With --memory it always may.
     #[arg(long)]
@@ -97,6 +101,12 @@ impl Serve {
         let mut builder = Cluster::builder().nodes(self.nodes);
         if !self.memory {
             builder = keep_in(builder, &self.data_dir)?;
+        }
+        if !self.racks.is_empty() {
+            if self.racks.len() != usize::from(self.nodes) {
+                bail!("--racks {}: {} nodes need as many racks", self.racks.join(","), self.nodes);
+            }
+            builder = builder.racks(self.racks.clone());
         }
         if self.may_lose_power {
             builder = builder.may_lose_power();

@@ -1,14 +1,19 @@
 //! The broker's own settings.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::definition::{Definition, Kind};
 use super::topic::TopicConfig;
 use super::{Effective, Source, micros, without_effect};
 use crate::group::consumer::Assignor;
 use crate::group::turn::{Limits, Migration};
+use crate::ids::NodeId;
 
 const DURABILITIES: &[&str] = &["none", "leader", "isr"];
+
+/// The one way there is to say from which replica a consumer is to read (KIP-392).
+const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 
 /// A broker keeps nothing for no time at all, whatever a topic may ask for (`KafkaConfig.validateValues`).
 const RETENTION_TIMES: &[&str] = &["log.retention.ms", "log.retention.minutes", "log.retention.hours"];
@@ -27,6 +32,9 @@ static DEFINITIONS: &[Definition] = settings! {
         "Whether partitions are given back to their preferred leaders, from time to time.";
     "broker.heartbeat.interval.ms", Kind::Int { min: i32::MIN }, "2000",
         "How often a node of several says that it is there.";
+    "broker.rack", Kind::Text, "",
+        "Where the node is: replicas of a partition go to different racks, and consumers can be sent to a replica in \
+         theirs (replica.selector.class). `--racks` gives each of several nodes its own.";
     "broker.session.timeout.ms", Kind::Int { min: i32::MIN }, "9000",
         "How long nothing need be heard from a node before others take over what it leads.";
     "connections.max.idle.ms", Kind::Long { min: -1 }, "600000",
@@ -120,6 +128,9 @@ static DEFINITIONS: &[Definition] = settings! {
         "How soon it is written down that more of a replicated log is known to be committed.";
     "replica.lag.time.max.ms", Kind::Long { min: i64::MIN }, "30000",
         "How long a follower may not have had all that its leader has before it is not in sync any more.";
+    "replica.selector.class", Kind::Choice(&[RACK_AWARE_SELECTOR]), "",
+        "Who says from which replica a consumer reads: org.apache.kafka.common.replica.RackAwareReplicaSelector sends it \
+         to one in its rack (client.rack) that is in sync; unset, all read from leaders.";
     "socket.request.max.bytes", Kind::Int { min: 1 }, "104857600",
         "The largest request; a larger one costs its sender the connection.";
     "unclean.leader.election.interval.ms", Kind::Long { min: 1 }, "300000",
@@ -169,6 +180,8 @@ pub struct BrokerConfig {
     altered: Settings,
     /// How many nodes the cluster has, beyond one.
     others: usize,
+    /// The rack of each node, if each has its own.
+    racks: Arc<[String]>,
 }
 
 impl BrokerConfig {
@@ -184,9 +197,18 @@ impl BrokerConfig {
         let (name, check) = known(name).ok_or_else(|| {
             format!("Unknown broker config name: {name} (`highwater serve --help` lists those there are)")
         })?;
+        if name == "replica.selector.class" && value.trim() != RACK_AWARE_SELECTOR {
+            let why = "classes of others cannot be loaded here; unset, all consumers read from leaders";
+            return Err(format!(
+                "Invalid value {value} for configuration {name}: there is {RACK_AWARE_SELECTOR} ({why})"
+            ));
+        }
         // A topic's range holds for the broker's default of it too, told in the broker's own name.
         Definition { name, kind: check.kind, default: "", broker_name: None, doc: "" }.check(value)?;
         without_effect::check(name, value)?;
+        if name == "broker.rack" && value.trim().is_empty() {
+            return Err("Invalid value for configuration broker.rack: a rack has a name".to_owned());
+        }
         if RETENTION_TIMES.contains(&name) && value.trim().parse() == Ok(0) {
             let why = "it must be unlimited (-1) or, equal or greater than 1";
             return Err(format!("Invalid value {value} for configuration {name}: {why}"));
@@ -219,6 +241,7 @@ impl BrokerConfig {
             altered: kept(own),
             given: self.given.clone(),
             others: self.others,
+            racks: Arc::clone(&self.racks),
         }
     }
 
@@ -380,6 +403,36 @@ impl BrokerConfig {
     #[must_use]
     pub(crate) fn of_cluster(self, nodes: usize) -> Self {
         Self { others: nodes.saturating_sub(1), ..self }
+    }
+
+    /// The same with a rack for each node, counted from 0; in place of one for all.
+    #[must_use]
+    pub(crate) fn with_racks(self, racks: Vec<String>) -> Self {
+        Self { racks: racks.into(), ..self }
+    }
+
+    /// The same as one of the nodes has it: its rack is its own.
+    #[must_use]
+    pub(crate) fn of_node(&self, node: NodeId) -> Self {
+        let mut own = self.clone();
+        if let Some(rack) = self.own_rack(node) {
+            own.given.insert("broker.rack", rack.to_owned());
+        }
+        own
+    }
+
+    /// Where a node is, if that is known: `broker.rack`.
+    pub(crate) fn rack_of(&self, node: NodeId) -> Option<&str> {
+        self.own_rack(node).or_else(|| Some(self.text("broker.rack"))).filter(|rack| !rack.is_empty())
+    }
+
+    fn own_rack(&self, node: NodeId) -> Option<&str> {
+        self.racks.get(usize::try_from(node.0).ok()?).map(String::as_str)
+    }
+
+    /// Whether consumers are sent to replicas in their racks: `replica.selector.class`.
+    pub(crate) fn selects_by_rack(&self) -> bool {
+        self.text("replica.selector.class") == RACK_AWARE_SELECTOR
     }
 
     /// `default.replication.factor`.
@@ -582,6 +635,33 @@ mod tests {
         let topics = given.altered(&none, &set(&[("log.retention.ms", "2000")]));
         let retention = |broker: &BrokerConfig| TopicConfig::effective(&none, broker).retention.ms;
         assert_eq!([retention(&given), retention(&topics)], [Some(1000), Some(2000)]);
+    }
+
+    #[test]
+    fn each_node_has_the_rack_that_is_its_own_or_that_of_all() {
+        let mut config = BrokerConfig::default();
+        assert_eq!(config.rack_of(NodeId(0)), None);
+        config.set("broker.rack", "x").unwrap();
+        assert_eq!(config.rack_of(NodeId(1)), Some("x"));
+        assert!(config.set("broker.rack", " ").is_err());
+        let racks = config.with_racks(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!([0, 1, 2].map(|node| racks.rack_of(NodeId(node))), [Some("a"), Some("b"), Some("x")]);
+        let described = racks.of_node(NodeId(1)).describe();
+        let rack = described.into_iter().find(|effective| effective.name == "broker.rack").unwrap();
+        assert_eq!((rack.value.as_str(), rack.source, rack.is_read_only), ("b", Source::Broker, true));
+    }
+
+    #[test]
+    fn there_is_one_selector_and_none_unless_told() {
+        let mut config = BrokerConfig::default();
+        assert!(!config.selects_by_rack());
+        let refused = config.set("replica.selector.class", "org.example.Nearest").unwrap_err();
+        assert!(
+            refused.contains("there is org.apache.kafka.common.replica.RackAwareReplicaSelector"),
+            "{refused}"
+        );
+        config.set("replica.selector.class", RACK_AWARE_SELECTOR).unwrap();
+        assert!(config.selects_by_rack());
     }
 
     #[test]

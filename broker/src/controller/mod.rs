@@ -217,7 +217,7 @@ impl Controller {
                 self.unfence(now, from);
             }
             Ask::Applied { upto } => self.sessions.applied(from, upto),
-            Ask::Request { caller, request } => self.request(now, (from, caller), request),
+            Ask::Request { caller, request } => self.request(now, (from, caller), *request),
             Ask::TopicsOnDemand { caller, names } => self.create_on_demand(now, (from, caller), names),
             Ask::ProducerIds { caller } => self.reserve_producer_ids(now, (from, caller)),
             Ask::AlterPartitions(proposals) => self.alter_in_sync(now, from, proposals, effects),

@@ -67,7 +67,7 @@ impl World {
     }
 
     fn ask(&mut self, request: Request) -> ControllerEffects {
-        self.say(FIRST, Ask::Request { caller: Caller::Node(1), request })
+        self.say(FIRST, Ask::Request { caller: Caller::Node(1), request: Box::new(request) })
     }
 
     fn create(&mut self, name: &str) -> ControllerEffects {

@@ -70,7 +70,7 @@ impl Reader {
 
     fn fetch(&self, topic: TopicRef) -> Request {
         Request::Fetch(FetchRequest {
-            reads_followers: false,
+            rack: None,
             replica: -1,
             max_wait_ms: 500,
             min_bytes: 1,

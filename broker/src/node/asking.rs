@@ -100,7 +100,10 @@ impl Node {
 
     /// Hands a client's request on.
     pub(super) fn forward(&mut self, ticket: Ticket, request: Request, effects: &mut Effects) {
-        self.tell_controller(Ask::Request { caller: Caller::Client(ticket), request }, effects);
+        self.tell_controller(
+            Ask::Request { caller: Caller::Client(ticket), request: Box::new(request) },
+            effects,
+        );
     }
 
     /// Has topics made that somebody asked about, and then tells of them.

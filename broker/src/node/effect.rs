@@ -188,6 +188,8 @@ pub struct Fetched {
     pub lists_aborted: bool,
     /// The reader's log went another way from here: epoch and its end (KIP-595).
     pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// The reader is to read there from now on (KIP-392).
+    pub preferred: Option<NodeId>,
 }
 
 /// One answer to ListOffsets.

@@ -195,8 +195,8 @@ pub struct ProducePartition {
 /// See Kafka's FetchRequest.
 #[derive(Debug, Clone)]
 pub struct FetchRequest {
-    /// Whether the reader can be told to read from a follower, and so may (KIP-392).
-    pub reads_followers: bool,
+    /// The rack of a reader that can be told to read from a follower, and so may (KIP-392); empty if it does not say.
+    pub rack: Option<String>,
     /// A follower's id, or a negative number for a consumer.
     pub replica: i32,
     /// How long to wait for `min_bytes`.

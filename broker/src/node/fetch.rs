@@ -9,7 +9,7 @@ use super::sessions::{Mode, SessionError};
 use super::{
     Effect, Effects, FetchPartition, FetchReply, FetchRequest, Fetched, FetchedPartition, Node, Reply, Ticket,
 };
-use crate::ids::{Now, PartitionIndex};
+use crate::ids::{NodeId, Now, PartitionIndex};
 use crate::partition::leader::Isolation;
 use crate::partition::parked::Watched;
 use crate::refusal::Refusal;
@@ -25,7 +25,8 @@ pub(super) struct ParkedFetch {
     min_bytes: i64,
     max_bytes: i32,
     replica: i32,
-    reads_followers: bool,
+    /// Of a reader that may read from followers.
+    rack: Option<String>,
     isolation: Isolation,
     partitions: Vec<FetchPartition>,
 }
@@ -37,12 +38,17 @@ struct Available {
 }
 
 impl Node {
-    pub(super) fn fetch(&mut self, now: Now, ticket: Ticket, request: FetchRequest, effects: &mut Effects) {
+    pub(super) fn fetch(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        mut request: FetchRequest,
+        effects: &mut Effects,
+    ) {
         let max_bytes = request.max_bytes.min(self.config.fetch_max_bytes());
         let (min_bytes, max_wait_ms) =
             (request.min_bytes.min(max_bytes), request.max_wait_ms.min(MAX_WAIT_MS));
-        let (replica, reads_followers, isolation) =
-            (request.replica, request.reads_followers, request.isolation);
+        let (replica, rack, isolation) = (request.replica, request.rack.take(), request.isolation);
         let (mode, partitions) = match self.sessions.begin(request, now.monotonic) {
             Ok(begun) => begun,
             Err(SessionError { refusal, session_id }) => {
@@ -62,11 +68,11 @@ impl Node {
             min_bytes: i64::from(min_bytes),
             max_bytes,
             replica,
-            reads_followers,
+            rack,
             isolation,
             partitions,
         };
-        if max_wait_ms <= 0 || fetch.partitions.is_empty() || self.is_ready(&fetch) {
+        if max_wait_ms <= 0 || fetch.partitions.is_empty() || self.is_ready(now, &fetch) {
             return self.answer_fetch(now, fetch, effects);
         }
         let watches = fetch.partitions.iter().filter_map(|part| self.watched(part)).collect();
@@ -76,7 +82,7 @@ impl Node {
     /// A partition's high watermark moved: looks at who waits for it.
     pub(super) fn wake_fetches(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
         for id in self.parked_fetches.watching(partition) {
-            let ready = self.parked_fetches.get(id).is_some_and(|fetch| self.is_ready(fetch));
+            let ready = self.parked_fetches.get(id).is_some_and(|fetch| self.is_ready(now, fetch));
             if ready && let Some(fetch) = self.parked_fetches.release(id) {
                 self.answer_fetch(now, fetch, effects);
             }
@@ -94,13 +100,13 @@ impl Node {
     }
 
     /// Whether the fetch need not wait: enough bytes, or something that is told at once.
-    fn is_ready(&self, fetch: &ParkedFetch) -> bool {
+    fn is_ready(&self, now: Now, fetch: &ParkedFetch) -> bool {
         let mut sum = Available { at_least: 0, at_most: 0 };
         let mut anyone_there = false;
         // A partition that does not exist has no bytes to wait for, and does not keep the others from being waited for.
         for part in fetch.partitions.iter().filter(|part| self.exists(part)) {
             anyone_there = true;
-            match self.available(fetch, part) {
+            match self.available(now, fetch, part) {
                 None => return true,
                 Some(available) => {
                     sum.at_least += available.at_least;
@@ -116,7 +122,7 @@ impl Node {
             return sum.at_least >= min_bytes;
         }
         // Between the two only the batches' own sizes tell; they are near the end of the log, so in memory.
-        let exact = |part| self.exactly_available(fetch, part).unwrap_or(u64::MAX);
+        let exact = |part| self.exactly_available(now, fetch, part).unwrap_or(u64::MAX);
         fetch.partitions.iter().filter(|part| self.exists(part)).map(exact).fold(0, u64::saturating_add)
             >= min_bytes
     }
@@ -126,22 +132,30 @@ impl Node {
         found.is_some()
     }
 
-    /// None where the reader is told something at once: an error, or that its log diverged.
-    fn available(&self, fetch: &ParkedFetch, part: &FetchPartition) -> Option<Available> {
-        let (replica, bound) = self.readable(fetch, part)?;
+    /// None where the reader is told something at once: an error, that its log diverged, or where else to read.
+    fn available(&self, now: Now, fetch: &ParkedFetch, part: &FetchPartition) -> Option<Available> {
+        let (replica, bound) = self.readable(now, fetch, part)?;
         let limit = u64::try_from(part.max_bytes).unwrap_or(0);
         let bytes = replica.log.available_bytes(part.fetch_offset, bound);
         Some(Available { at_least: bytes.at_least.min(limit), at_most: bytes.at_most.min(limit) })
     }
 
-    fn exactly_available(&self, fetch: &ParkedFetch, part: &FetchPartition) -> Option<u64> {
-        let (replica, bound) = self.readable(fetch, part)?;
+    fn exactly_available(&self, now: Now, fetch: &ParkedFetch, part: &FetchPartition) -> Option<u64> {
+        let (replica, bound) = self.readable(now, fetch, part)?;
         let bytes = replica.log.exact_bytes(part.fetch_offset, bound).ok()?;
         Some(bytes.min(u64::try_from(part.max_bytes).unwrap_or(0)))
     }
 
-    fn readable(&self, fetch: &ParkedFetch, part: &FetchPartition) -> Option<(&super::Replica, Offset)> {
+    fn readable(
+        &self,
+        now: Now,
+        fetch: &ParkedFetch,
+        part: &FetchPartition,
+    ) -> Option<(&super::Replica, Offset)> {
         let id = self.resolve(&part.topic).ok()?;
+        if self.preferred_replica(now, fetch, id, part).is_some() {
+            return None;
+        }
         let diverging = self.check_fetch(fetch, id, part).ok()?;
         let replica = self.replica(id, part.partition).ok()?;
         diverging.is_none().then_some((replica, replica.bound(fetch.isolation)))
@@ -149,7 +163,7 @@ impl Node {
 
     fn answer_fetch(&mut self, now: Now, mut fetch: ParkedFetch, effects: &mut Effects) {
         let parts = std::mem::take(&mut fetch.partitions);
-        let partitions: Vec<_> = parts.iter().map(|part| self.read(&fetch, part)).collect();
+        let partitions: Vec<_> = parts.iter().map(|part| self.read(now, &fetch, part)).collect();
         let mut reply = FetchReply {
             refusal: None,
             session_id: 0,
@@ -168,17 +182,32 @@ impl Node {
         effects.push(Effect::Reply(fetch.ticket, Reply::Fetch(reply)));
     }
 
-    fn read(&self, fetch: &ParkedFetch, part: &FetchPartition) -> FetchedPartition {
-        let outcome = self.resolve(&part.topic).and_then(|id| self.read_partition(fetch, id, part));
+    fn read(&self, now: Now, fetch: &ParkedFetch, part: &FetchPartition) -> FetchedPartition {
+        let outcome = self.resolve(&part.topic).and_then(|id| self.read_partition(now, fetch, id, part));
         FetchedPartition { topic: part.topic.clone(), partition: part.partition, outcome, news: true }
     }
 
     fn read_partition(
         &self,
+        now: Now,
         fetch: &ParkedFetch,
         id: TopicId,
         part: &FetchPartition,
     ) -> Result<Fetched, Refusal> {
+        let preferred = self.preferred_replica(now, fetch, id, part);
+        if preferred.is_some() {
+            let replica = self.replica(id, part.partition)?;
+            replica.check_epoch(part.current_leader_epoch)?;
+            let (positions, max_bytes) = (replica.positions(), part.max_bytes);
+            return Ok(Fetched {
+                positions,
+                range: None,
+                max_bytes,
+                lists_aborted: false,
+                diverging: None,
+                preferred,
+            });
+        }
         let diverging = self.check_fetch(fetch, id, part)?;
         let replica = self.replica(id, part.partition)?;
         let positions = replica.positions();
@@ -186,7 +215,25 @@ impl Node {
         let range = (diverging.is_none() && part.fetch_offset < bound)
             .then(|| replica.log.range(part.fetch_offset, bound, 0, true));
         let lists_aborted = fetch.isolation == Isolation::ReadCommitted;
-        Ok(Fetched { positions, range, max_bytes: part.max_bytes, lists_aborted, diverging })
+        Ok(Fetched { positions, range, max_bytes: part.max_bytes, lists_aborted, diverging, preferred })
+    }
+
+    /// Where a consumer had better read what this node leads: in its own rack, if this node is not there itself
+    /// (`ReplicaManager.findPreferredReadReplica`, `RackAwareReplicaSelector`).
+    fn preferred_replica(
+        &self,
+        now: Now,
+        fetch: &ParkedFetch,
+        id: TopicId,
+        part: &FetchPartition,
+    ) -> Option<NodeId> {
+        let rack = fetch.rack.as_deref().filter(|rack| !rack.is_empty() && self.serving.sends_to_racks())?;
+        if fetch.replica >= 0 || self.config.rack_of(self.id) == Some(rack) {
+            return None;
+        }
+        let (_, leader) = self.led(id, part.partition).ok()?;
+        let is_near = |node: NodeId| self.config.rack_of(node) == Some(rack) && self.lives.of(node).is_some();
+        leader.most_caught_up(now.monotonic, part.fetch_offset, is_near)
     }
 
     /// Whether this reader may read here, in Kafka's order of checks; and where its log went another way, if it did.
@@ -202,7 +249,7 @@ impl Node {
         }
         replica.check_epoch(part.current_leader_epoch)?;
         // A follower serves consumers that can be told to read there (KIP-392).
-        if !fetch.reads_followers || fetch.replica >= 0 {
+        if fetch.rack.is_none() || fetch.replica >= 0 {
             replica.leader()?;
         }
         if fetch.replica >= 0 {

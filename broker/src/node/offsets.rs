@@ -12,7 +12,8 @@ use crate::ids::{PartitionIndex, TopicName};
 use crate::partition::leader::Leader;
 use crate::refusal::Refusal;
 
-/// A reader that is no replica and sees to the end of the log (`ListOffsetsRequest.DEBUGGING_REPLICA_ID`).
+/// A reader that is no replica, sees to the end of the log, and may ask followers, too
+/// (`ListOffsetsRequest.DEBUGGING_REPLICA_ID`).
 const DEBUGGING_REPLICA: i32 = -2;
 
 impl Node {
@@ -40,12 +41,16 @@ impl Node {
         query: &OffsetQuery,
     ) -> Result<OffsetAnswer, Refusal> {
         let spec = query.spec.clone()?;
-        let (replica, leader) = self.asked(&query.topic, query.partition, query.current_leader_epoch)?;
-        let at = leader.positions();
+        let replica = self.asked(&query.topic, query.partition, query.current_leader_epoch)?;
+        let leader = match replica.leader() {
+            Err(_) if request.replica == DEBUGGING_REPLICA => None,
+            leader => Some(leader?),
+        };
+        let at = replica.positions();
         let to_the_end = request.replica >= 0 || request.replica == DEBUGGING_REPLICA;
-        let bound = if to_the_end { at.log_end } else { leader.bound(request.isolation) };
+        let bound = if to_the_end { at.log_end } else { replica.bound(request.isolation) };
         // What clients have seen already may lie above.
-        let is_bound_known = to_the_end || leader.is_high_watermark_known();
+        let is_bound_known = to_the_end || leader.is_some_and(Leader::is_high_watermark_known);
         let or = (!is_bound_known).then_some(Refusal::OffsetNotAvailable);
         Ok(match spec {
             OffsetSpec::Latest => match or {
@@ -72,7 +77,8 @@ impl Node {
             // was told of it when its leader began.
             let outcome = self
                 .asked(&query.topic, query.partition, query.current_leader_epoch)
-                .map(|(replica, _)| replica.log.end_offset_for(query.leader_epoch));
+                .and_then(|replica| replica.leader().map(|_| replica))
+                .map(|replica| replica.log.end_offset_for(query.leader_epoch));
             EpochEnd { topic: query.topic.clone(), partition: query.partition, outcome }
         };
         queries.iter().map(one).collect()
@@ -83,11 +89,11 @@ impl Node {
         topic: &TopicName,
         partition: PartitionIndex,
         claimed: LeaderEpoch,
-    ) -> Result<(&Replica, &Leader), Refusal> {
+    ) -> Result<&Replica, Refusal> {
         let id = self.metadata.id_of(topic).ok_or(Refusal::UnknownTopicOrPartition)?;
         let replica = self.replica(id, partition)?;
         replica.check_epoch(claimed)?;
-        Ok((replica, replica.leader()?))
+        Ok(replica)
     }
 }
 

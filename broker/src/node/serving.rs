@@ -42,17 +42,29 @@ pub(super) struct Serving {
     /// When led partitions are to be looked at again even if nothing happens.
     deadlines: BTreeSet<(Monotonic, Watched)>,
     deadline_of: BTreeMap<Watched, Monotonic>,
+    /// Whether consumers are sent to followers in their racks.
+    sends_to_racks: bool,
 }
 
-impl Default for Serving {
-    fn default() -> Self {
+impl Serving {
+    pub(super) fn new(sends_to_racks: bool) -> Self {
         Self {
+            sends_to_racks,
             followers: BTreeMap::new(),
             tails: TailAccount::new(MAX_PROCESS_BYTES),
             touched: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             deadline_of: BTreeMap::new(),
         }
+    }
+
+    pub(super) fn sends_to_racks(&self) -> bool {
+        self.sends_to_racks
+    }
+
+    /// When followers hear of a new high watermark at the latest: at once where consumers that wait may be theirs.
+    fn high_watermark_due(&self, now: Now) -> Monotonic {
+        if self.sends_to_racks { now.monotonic } else { now.monotonic.plus_ms(HIGH_WATERMARK_MS) }
     }
 }
 
@@ -116,10 +128,11 @@ impl Serving {
 
     /// There is a new high watermark to tell.
     pub(super) fn moved(&mut self, now: Now, partition: Watched) {
+        let due = self.high_watermark_due(now);
         for session in self.followers.values_mut() {
             if session.partitions.contains_key(&partition) {
                 session.moved.insert(partition);
-                session.moved_due.get_or_insert(now.monotonic.plus_ms(HIGH_WATERMARK_MS));
+                session.moved_due.get_or_insert(due);
             }
         }
     }
@@ -230,12 +243,13 @@ impl Node {
         };
         let high_watermark =
             self.replica(at.topic, at.partition).ok().map(|replica| replica.positions().high_watermark);
+        let due = self.serving.high_watermark_due(now);
         if let Some(session) = self.serving.followers.get_mut(&from) {
             let told_high_watermark =
                 session.partitions.get(&partition).and_then(|standing| standing.told_high_watermark);
             if told_high_watermark != high_watermark && verdict.is_none() {
                 session.moved.insert(partition);
-                session.moved_due.get_or_insert(now.monotonic.plus_ms(HIGH_WATERMARK_MS));
+                session.moved_due.get_or_insert(due);
             }
             let standing = Standing { at, is_sent: false, verdict, told_high_watermark };
             session.partitions.insert(partition, standing);

@@ -258,11 +258,13 @@ impl Session {
     }
 }
 
-/// What an answer tells of a partition that is worth telling once; an error or a divergence is told again.
+/// What an answer tells of a partition that is worth telling once; an error, a divergence, or where else to read is told
+/// again.
 fn told(fetched: &FetchedPartition) -> Option<(Offset, Offset)> {
     let fetched = fetched.outcome.as_ref().ok()?;
     let at = fetched.positions;
-    fetched.diverging.is_none().then_some((at.high_watermark, at.log_start))
+    let is_for_once = fetched.diverging.is_none() && fetched.preferred.is_none();
+    is_for_once.then_some((at.high_watermark, at.log_start))
 }
 
 fn next_epoch(epoch: i32) -> i32 {

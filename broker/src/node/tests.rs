@@ -17,6 +17,7 @@ mod compaction;
 mod durability;
 mod enlarging;
 mod groups;
+mod racks;
 mod retention;
 
 use crate::partition::leader::Isolation;
@@ -101,7 +102,7 @@ impl World {
             max_bytes: 1 << 20,
         };
         self.ask(Request::Fetch(FetchRequest {
-            reads_followers: true,
+            rack: Some(String::new()),
             replica: -1,
             max_wait_ms,
             min_bytes,
@@ -395,7 +396,7 @@ fn a_partition_that_is_gone_does_not_keep_a_fetch_from_waiting_for_the_others() 
     let mut fetch = |partitions: &[i32]| {
         let partitions = partitions.iter().map(|index| partition(*index)).collect();
         read(&world.ask(Request::Fetch(FetchRequest {
-            reads_followers: true,
+            rack: Some(String::new()),
             replica: -1,
             max_wait_ms: 500,
             min_bytes: 1,

@@ -228,6 +228,29 @@ impl InSync {
         self.followers.iter().find(|follower| follower.node == node).map(|follower| follower.said.as_ref())
     }
 
+    /// Of those in sync that have `offset` and may serve it the one that has most; among equals, that was caught up last;
+    /// among those, the one of the highest number.
+    pub(super) fn most_caught_up(
+        &self,
+        now: Monotonic,
+        log_end: Offset,
+        offset: Offset,
+        may_serve: impl Fn(NodeId) -> bool,
+    ) -> Option<NodeId> {
+        let behind_ms = |follower: &Follower, said: &FollowerAt| match follower.caught_up_at {
+            _ if said.log_end == log_end => 0,
+            Some(then) => now.micros().saturating_sub(then.micros()) / 1_000,
+            None => u64::MAX,
+        };
+        let rank = |follower: &Follower| {
+            let said = follower.said.filter(|said| (said.log_start..=said.log_end).contains(&offset))?;
+            Some((said.log_end, std::cmp::Reverse(behind_ms(follower, &said)), follower.node))
+        };
+        let may = |follower: &&Follower| self.agreed.contains(&follower.node) && may_serve(follower.node);
+        let best = self.followers.iter().filter(may).filter_map(rank).max();
+        best.map(|(_, _, node)| node)
+    }
+
     /// Whether a fetch in this life comes from an earlier one than the present; none if the node is no replica.
     pub(super) fn is_outlived(&self, node: NodeId, life: BrokerEpoch) -> Option<bool> {
         let follower = self.followers.iter().find(|follower| follower.node == node)?;

@@ -304,6 +304,17 @@ impl Leader {
         self.in_sync.as_ref()?.said(node)?
     }
 
+    /// Of the followers in sync that may serve a reader at `offset` the one that lags least, if there is one
+    /// (`ReplicaView.comparator`).
+    pub(crate) fn most_caught_up(
+        &self,
+        now: Monotonic,
+        offset: Offset,
+        may_serve: impl Fn(NodeId) -> bool,
+    ) -> Option<NodeId> {
+        self.in_sync.as_ref()?.most_caught_up(now, self.positions.log_end, offset, may_serve)
+    }
+
     /// Every follower in sync has what is below: it need not be kept at hand for them.
     pub(crate) fn sent_to_all(&self) -> Offset {
         let log_end = self.positions.log_end;

@@ -32,7 +32,9 @@ pub(crate) struct InProcess {
 
 impl InProcess {
     pub(crate) fn new(nodes: &[Arc<Member>]) -> Self {
-        let address = |(node, port): (&Arc<Member>, u16)| (node.id(), Address { host: HOST.into(), port });
+        let address = |(node, port): (&Arc<Member>, u16)| {
+            (node.id(), Address { host: HOST.into(), port, rack: node.rack() })
+        };
         let addresses = Addresses::new(nodes.iter().zip(FIRST_PORT..).map(address).collect());
         Self { nodes: nodes.iter().map(Arc::downgrade).collect(), addresses }
     }

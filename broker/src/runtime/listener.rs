@@ -39,15 +39,24 @@ impl Advertised {
 #[derive(Debug)]
 pub(crate) struct Names {
     host: Option<Arc<str>>,
-    ports: Vec<(NodeId, u16)>,
+    nodes: Vec<Named>,
+}
+
+/// What clients are told of a node beside its host.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    pub(crate) id: NodeId,
+    pub(crate) port: u16,
+    pub(crate) rack: Option<Arc<str>>,
 }
 
 impl Names {
     /// Nodes that listen at these ports, in order.
-    pub(crate) fn new(advertised: &Advertised, listening: &[(NodeId, u16)]) -> Self {
-        let name = |(place, (id, port)): (usize, &(NodeId, u16))| (*id, advertised.port(*port, place));
-        let ports = listening.iter().enumerate().map(name).collect();
-        Self { host: advertised.host.clone(), ports }
+    pub(crate) fn new(advertised: &Advertised, mut nodes: Vec<Named>) -> Self {
+        for (place, node) in nodes.iter_mut().enumerate() {
+            node.port = advertised.port(node.port, place);
+        }
+        Self { host: advertised.host.clone(), nodes }
     }
 
     fn seen_from(&self, stream: &TcpStream) -> io::Result<Addresses> {
@@ -55,8 +64,10 @@ impl Names {
             Some(host) => Arc::clone(host),
             None => stream.local_addr()?.ip().to_canonical().to_string().into(),
         };
-        let address = |(id, port): &(NodeId, u16)| (*id, Address { host: Arc::clone(&host), port: *port });
-        Ok(Addresses::new(self.ports.iter().map(address).collect()))
+        let address = |Named { id, port, rack }: &Named| {
+            (*id, Address { host: Arc::clone(&host), port: *port, rack: rack.clone() })
+        };
+        Ok(Addresses::new(self.nodes.iter().map(address).collect()))
     }
 }
 

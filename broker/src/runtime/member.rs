@@ -104,6 +104,11 @@ impl Member {
         self.plan.id
     }
 
+    /// Where it is, if that is known.
+    pub(crate) fn rack(&self) -> Option<Arc<str>> {
+        self.plan.config.rack_of(self.plan.id).map(Arc::from)
+    }
+
     /// The present life.
     pub(crate) fn shell(&self) -> Option<Arc<NodeShell>> {
         self.inside.lock().shell.clone()

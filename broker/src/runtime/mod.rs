@@ -26,7 +26,7 @@ pub(crate) use data_folder::DataFolder;
 pub use data_folder::FolderError;
 pub(crate) use in_process::InProcess;
 pub(crate) use links::Links;
-pub(crate) use listener::{Advertised, Names, Sockets};
+pub(crate) use listener::{Advertised, Named, Names, Sockets};
 pub(crate) use member::{Member, NodeDisk, Plan};
 pub use member::{NodeLife, NodeStartError};
 pub(crate) use ports::Ports;

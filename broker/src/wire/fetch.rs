@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
+use highwater_protocol::ErrorCode;
 use highwater_protocol::messages::fetch::{
     EpochEndOffset, FetchPartition as WirePartition, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
     PartitionData,
 };
 use highwater_protocol::messages::{FetchRequest, FetchResponse};
-use highwater_protocol::{ErrorCode, Text};
 use highwater_storage::{LeaderEpoch, Offset};
 
 use super::Addresses;
@@ -52,7 +52,7 @@ pub(super) fn request(request: FetchRequest, version: i16) -> Result<Request, Fe
         topic.partitions.iter().map(move |index| (topic_ref.clone(), PartitionIndex(*index)))
     });
     Ok(Request::Fetch(Fetch {
-        reads_followers: version >= FIRST_WITH_RACK,
+        rack: (version >= FIRST_WITH_RACK).then(|| request.rack_id.as_str().to_owned()),
         replica,
         max_wait_ms: request.max_wait_ms,
         min_bytes: request.min_bytes,
@@ -182,6 +182,7 @@ fn read(part: &FetchedPartition, version: i16, budget: &mut Budget) -> Partition
         log_start_offset: at.log_start.get(),
         aborted_transactions: fetched.lists_aborted.then(Vec::new),
         diverging_epoch,
+        preferred_read_replica: fetched.preferred.map_or(-1, |node| node.0),
         records: Some(records),
         ..Default::default()
     }
@@ -236,6 +237,7 @@ fn before_the_log(refusal: &Refusal) -> bool {
 fn name_leader(response: &mut FetchResponse, node_id: i32, addresses: &Addresses) {
     if response.node_endpoints.iter().all(|endpoint| endpoint.node_id != node_id) {
         let (host, port) = addresses.of(NodeId(node_id));
-        response.node_endpoints.push(NodeEndpoint { node_id, host, port, rack: None::<Text> });
+        let rack = addresses.rack_of(NodeId(node_id));
+        response.node_endpoints.push(NodeEndpoint { node_id, host, port, rack });
     }
 }

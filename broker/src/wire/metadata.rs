@@ -90,7 +90,7 @@ pub(super) fn response(
         reply.cluster.nodes.iter().filter(|node| !node.is_fenced).map(|node| node.id).collect();
     let broker = |node: &NodeId| {
         let (host, port) = addresses.of(*node);
-        MetadataResponseBroker { node_id: node.0, host, port, rack: None }
+        MetadataResponseBroker { node_id: node.0, host, port, rack: addresses.rack_of(*node) }
     };
     MetadataResponse {
         brokers: there.iter().map(broker).collect(),
@@ -219,7 +219,8 @@ pub(super) fn cluster_response(
     let told = reply.nodes.iter().filter(|node| !node.is_fenced || options.fenced_nodes);
     let broker = |DescribedNode { id, is_fenced }: &DescribedNode| {
         let (host, port) = addresses.of(*id);
-        DescribeClusterBroker { broker_id: id.0, host, port, rack: None, is_fenced: *is_fenced }
+        let rack = addresses.rack_of(*id);
+        DescribeClusterBroker { broker_id: id.0, host, port, rack, is_fenced: *is_fenced }
     };
     DescribeClusterResponse {
         cluster_id: Text::from(reply.cluster_id.as_ref()),

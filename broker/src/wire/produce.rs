@@ -103,7 +103,7 @@ fn name_leader(endpoints: &mut Vec<NodeEndpoint>, leader: Option<NodeId>, addres
         && endpoints.iter().all(|endpoint| endpoint.node_id != node_id)
     {
         let (host, port) = addresses.of(NodeId(node_id));
-        endpoints.push(NodeEndpoint { node_id, host, port, rack: None });
+        endpoints.push(NodeEndpoint { node_id, host, port, rack: addresses.rack_of(NodeId(node_id)) });
     }
 }
 

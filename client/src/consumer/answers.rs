@@ -65,7 +65,8 @@ impl ConsumerMachine {
                 return;
             }
             validation.node
-        } else if let Some((node, _)) = self.take_fetch(id) {
+        } else if let Some((node, fetch)) = self.take_fetch(id) {
+            fetch.asked.keys().for_each(|at| self.leave(node, at));
             node
         } else {
             return;
@@ -157,7 +158,7 @@ impl ConsumerMachine {
                 let at = TopicPartition { topic: name.clone(), partition: partition.partition_index };
                 self.take_hint(&at, &partition, &endpoints);
                 if let Some((incarnation, offset)) = fetch.asked.get(&at) {
-                    self.answer_partition(now, at, *incarnation, *offset, partition);
+                    self.answer_partition(now, node, at, *incarnation, *offset, partition);
                 }
             }
         }
@@ -194,6 +195,7 @@ impl ConsumerMachine {
     fn answer_partition(
         &mut self,
         now: Monotonic,
+        node: NodeId,
         at: TopicPartition,
         incarnation: u64,
         offset: Offset,
@@ -209,12 +211,22 @@ impl ConsumerMachine {
                 self.truncated(now, &at, offset, Offset::new(data.diverging_epoch.end_offset));
             }
             ErrorCode::None => {
-                assigned.high_watermark = heard(data.high_watermark);
-                assigned.last_stable_offset = heard(data.last_stable_offset);
+                let (high_watermark, last_stable) =
+                    (heard(data.high_watermark), heard(data.last_stable_offset));
+                // A follower may not know yet what the leader told: that is not the end.
+                let is_follower = assigned.preferred.is_some_and(|preferred| preferred.node == node);
+                let known = |known: Option<Offset>| known.filter(|_| is_follower);
+                assigned.high_watermark = high_watermark.max(known(assigned.high_watermark));
+                assigned.last_stable_offset = last_stable.max(known(assigned.last_stable_offset));
                 assigned.log_start_offset = heard(data.log_start_offset);
                 assigned.failures = 0;
+                if data.preferred_read_replica >= 0 {
+                    return self.prefer(now, &at, NodeId(data.preferred_read_replica));
+                }
                 self.take_data(now, at, incarnation, data);
             }
+            // The leader knows better what there is.
+            ErrorCode::OffsetOutOfRange if assigned.preferred.take().is_some() => {}
             ErrorCode::OffsetOutOfRange => self.out_of_range(now, &at, offset),
             ErrorCode::CorruptMessage | ErrorCode::TopicAuthorizationFailed => {
                 // Kafka's consumer throws and asks again at the next poll.
@@ -223,6 +235,7 @@ impl ConsumerMachine {
             }
             code if code.is_retriable() || code == ErrorCode::UnknownServerError => {
                 if needs_metadata(code) || code == ErrorCode::OffsetNotAvailable {
+                    assigned.preferred = None;
                     self.metadata.suspect();
                 }
                 self.back_off(now, &at);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use highwater_protocol::Text;
+
 use super::reset::OffsetReset;
 use crate::error::{Error, Result};
 use crate::retry::Backoff;
@@ -48,11 +50,14 @@ pub struct ConsumerConfig {
     pub max_poll_records: usize,
     /// `check.crcs`, default yes.
     pub check_crcs: bool,
+    /// `client.rack`: where the consumer is; a leader that is elsewhere may send it to a follower in its rack (KIP-392).
+    /// Default none: reads from leaders.
+    pub rack: Option<Text>,
     /// `request.timeout.ms`, default 30 s.
     pub request_timeout: Duration,
     /// `retry.backoff.ms` and `retry.backoff.max.ms`, default 20 ms doubling to 1 s.
     pub backoff: Backoff,
-    /// `metadata.max.age.ms`, default 5 minutes.
+    /// `metadata.max.age.ms`, default 5 minutes; also how long a follower is read from before the leader is asked again.
     pub metadata_max_age: Duration,
     /// `allow.auto.create.topics`, default no, unlike the Java client: reading should not create what it misnames.
     pub allow_auto_create: bool,
@@ -71,6 +76,7 @@ impl Default for ConsumerConfig {
             decompressed_batch_limit_bytes: 128 * 1024 * 1024,
             max_poll_records: 500,
             check_crcs: true,
+            rack: None,
             request_timeout: Duration::from_secs(30),
             backoff: Backoff { first: Duration::from_millis(20), most: Duration::from_secs(1) },
             metadata_max_age: Duration::from_secs(300),
@@ -93,6 +99,9 @@ impl ConsumerConfig {
         }
         if self.max_poll_records == 0 || self.prefetch_bytes == 0 {
             return Err(Error::config("max_poll_records, prefetch_bytes", "at least 1"));
+        }
+        if self.rack.as_ref().is_some_and(|rack| rack.is_empty()) {
+            return Err(Error::config("client.rack", "not empty"));
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use highwater_storage::{LeaderEpoch, Offset, TimestampMs};
 
 use super::config::ConsumerConfig;
 use super::fetched::{Fetched, Position};
+use super::read_replica::Preferred;
 use super::session::FetchSession;
 use crate::error::{Error, Result};
 use crate::exchange::{Action, Answer, Failure, Peer, RequestId, RequestIds};
@@ -65,6 +66,8 @@ pub(super) struct Assigned {
     pub(super) awaits_committed: bool,
     /// The leader epoch whose leader agreed with the place `ahead`.
     pub(super) validated_epoch: i32,
+    /// Where its leader said to read.
+    pub(super) preferred: Option<Preferred>,
     pub(super) paused: bool,
     /// Only a seek makes it go on.
     pub(super) stopped: bool,
@@ -85,6 +88,7 @@ impl Default for Assigned {
             ahead: None,
             awaits_committed: false,
             validated_epoch: -1,
+            preferred: None,
             paused: false,
             stopped: false,
             failures: 0,
@@ -259,6 +263,7 @@ impl ConsumerMachine {
             lookup: position.is_none().then_some(start),
             position,
             ahead: position,
+            preferred: assigned.preferred,
             paused: assigned.paused,
             failures: assigned.failures,
             not_before: assigned.not_before,

@@ -10,6 +10,7 @@ mod config;
 mod fetched;
 mod machine;
 mod questions;
+mod read_replica;
 mod reset;
 mod session;
 #[cfg(test)]
@@ -238,6 +239,12 @@ impl ConsumerBuilder {
         check_crcs: bool;
         /// See [`ConsumerConfig::request_timeout`].
         request_timeout: Duration;
+    }
+
+    /// See [`ConsumerConfig::rack`].
+    pub fn rack(mut self, rack: impl Into<Text>) -> Self {
+        self.config.rack = Some(rack.into());
+        self
     }
 
     /// All options at once.

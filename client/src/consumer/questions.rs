@@ -24,6 +24,11 @@ impl ConsumerMachine {
             self.metadata.suspect();
             return None;
         };
+        self.reachable(now, node)
+    }
+
+    /// The node, if it may be asked something now.
+    pub(super) fn reachable(&mut self, now: Monotonic, node: NodeId) -> Option<NodeId> {
         let not_before = self.nodes.entry(node).or_default().not_before;
         if not_before > now {
             self.wake_by(Some(not_before));
@@ -94,7 +99,7 @@ impl ConsumerMachine {
         }
     }
 
-    /// One fetch at a time to each broker that leads something we want more of.
+    /// One fetch at a time to each broker that has something we want more of.
     pub(super) fn fetch(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
         if self.buffered_bytes >= self.config.prefetch_bytes {
             return;
@@ -110,7 +115,7 @@ impl ConsumerMachine {
         for (at, not_before) in all {
             if not_before > now {
                 self.wake_by(Some(not_before));
-            } else if let Some(node) = self.reachable_leader(now, &at) {
+            } else if let Some(node) = self.replica_to_read(now, &at) {
                 by_node.entry(node).or_default().push(at);
             }
         }
@@ -175,6 +180,7 @@ impl ConsumerMachine {
             session_epoch: session.epoch,
             topics: session.topics,
             forgotten_topics_data: session.forgotten,
+            rack_id: self.config.rack.clone().unwrap_or_default(),
             ..FetchRequest::default()
         };
         let target = Target::Broker(address);

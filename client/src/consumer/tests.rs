@@ -18,6 +18,7 @@ use highwater_protocol::{ErrorCode, Uuid};
 use highwater_storage::batch::{BatchBuilder, Codec};
 use highwater_storage::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 
+mod read_replica;
 mod truncation;
 
 use super::*;

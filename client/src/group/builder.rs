@@ -45,10 +45,11 @@ impl GroupConsumerBuilder {
         partitions: Vec<(TopicPartition, Option<StartAt>)>,
         start: Option<StartAt>,
     ) -> Self {
+        let group = GroupConfig { rack: config.rack.clone(), ..GroupConfig::new(group_id) };
         Self {
             client,
             config,
-            group: GroupConfig::new(group_id),
+            group,
             topics: BTreeSet::new(),
             pattern: None,
             partitions,
@@ -90,9 +91,11 @@ impl GroupConsumerBuilder {
         self
     }
 
-    /// See [`GroupConfig::rack`].
+    /// See [`GroupConfig::rack`] and [`ConsumerConfig::rack`].
     pub fn rack(mut self, rack: impl Into<Text>) -> Self {
-        self.group.rack = Some(rack.into());
+        let rack = rack.into();
+        self.config.rack = Some(rack.clone());
+        self.group.rack = Some(rack);
         self
     }
 

@@ -5,13 +5,15 @@ import urllib.request
 from .broker import HeldPorts, Highwater, Kafka, accepts
 
 COUNT = 3
+# Where each node is.
+RACKS = ("x", "x", "y")
 ORDER_LIMIT_S = 60
 
 
 class HighwaterNodes(Highwater):
     """One process."""
 
-    more = ("--nodes", COUNT, "--control", "127.0.0.1:0")
+    more = ("--nodes", COUNT, "--racks", ",".join(RACKS), "--control", "127.0.0.1:0")
 
     @property
     def bootstrap(self):
@@ -42,7 +44,7 @@ class KafkaNode(Kafka):
 
     def __init__(self, number, ports, controllers, settings):
         voters = ",".join(f"{at}@127.0.0.1:{port}" for at, port in enumerate(controllers))
-        super().__init__({"node.id": number, "controller.quorum.voters": voters, "offsets.topic.replication.factor": COUNT,
+        super().__init__({"node.id": number, "broker.rack": RACKS[number], "controller.quorum.voters": voters, "offsets.topic.replication.factor": COUNT,
                           "transaction.state.log.replication.factor": COUNT, "transaction.state.log.min.isr": 2,
                           "default.replication.factor": COUNT, "min.insync.replicas": 2, **settings})
         self.own_port, self.controller = ports[number], controllers[number]

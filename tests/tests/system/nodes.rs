@@ -1,6 +1,7 @@
 //! What clients are told of several nodes: over TCP, on three of them.
 
 mod moves;
+mod racks;
 mod refusals;
 
 use std::net::SocketAddr;
@@ -28,7 +29,11 @@ impl Trio {
     }
 
     pub(super) async fn with(settings: &[(&str, &str)]) -> Self {
-        let builder = Cluster::builder().nodes(3);
+        Self::in_racks(&[], settings).await
+    }
+
+    pub(super) async fn in_racks(racks: &[&str], settings: &[(&str, &str)]) -> Self {
+        let builder = Cluster::builder().nodes(3).racks(racks.iter().copied());
         let builder = settings.iter().fold(builder, |builder, (name, value)| builder.set(name, value));
         let cluster = builder.start().await.unwrap();
         let bound = cluster.listen_at(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();

@@ -23,7 +23,7 @@ fn part(index: i32) -> FetchPartition {
 
 fn request(session_id: i32, session_epoch: i32, parts: &[i32]) -> FetchRequest {
     FetchRequest {
-        reads_followers: true,
+        rack: Some(String::new()),
         replica: -1,
         max_wait_ms: 0,
         min_bytes: 1,
@@ -40,8 +40,14 @@ fn request(session_id: i32, session_epoch: i32, parts: &[i32]) -> FetchRequest {
 fn fetched(part: &FetchPartition, high_watermark: i64) -> FetchedPartition {
     let at = Offset::new(high_watermark);
     let positions = Positions { log_start: Offset::ZERO, last_stable: at, high_watermark: at, log_end: at };
-    let outcome =
-        Ok(Fetched { positions, range: None, max_bytes: 100, lists_aborted: false, diverging: None });
+    let outcome = Ok(Fetched {
+        positions,
+        range: None,
+        max_bytes: 100,
+        lists_aborted: false,
+        diverging: None,
+        preferred: None,
+    });
     FetchedPartition { topic: part.topic.clone(), partition: part.partition, outcome, news: true }
 }
 

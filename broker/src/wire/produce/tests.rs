@@ -15,7 +15,7 @@ fn answered(appended: Option<Produced>, refusal: Refusal, version: i16) -> Produ
         appended,
         outcome: Err(refusal),
     };
-    let address = Address { host: Arc::from("host"), port: 9092 };
+    let address = Address { host: Arc::from("host"), port: 9092, rack: Some(Arc::from("a")) };
     response(vec![part], version, &Addresses::new(vec![(NodeId(1), address)]))
 }
 

@@ -20,6 +20,10 @@ LIMIT_S = 40
 METADATA = 12
 SHOWN = 8
 RECORDS = 2
+# It may ask any replica.
+DEBUGGER = -2
+BROKER = 4
+SETTINGS = ("broker.rack", "node.id", "replica.selector.class", "max.connections", "min.insync.replicas")
 # Epochs count what happened to a node and its partitions, which is not the same on both sides. Kafka names any node as the controller.
 OWN = {"LeaderEpoch", "ControllerId"}
 
@@ -109,14 +113,29 @@ def everything(node, elects=True):
     for name in TOPICS:
         yield node, "ListOffsets", (1, 4, 5, 7), list_offsets(name, -1)
         yield node, "ListOffsets", (7,), list_offsets(name, -2)
+        for timestamp in (-1, -2, 0):
+            yield node, "ListOffsets", (5, 7), list_offsets(name, timestamp, DEBUGGER)
         for epoch in (-1, 99):
             part = {"Partition": 0, "CurrentLeaderEpoch": epoch, "LeaderEpoch": 0}
             yield node, "OffsetForLeaderEpoch", (2, 4), {"ReplicaId": -2, "Topics": [{"Topic": name, "Partitions": [part]}]}
             yield node, "Fetch", (11, 12, 15, 16, 17), lambda side, name=name, epoch=epoch: fetch(side, name, epoch)
+        for rack, offset in (("x", 0), ("y", 0), ("y", RECORDS), ("y", RECORDS + 1), ("z", 0)):
+            yield node, "Fetch", (11, 12, 15, 17), lambda side, name=name, near=(rack, offset): fetch(side, name, -1, *near)
     yield node, "ListPartitionReassignments", (0,), {"TimeoutMs": 30_000, "Topics": None}
     if elects:
         # Nobody is there who could be.
         yield node, "ElectLeaders", (1, 2), election(1, *TOPICS, "none", "a b")
+
+
+def settings():
+    """Each broker tells its own settings, and takes changes for all."""
+    for node, broker in ((0, "0"), (2, "0"), (2, "7"), (2, "x"), (2, "")):
+        asked = {"ResourceType": BROKER, "ResourceName": broker, "ConfigurationKeys": SETTINGS}
+        yield node, "DescribeConfigs", (1, 4), {"Resources": [asked], "IncludeSynonyms": True}
+        for name in ("max.connections", "broker.rack"):
+            change = {"Name": name, "ConfigOperation": 0, "Value": "1000"}
+            altered = {"ResourceType": BROKER, "ResourceName": broker, "Configs": [change]}
+            yield node, "IncrementalAlterConfigs", (0, 1), {"Resources": [altered], "ValidateOnly": True}
 
 
 def election(kind, *names):
@@ -124,15 +143,21 @@ def election(kind, *names):
     return {"ElectionType": kind, "TopicPartitions": asked, "TimeoutMs": 30_000}
 
 
-def list_offsets(name, timestamp):
-    part = {"PartitionIndex": 0, "CurrentLeaderEpoch": -1, "Timestamp": timestamp}
-    return {"ReplicaId": -1, "Topics": [{"Name": name, "Partitions": [part]}]}
+def past(name, ask):
+    """Asked in the epoch before the present one."""
+    return lambda side: ask(side, name, side.told(2)[name]["LeaderEpoch"] - 1)
 
 
-def fetch(side, name, epoch):
+def list_offsets(name, timestamp, replica=-1, epoch=-1):
+    part = {"PartitionIndex": 0, "CurrentLeaderEpoch": epoch, "Timestamp": timestamp}
+    return {"ReplicaId": replica, "Topics": [{"Name": name, "Partitions": [part]}]}
+
+
+def fetch(side, name, epoch, rack="", offset=0):
     topic_id = next(each for each, named in side.ids.items() if named == name)
-    part = {"Partition": 0, "CurrentLeaderEpoch": epoch, "FetchOffset": 0, "LastFetchedEpoch": -1, "LogStartOffset": -1, "PartitionMaxBytes": 1 << 20}
-    return {"MaxWaitMs": 0, "MinBytes": 0, "MaxBytes": 1 << 20, "SessionEpoch": -1, "Topics": [{"Topic": name, "TopicId": topic_id, "Partitions": [part]}]}
+    part = {"Partition": 0, "CurrentLeaderEpoch": epoch, "FetchOffset": offset, "LastFetchedEpoch": -1, "LogStartOffset": -1, "PartitionMaxBytes": 1 << 20}
+    return {"MaxWaitMs": 0, "MinBytes": 0, "MaxBytes": 1 << 20, "SessionEpoch": -1, "RackId": rack,
+            "Topics": [{"Topic": name, "TopicId": topic_id, "Partitions": [part]}]}
 
 
 def written(node, names):
@@ -140,6 +165,19 @@ def written(node, names):
     batch = Batch([b"x"], base_timestamp=1_700_000_000_000)
     for name in names:
         yield node, "Produce", (9, 10, 12), produce_body([(name, 0, batch)])
+
+
+def deleted(node, names):
+    for name in names:
+        topic = {"Name": name, "Partitions": [{"PartitionIndex": 0, "Offset": 0}]}
+        yield node, "DeleteRecords", (1, 2), {"Topics": [topic], "TimeoutMs": 30_000}
+
+
+def of_the_past(node, names):
+    for name in names:
+        yield node, "Fetch", (11, 12, 16, 17), past(name, fetch)
+        yield node, "ListOffsets", (7,), past(name, lambda _, name, epoch: list_offsets(name, -1, epoch=epoch))
+        yield node, "ListOffsets", (7,), past(name, lambda _, name, epoch: list_offsets(name, -1, DEBUGGER, epoch))
 
 
 def moves(node, topic, *wanted):
@@ -153,8 +191,10 @@ def moves(node, topic, *wanted):
 def all_there():
     yield from everything(2)
     yield from everything(0)
+    yield from settings()
     # None of these comes about.
     yield from written(2, ["a", "b", "c"])
+    yield from deleted(2, ["a", "b", "none"])
     yield from moves(2, "a", None, [], [0, 0], [0, 9], [-1], [0, 1, 2])
     yield from moves(2, "none", None, [0])
     yield 2, "ElectLeaders", (0, 1, 2), election(0, *TOPICS, "none")
@@ -172,6 +212,7 @@ def while_gone():
     yield from everything(0)
     yield from written(2, ["a", "b", "c"])
     yield from written(0, ["b", "c"])
+    yield from of_the_past(0, ["b"])
     yield 2, "ElectLeaders", (0, 1, 2), election(0, *TOPICS)
     # It waits for who is gone, and is taken back.
     yield from moves(0, "a", [0, 1])
@@ -192,5 +233,7 @@ def back(sides):
 def when_back():
     yield from everything(1)
     yield from everything(2)
+    for node in (0, 1, 2):
+        yield from of_the_past(node, ["b", "c"])
     for _ in ("elected", "elected already"):
         yield 2, "ElectLeaders", (2,), election(0, *TOPICS)
