@@ -78,11 +78,7 @@ impl Replica {
 
     /// What a reader of this isolation may not reach.
     pub(super) fn bound(&self, isolation: Isolation) -> Offset {
-        let positions = self.positions();
-        match isolation {
-            Isolation::ReadUncommitted => positions.high_watermark,
-            Isolation::ReadCommitted => positions.last_stable,
-        }
+        self.positions().bound(isolation)
     }
 
     pub(super) fn leader(&self) -> Result<&Leader, Refusal> {

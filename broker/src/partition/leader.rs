@@ -39,6 +39,16 @@ pub struct Positions {
     pub log_end: Offset,
 }
 
+impl Positions {
+    /// What a reader of this isolation may not reach.
+    pub(crate) fn bound(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark,
+            Isolation::ReadCommitted => self.last_stable,
+        }
+    }
+}
+
 /// How many appended records may lack a sync before one is waited for: `flush.messages`; 1 where every acknowledged
 /// record is promised to be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,14 +173,6 @@ impl Leader {
     /// readers have seen, and they are not told of it (`OFFSET_NOT_AVAILABLE`).
     pub(crate) fn is_high_watermark_known(&self) -> bool {
         self.positions.high_watermark >= self.epoch_start
-    }
-
-    /// What a reader of this isolation may not reach.
-    pub(crate) fn bound(&self, isolation: Isolation) -> Offset {
-        match isolation {
-            Isolation::ReadUncommitted => self.positions.high_watermark,
-            Isolation::ReadCommitted => self.positions.last_stable,
-        }
     }
 
     /// Whether a caller that believes in `claimed` may be served (KIP-320); -1 is not checked.

@@ -59,11 +59,12 @@ fn setting(effective: Effective, options: Options) -> DescribeConfigsResourceRes
         value: Some(Text::from(value)),
         source: source_number(source),
     };
+    // A list may be empty; of all else that is to say that there is nothing.
     let is_list = effective.definition.kind.is_list();
-    let synonyms = if options.synonyms { effective.synonyms } else { Vec::new() };
+    let mut synonyms = if options.synonyms { effective.synonyms } else { Vec::new() };
+    synonyms.retain(|(_, value, _)| is_list || !value.is_empty());
     DescribeConfigsResourceResult {
         name: Text::from_static(effective.name),
-        // A list may be empty; of all else that is to say that there is nothing.
         value: (is_list || !effective.value.is_empty()).then(|| Text::from(effective.value)),
         read_only: effective.is_read_only,
         config_source: source_number(effective.source),

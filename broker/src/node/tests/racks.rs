@@ -49,6 +49,7 @@ fn is_read_at_once(config: BrokerConfig) -> bool {
         forgotten: Vec::new(),
     });
     cluster.step(now, NodeId(1), Event::Request(CONSUMER, fetch), &mut effects);
+    let id = cluster.node(NodeId(0)).unwrap().metadata.id_of(&"t".into());
     let mut batch = BatchBuilder::new();
     batch.append(now.wall, None, Some(b"x"), &[]).unwrap();
     let produce = Request::Produce(ProduceRequest {
@@ -58,7 +59,7 @@ fn is_read_at_once(config: BrokerConfig) -> bool {
         partitions: vec![ProducePartition {
             topic: TopicRef::Name("t".into()),
             partition: PartitionIndex(0),
-            checked_for: None,
+            checked_for: id,
             is_transactional: false,
             batch: CheckedBatch::check(&batch.build().unwrap(), &BatchRules::default(), now.wall),
         }],

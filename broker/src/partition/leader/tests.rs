@@ -42,7 +42,7 @@ fn where_records_are_synced_first_the_high_watermark_follows_the_syncs() {
     assert!(leader.wants_sync(RECORD));
     assert!(!leader.grew(at(0), Offset::new(14), &sole(RECORD)));
     assert!(leader.became_durable(at(0), Offset::new(12), &sole(RECORD)));
-    assert_eq!(leader.bound(Isolation::ReadUncommitted), Offset::new(12));
+    assert_eq!(leader.positions().bound(Isolation::ReadUncommitted), Offset::new(12));
     assert!(leader.became_durable(at(0), Offset::new(14), &sole(RECORD)) && !leader.wants_sync(RECORD));
 }
 
@@ -51,11 +51,11 @@ fn every_third_record_waits_for_a_sync() {
     let (mut leader, every) = (leader(), SyncEvery(3));
     assert!(leader.grew(at(0), Offset::new(12), &sole(every)) && !leader.wants_sync(every));
     assert!(!leader.grew(at(0), Offset::new(13), &sole(every)) && leader.wants_sync(every));
-    assert_eq!(leader.bound(Isolation::ReadCommitted), Offset::new(12));
+    assert_eq!(leader.positions().bound(Isolation::ReadCommitted), Offset::new(12));
     // One more came while the three were synced; alone it need not wait.
     assert!(!leader.grew(at(0), Offset::new(14), &sole(every)));
     assert!(leader.became_durable(at(0), Offset::new(13), &sole(every)));
-    assert_eq!(leader.bound(Isolation::ReadCommitted), Offset::new(14));
+    assert_eq!(leader.positions().bound(Isolation::ReadCommitted), Offset::new(14));
 }
 
 // With followers.
@@ -310,6 +310,30 @@ fn a_follower_that_catches_up_is_waited_for_before_it_is_in_sync() {
     assert_eq!(leader.next_deadline(at(now), &rules), Some(at(lags)));
     assert!(leader.tick(at(lags), &rules));
     assert_eq!(high_watermark(&leader), 12);
+}
+
+#[test]
+fn readers_are_sent_to_who_has_most_then_lags_least_then_has_the_highest_number() {
+    let sent = |leader: &Leader, now, offset, among: &[NodeId]| {
+        leader.most_caught_up(at(now), Offset::new(offset), |node| among.contains(&node))
+    };
+    let mut leader = leads(&[0, 1, 2], &RULES);
+    assert_eq!(sent(&leader, 1, 0, &[A, B]), None, "nobody has said anything");
+    hears(&mut leader, 1, A, 10, &RULES);
+    hears(&mut leader, 1, B, 8, &RULES);
+    assert_eq!(sent(&leader, 2, 8, &[A, B]), Some(A));
+    assert_eq!(sent(&leader, 2, 8, &[B]), Some(B));
+    assert_eq!(sent(&leader, 2, 9, &[B]), None, "it does not have that");
+    hears(&mut leader, 2, B, 10, &RULES);
+    assert_eq!(sent(&leader, 9_000, 0, &[A, B]), Some(B));
+    leader.grew(at(10_000), Offset::new(12), &RULES);
+    hears(&mut leader, 20_000, A, 12, &RULES);
+    leader.grew(at(30_000), Offset::new(14), &RULES);
+    hears(&mut leader, 40_000, B, 12, &RULES);
+    assert_eq!(sent(&leader, 40_000, 0, &[A, B]), Some(A), "it had all at a later time");
+    let mut leader = leads(&[0, 2], &RULES);
+    hears(&mut leader, 1, A, 10, &RULES);
+    assert_eq!(sent(&leader, 2, 0, &[A]), None, "it is not in sync");
 }
 
 #[test]

@@ -43,6 +43,7 @@ def describe():
     yield ask("topic-known-and-unknown", (TOPIC, PLAIN, ["segment.bytes"]), (TOPIC, "diff-nobody", ["segment.bytes"]))
     yield ask("topic-twice", (TOPIC, PLAIN, ["compression.type"]), (TOPIC, PLAIN, ["segment.bytes"]))
     yield ask("broker-some", (BROKER, "0", ["message.max.bytes", "num.partitions", "auto.create.topics.enable", "log.segment.bytes"]))
+    yield ask("broker-racks", (BROKER, "0", ["broker.rack", "replica.selector.class"]), IncludeSynonyms=True)
     yield ask("broker-synonyms", (BROKER, "0", ["message.max.bytes", "num.partitions"]), IncludeSynonyms=True)
     yield ask("broker-unknown", (BROKER, "99", ["num.partitions"]))
     yield ask("broker-not-a-number", (BROKER, "zero", ["num.partitions"]))

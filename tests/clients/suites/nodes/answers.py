@@ -23,7 +23,7 @@ RECORDS = 2
 # It may ask any replica.
 DEBUGGER = -2
 BROKER = 4
-SETTINGS = ("broker.rack", "node.id", "replica.selector.class", "max.connections", "min.insync.replicas")
+SETTINGS = ("broker.rack", "node.id", "replica.selector.class", "max.connections")
 # Epochs count what happened to a node and its partitions, which is not the same on both sides. Kafka names any node as the controller.
 OWN = {"LeaderEpoch", "ControllerId"}
 
