@@ -17,7 +17,7 @@ use crate::controller::{
 use crate::entropy::Entropy;
 use crate::ids::{Monotonic, NodeId, Now, PartitionIndex};
 use crate::message::{Message, Peer, Word};
-use crate::node::{DiskWork, Effect, Effects, Event, Node, NodeOptions, OpenError, take_marker};
+use crate::node::{Birth, DiskWork, Effect, Effects, Event, Node, NodeOptions, OpenError, take_marker};
 
 /// What a cluster is made of.
 #[derive(Debug, Clone)]
@@ -40,6 +40,9 @@ pub struct Ensemble {
     controller: Controller,
     nodes: BTreeMap<NodeId, Node>,
     mail: VecDeque<(Peer, Peer, Message)>,
+    /// Who is cut off: what they say and are told is lost.
+    #[cfg(test)]
+    pub(crate) cut_off: Vec<NodeId>,
 }
 
 /// What an ensemble wants done, in order, each with whose it is.
@@ -72,7 +75,13 @@ impl Ensemble {
         let stop_of = |id| Ok((id, take_marker(disk.as_ref(), &folder, id)?));
         let stops = ids.into_iter().map(stop_of).collect::<Result<Vec<(_, StopKind)>, OpenError>>()?;
         controller.step(now, ControllerEvent::Start { nodes: stops.clone() }, &mut said);
-        let mut ensemble = Self { controller, nodes: BTreeMap::new(), mail: VecDeque::new() };
+        let mut ensemble = Self {
+            controller,
+            nodes: BTreeMap::new(),
+            mail: VecDeque::new(),
+            #[cfg(test)]
+            cut_off: Vec::new(),
+        };
         for started in ensemble.take(said, effects)? {
             let id = started.node;
             let stop =
@@ -147,6 +156,10 @@ impl Ensemble {
 
     fn deliver(&mut self, now: Now, effects: &mut EnsembleEffects) {
         while let Some((from, to, message)) = self.mail.pop_front() {
+            #[cfg(test)]
+            if [from, to].iter().any(|peer| matches!(peer, Peer::Node(node) if self.cut_off.contains(node))) {
+                continue;
+            }
             match (from, to, message.read()) {
                 (Peer::Node(from), Peer::Controller, Message(Word::ToController(message))) => {
                     self.step_controller(now, ControllerEvent::Message { from, message }, effects);
@@ -183,7 +196,7 @@ impl Ensemble {
                 }
                 ControllerEffect::Sync(handle) => {
                     let (topic, partition) = (TopicId::METADATA, PartitionIndex(0));
-                    let work = DiskWork::Sync { topic, partition, handle };
+                    let work = DiskWork::Sync { topic, partition, birth: Birth::default(), handle };
                     effects.push((Peer::Controller, Effect::Disk(work)));
                 }
                 ControllerEffect::Disk(work) => effects.push((Peer::Controller, Effect::Disk(work))),

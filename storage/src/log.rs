@@ -35,6 +35,7 @@ use crate::{
     producers::ProducerState,
     recovery::{self, Loaded},
     segment::{Position, Segment, SegmentName},
+    sync::Tenure,
 };
 
 /// How many bytes lie between two offsets, as far as memory tells.
@@ -63,6 +64,7 @@ pub struct Log {
     snapshots: Vec<SnapshotFile>,
     snapshot_is_current: bool,
     poisoned: Option<Arc<str>>,
+    tenure: Arc<Tenure>,
     synced: Synced,
     recovery_point: Offset,
     /// Where there may be gaps between segments.
@@ -141,6 +143,7 @@ impl Log {
             snapshots: Vec::new(),
             snapshot_is_current: false,
             poisoned: None,
+            tenure: Arc::default(),
             synced: Synced {
                 upto: start_offset,
                 recovery_point: None,

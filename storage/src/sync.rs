@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use parking_lot::Mutex;
+
 use crate::{
     LogError, Offset,
     disk::{Disk, File},
@@ -28,9 +30,30 @@ pub struct SyncHandle {
     pub(crate) dirs: Vec<PathBuf>,
     /// The epochs' checkpoint, if it changed: where it goes and what it says.
     pub(crate) epochs: Option<(PathBuf, String)>,
+    /// Whether the directory still is the log's.
+    pub(crate) tenure: Arc<Tenure>,
     /// The log is closed with this: what is not written now is lost.
     pub(crate) is_last: bool,
     pub(crate) synced: Synced,
+}
+
+/// Whether a directory still is a log's own: one of the same name may be made in its place, and what was prepared before is
+/// not to write there.
+#[derive(Debug, Default)]
+pub(crate) struct Tenure(Mutex<IsOver>);
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum IsOver {
+    #[default]
+    No,
+    Yes,
+}
+
+impl Tenure {
+    /// From now on nothing is written there; what is being written is waited for.
+    pub(crate) fn end(&self) {
+        *self.0.lock() = IsOver::Yes;
+    }
 }
 
 /// What a sync made durable.
@@ -100,6 +123,10 @@ impl SyncHandle {
     fn replace_epochs(&self, replace: impl Fn(&Path, &[u8]) -> io::Result<()>) -> Result<Synced, LogError> {
         let Some((dir, text)) = &self.epochs else { return Ok(self.synced) };
         let path = dir.join(epochs::CHECKPOINT_NAME);
+        let is_over = self.tenure.0.lock();
+        if *is_over == IsOver::Yes {
+            return Err(LogError::Poisoned("it was given up".into()));
+        }
         match replace(&path, text.as_bytes()).map_err(LogError::io("write", path)) {
             Ok(()) => Ok(self.synced),
             // The batches tell the epochs, too, where they are checked: above the recovery point, which waits.

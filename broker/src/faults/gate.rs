@@ -154,10 +154,10 @@ impl Gate {
         match (self.inside.lock().fire(step, fits), event) {
             (Some(Fault::Lose), _) => Err(None),
             (Some(Fault::Cut), Event::Request(ticket, _)) => Err(Some(cut(ticket))),
-            (Some(Fault::Fail), Event::Synced { topic, partition, .. }) => {
+            (Some(Fault::Fail), Event::Synced { topic, partition, birth, .. }) => {
                 let source = io::Error::other("a fault fails it");
                 let outcome = Err(LogError::Io { what: "sync", path: PathBuf::new(), source });
-                Ok(Event::Synced { topic, partition, outcome })
+                Ok(Event::Synced { topic, partition, birth, outcome })
             }
             (_, event) => Ok(event),
         }

@@ -22,7 +22,7 @@ use crate::controller::{
 };
 use crate::ids::{Monotonic, NodeId, Now, PartitionIndex};
 use crate::message::{Message, Peer, Word};
-use crate::node::{ConnectionId, DiskWork, Effect, Effects, Event, Reply, Request, Ticket};
+use crate::node::{Birth, ConnectionId, DiskWork, Effect, Effects, Event, Reply, Request, Ticket};
 
 /// How often nothing but the same deadline may be served.
 const MAX_TURNS_AT_ONCE: u32 = 10_000;
@@ -364,7 +364,12 @@ impl World {
                 }
                 ControllerEffect::Sync(handle) => {
                     let (topic, partition) = (TopicId::METADATA, PartitionIndex(0));
-                    self.controller_works(DiskWork::Sync { topic, partition, handle });
+                    self.controller_works(DiskWork::Sync {
+                        topic,
+                        partition,
+                        birth: Birth::default(),
+                        handle,
+                    });
                 }
                 ControllerEffect::Disk(work) => self.controller_works(work),
                 ControllerEffect::Started(life) => begun.push(*life),

@@ -311,6 +311,12 @@ impl Remembered {
         })
     }
 
+    /// Whether anything is remembered of one partition.
+    pub(super) fn speaks_of(&self, topic: &TopicName, partition: PartitionIndex) -> bool {
+        let all = [&self.recovery_points, &self.start_offsets, &self.cleaner_offsets, &self.high_watermarks];
+        all.into_iter().any(|checkpoint| checkpoint.get(topic.as_str(), partition.0).is_some())
+    }
+
     /// How far one partition was known to be committed.
     pub(super) fn high_watermark(&self, topic: &TopicName, slot: usize) -> Offset {
         let partition = i32::try_from(slot).unwrap_or(i32::MAX);
@@ -357,18 +363,20 @@ impl Node {
         }
     }
 
-    /// Answers once the start offsets are written down as they are now; `rose` says that one just changed.
+    /// The same, and somebody waits for it.
+    pub(super) fn checkpoint_at_once(&mut self, now: Now, kind: CheckpointKind) {
+        self.checkpoints.of_mut(kind).changed(now.monotonic);
+    }
+
+    /// Answers once the start offsets are written down as they are now.
     pub(super) fn answer_when_starts_are_written(
         &mut self,
         now: Now,
-        rose: bool,
         (ticket, reply): (Ticket, Reply),
         effects: &mut Effects,
     ) {
         let schedule = self.checkpoints.of_mut(CheckpointKind::StartOffsets);
-        if rose {
-            schedule.changed(now.monotonic);
-        } else if schedule.is_settled() {
+        if schedule.is_settled() {
             return effects.push(Effect::Reply(ticket, reply));
         } else if schedule.in_flight != Some(schedule.version) {
             schedule.due = Some(now.monotonic);
@@ -391,6 +399,36 @@ impl Node {
         }
     }
 
+    /// The same of one partition, which is held elsewhere from now on: for the log it has here when it comes back.
+    pub(super) fn forget_checkpoints_of_one(
+        &mut self,
+        now: Now,
+        (name, partition): (&TopicName, PartitionIndex),
+        replica: &Replica,
+    ) {
+        self.checkpoints.guessed_gaps.forget_one(name, partition.0);
+        for kind in CheckpointKind::ALL {
+            let schedule = self.checkpoints.of_mut(kind);
+            if kind.entry(replica).is_some() || !schedule.is_settled() {
+                schedule.outdated(name, now.monotonic);
+            }
+        }
+    }
+
+    /// Logs were made anew of which the checkpoints speak as they were before: that is taken out before anything is written to
+    /// them. Where it cannot be, the partition is refused.
+    pub(super) fn settle_made_anew(&mut self, partitions: &[Watched]) {
+        let names: BTreeSet<TopicName> =
+            partitions.iter().filter_map(|(topic, _)| self.name_of(*topic).cloned()).collect();
+        let Err(refusal) = self.settle_checkpoints(&names.iter().collect::<Vec<_>>()) else { return };
+        tracing::error!(%refusal, "a checkpoint speaks of logs that there were once: their partitions are not kept here");
+        for (topic, partition) in partitions {
+            let local = self.topics.get_mut(topic);
+            let slot = partition.slot().and_then(|slot| local?.partitions.get_mut(slot));
+            slot.into_iter().for_each(|slot| *slot = Err(refusal.clone()));
+        }
+    }
+
     /// Sees to it that no checkpoint speaks of topics of these names any more, here and now: there are to be others.
     pub(super) fn settle_checkpoints(&mut self, names: &[&TopicName]) -> Result<(), Refusal> {
         for kind in CheckpointKind::ALL {
@@ -409,15 +447,30 @@ impl Node {
         Ok(())
     }
 
-    /// A log is about to be cut: what comes in place of what goes is not durable, and recovery must look at it. Written down
-    /// before, here and now (`LogManager.truncateTo`): else what a power cut takes of it passed for damage of what was durable.
-    pub(super) fn lower_recovery_point(
+    /// A log is about to be cut: what comes in place of what goes is neither durable nor compacted. Written down before, here
+    /// and now (`LogManager.truncateTo`, `LogCleanerManager.maybeTruncateCheckpoint`): else what a power cut takes of it passed
+    /// for damage of what was durable, and a lost end for a gap that compaction left.
+    pub(super) fn lower_checkpoints(
         &mut self,
         now: Now,
+        partition: Watched,
+        at: Offset,
+    ) -> Result<(), Refusal> {
+        self.lower(now, CheckpointKind::RecoveryPoints, partition, at)?;
+        // One that cannot be read speaks of nobody.
+        if self.checkpoints.is_held_back(CheckpointKind::CleanerOffsets) {
+            return Ok(());
+        }
+        self.lower(now, CheckpointKind::CleanerOffsets, partition, at)
+    }
+
+    fn lower(
+        &mut self,
+        now: Now,
+        kind: CheckpointKind,
         (topic, partition): Watched,
         at: Offset,
     ) -> Result<(), Refusal> {
-        let kind = CheckpointKind::RecoveryPoints;
         let Some(name) = self.name_of(topic).cloned() else { return Ok(()) };
         let mut checkpoint = self.checkpoint(kind);
         let point = checkpoint.get(name.as_str(), partition.0).filter(|point| *point > at);
@@ -434,8 +487,8 @@ impl Node {
     }
 
     /// The logs were opened: what the checkpoints say otherwise is put right. A crash came before that was done, or left
-    /// less of a log than was remembered.
-    pub(super) fn correct_checkpoints(&mut self, now: Now, remembered: &Remembered) {
+    /// less of a log than was remembered; or nothing, where it is `made_anew`.
+    pub(super) fn correct_checkpoints(&mut self, now: Now, remembered: &Remembered, made_anew: &[Watched]) {
         for kind in CheckpointKind::ALL {
             let said = match kind {
                 CheckpointKind::RecoveryPoints => &remembered.recovery_points,
@@ -446,10 +499,13 @@ impl Node {
             if self.checkpoint(kind) == *said {
                 continue;
             }
-            // Of a topic, or only of its last partitions.
+            // Of a topic, or only of some of its partitions.
             let is_gone = |(topic, partition, _): &(&str, i32, Offset)| {
-                let id = self.metadata.id_of(&TopicName::from(*topic));
-                id.and_then(|id| self.metadata.partition(id, PartitionIndex(*partition))).is_none()
+                let Some(id) = self.metadata.id_of(&TopicName::from(*topic)) else { return true };
+                let index = PartitionIndex(*partition);
+                let known = self.metadata.partition(id, index);
+                made_anew.contains(&(id, index))
+                    || !known.is_some_and(|part| part.replicas.contains(&self.id))
             };
             let gone: BTreeSet<_> =
                 said.iter().filter(is_gone).map(|(topic, _, _)| TopicName::from(topic)).collect();

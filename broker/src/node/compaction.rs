@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use highwater_storage::compaction::{Compacted, Compaction};
 use highwater_storage::{LogError, Removed, Settled, Synced, TopicId};
 
-use super::{CheckpointKind, DiskWork, Effect, Effects, Node};
+use super::{Birth, CheckpointKind, DiskWork, Effect, Effects, Node};
 use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
 use crate::partition::parked::Watched;
 use crate::refusal::Refusal;
@@ -50,6 +50,8 @@ struct Pause {
 #[derive(Debug)]
 struct Pass {
     partition: Watched,
+    /// The log that the pass is of, once it is planned.
+    birth: Option<Birth>,
     stop: Arc<AtomicBool>,
     step: Step,
     /// Retention has passed the log over meanwhile.
@@ -156,6 +158,7 @@ impl Node {
         self.compactions.next_look = more_may_come.then(|| self.next_look_after(now));
         self.compactions.pass = dirtiest.map(|partition| Pass {
             partition,
+            birth: None,
             stop: Arc::default(),
             step: Step::Chosen,
             held_retention: false,
@@ -198,16 +201,21 @@ impl Node {
 
     /// Plans the pass of the log that was chosen, as soon as no sync of it is under way.
     fn begin_pass(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
-        if self.replica(partition.0, partition.1).is_ok() && !self.syncs.occupy(partition) {
+        let Ok(birth) = self.replica(partition.0, partition.1).map(|replica| replica.birth) else {
+            return self.end_pass(now, now.monotonic);
+        };
+        if !self.syncs.occupy(partition) {
             return;
         }
         let Some(plan) = self.plan_pass(now, partition) else {
             self.syncs.vacate(partition);
             return self.end_pass(now, now.monotonic);
         };
-        let (topic, index) = partition;
-        let handle = Box::new(plan.sync_handle().clone());
-        effects.push(Effect::Disk(DiskWork::Flush { topic, partition: index, handle }));
+        let ((topic, index), handle) = (partition, Box::new(plan.sync_handle().clone()));
+        effects.push(Effect::Disk(DiskWork::Flush { topic, partition: index, birth, handle }));
+        if let Some(pass) = &mut self.compactions.pass {
+            pass.birth = Some(birth);
+        }
         self.go_on(Step::Syncing(Box::new(plan)));
     }
 
@@ -216,6 +224,15 @@ impl Node {
         let rule = config.compaction.as_ref()?;
         let high_watermark = replica.positions().high_watermark;
         replica.log.plan_compaction(rule, replica.clean_upto, high_watermark, now.wall)
+    }
+
+    /// Whether the node still has the log that the pass is of. If not, its topic was deleted or its partition moved away, and
+    /// another log may be in its place.
+    fn has_log_of_pass(&self) -> bool {
+        let pass = self.compactions.pass.as_ref();
+        pass.is_some_and(|pass| {
+            pass.birth.is_some_and(|birth| self.replica_born(pass.partition, birth).is_some())
+        })
     }
 
     fn go_on(&mut self, step: Step) {
@@ -246,6 +263,7 @@ impl Node {
         synced: Option<Synced>,
         effects: &mut Effects,
     ) {
+        let synced = synced.filter(|_| self.has_log_of_pass());
         let Some(pass) = self.compactions.pass.as_mut().filter(|pass| pass.partition == partition) else {
             return;
         };
@@ -268,8 +286,9 @@ impl Node {
         outcome: Result<Option<Box<Compacted>>, LogError>,
         effects: &mut Effects,
     ) {
-        let Ok((replica, config)) = self.replica_and_config(partition) else {
-            // The topic was deleted meanwhile; another of its name may have the folder by now.
+        let is_there = self.has_log_of_pass();
+        let Some((replica, config)) = self.replica_and_config(partition).ok().filter(|_| is_there) else {
+            // Another log may have the folder by now.
             return match outcome {
                 Ok(Some(compacted)) => discard(partition, compacted, effects),
                 _ => self.end_pass(now, now.monotonic),
@@ -342,9 +361,12 @@ impl Node {
         outcome: Result<(Box<Settled>, Removed), LogError>,
         effects: &mut Effects,
     ) {
+        let is_there = self.has_log_of_pass();
         let (settled, removed) = match outcome {
             Ok((settled, removed)) => (*settled, removed),
-            Err(error) => return self.lose_log(now, partition, &error, effects),
+            Err(error) if is_there => return self.lose_log(now, partition, &error, effects),
+            // Its folder is on its way out.
+            Err(_) => return self.end_pass(now, now.monotonic),
         };
         if let Ok((_, config)) = self.replica_and_config(partition) {
             let delay_micros = config.file_delete_delay_micros;
@@ -357,7 +379,7 @@ impl Node {
         if self.replica(partition.0, partition.1).is_ok_and(|replica| replica.log.cuts() != cuts) {
             return self.put_off(now, partition);
         }
-        if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
+        if is_there && let Ok(replica) = self.replica_mut(partition.0, partition.1) {
             replica.clean_upto = Some(clean_upto);
             self.compactions.without_room.remove(&partition);
             self.tally.compacted(bytes);

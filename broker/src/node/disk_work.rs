@@ -10,7 +10,7 @@ use highwater_storage::compaction::{Compacted, Compaction};
 use highwater_storage::disk::Disk;
 use highwater_storage::{Removed, Replaced, SyncHandle, Synced, TopicId};
 
-use super::{CheckpointFile, CheckpointKind, Event};
+use super::{Birth, CheckpointFile, CheckpointKind, Event};
 use crate::ids::PartitionIndex;
 use crate::refusal::Refusal;
 
@@ -23,6 +23,8 @@ pub enum DiskWork {
         topic: TopicId,
         /// The partition.
         partition: PartitionIndex,
+        /// Which of the logs it has had.
+        birth: Birth,
         /// What to make durable.
         handle: Box<SyncHandle>,
     },
@@ -32,6 +34,8 @@ pub enum DiskWork {
         topic: TopicId,
         /// The partition.
         partition: PartitionIndex,
+        /// Which of the logs it has had.
+        birth: Birth,
         /// What to make durable.
         handle: Box<SyncHandle>,
     },
@@ -106,11 +110,11 @@ impl DiskWork {
     /// Does it, here and now.
     pub fn run(self) -> Option<Event> {
         match self {
-            Self::Sync { topic, partition, handle } => {
-                Some(Event::Synced { topic, partition, outcome: handle.sync() })
+            Self::Sync { topic, partition, birth, handle } => {
+                Some(Event::Synced { topic, partition, birth, outcome: handle.sync() })
             }
-            Self::Flush { topic, partition, handle } => {
-                Some(Event::Flushed { topic, partition, outcome: handle.sync() })
+            Self::Flush { topic, partition, birth, handle } => {
+                Some(Event::Flushed { topic, partition, birth, outcome: handle.sync() })
             }
             Self::Compact { topic, partition, compaction, synced, stop } => {
                 let outcome = compaction.run(synced, &stop).map(|compacted| compacted.map(Box::new));

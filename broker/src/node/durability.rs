@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use highwater_storage::{LogError, Synced};
 
-use super::replica::Role;
+use super::replica::{Birth, Replica, Role};
 use super::{CheckpointKind, ConnectionId, DiskWork, Effect, Effects, Node};
 use crate::ids::{Monotonic, Now};
 use crate::partition::group_commit::GroupCommit;
@@ -95,11 +95,11 @@ impl Node {
         self.begin_flushes(effects);
         for partition in self.syncs.commit.begin(now.monotonic) {
             let (topic, index) = partition;
-            let log = self.replica(topic, index).ok().map(|replica| &replica.log);
-            match log.filter(|log| log.poisoned().is_none()) {
-                Some(log) => {
-                    let handle = Box::new(log.sync_handle());
-                    let work = DiskWork::Sync { topic, partition: index, handle };
+            let replica = self.replica(topic, index).ok();
+            match replica.filter(|replica| replica.log.poisoned().is_none()) {
+                Some(Replica { log, birth, .. }) => {
+                    let (handle, birth) = (Box::new(log.sync_handle()), *birth);
+                    let work = DiskWork::Sync { topic, partition: index, birth, handle };
                     effects.push(Effect::Disk(work));
                 }
                 None => {
@@ -127,8 +127,8 @@ impl Node {
         for (topic, partition) in free {
             match self.replica(topic, partition) {
                 Ok(replica) if replica.log.poisoned().is_none() => {
-                    let handle = Box::new(replica.log.flush_handle());
-                    effects.push(Effect::Disk(DiskWork::Flush { topic, partition, handle }));
+                    let (handle, birth) = (Box::new(replica.log.flush_handle()), replica.birth);
+                    effects.push(Effect::Disk(DiskWork::Flush { topic, partition, birth, handle }));
                 }
                 _ => self.syncs.commit.vacate((topic, partition)),
             }
@@ -139,13 +139,13 @@ impl Node {
     pub(super) fn flushed(
         &mut self,
         now: Now,
-        partition: Watched,
+        (partition, birth): (Watched, Birth),
         outcome: Result<Synced, LogError>,
         effects: &mut Effects,
     ) {
         self.syncs.commit.vacate(partition);
         let flushed = outcome.as_ref().ok().copied();
-        self.note_synced(now, partition, outcome, effects);
+        self.note_synced(now, (partition, birth), outcome, effects);
         if flushed.is_some() {
             self.checkpoint_later(now, CheckpointKind::RecoveryPoints);
         }
@@ -156,24 +156,27 @@ impl Node {
     pub(super) fn synced(
         &mut self,
         now: Now,
-        partition: Watched,
+        (partition, birth): (Watched, Birth),
         outcome: Result<Synced, LogError>,
         effects: &mut Effects,
     ) {
         self.syncs.commit.ended(now.monotonic, partition);
-        self.note_synced(now, partition, outcome, effects);
+        self.note_synced(now, (partition, birth), outcome, effects);
     }
 
     fn note_synced(
         &mut self,
         now: Now,
-        partition: Watched,
+        (partition, birth): (Watched, Birth),
         outcome: Result<Synced, LogError>,
         effects: &mut Effects,
     ) {
         let Some(topic) = self.topics.get_mut(&partition.0) else { return };
         let rules = topic.rules;
         let Ok(replica) = topic.replica_mut(partition.1) else { return };
+        if replica.birth != birth {
+            return;
+        }
         let moved = match outcome {
             Ok(done) => {
                 replica.log.synced(done);

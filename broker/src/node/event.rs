@@ -9,6 +9,7 @@ use highwater_storage::{
     LeaderEpoch, LogError, Offset, ProducerEpoch, ProducerId, Removed, Settled, Synced, TimestampMs, TopicId,
 };
 
+use super::Birth;
 use super::CheckpointKind;
 use crate::controller::ReassignmentsRequest;
 use crate::group::GroupRequest;
@@ -52,6 +53,8 @@ pub enum Event {
         topic: TopicId,
         /// The partition.
         partition: PartitionIndex,
+        /// Which of the logs it has had.
+        birth: Birth,
         /// What is durable now, or why not.
         outcome: Result<Synced, LogError>,
     },
@@ -61,6 +64,8 @@ pub enum Event {
         topic: TopicId,
         /// The partition.
         partition: PartitionIndex,
+        /// Which of the logs it has had.
+        birth: Birth,
         /// What is durable now, or why not.
         outcome: Result<Synced, LogError>,
     },
@@ -136,7 +141,7 @@ pub enum Request {
     /// Delete topics.
     DeleteTopics(Vec<TopicToDelete>),
     /// Let partitions begin later.
-    DeleteRecords(Vec<RecordsToDelete>),
+    DeleteRecords(DeleteRecordsRequest),
     /// Change settings.
     AlterConfigs(AlterConfigsRequest),
     /// Tell which resources of these kinds have settings.
@@ -379,6 +384,16 @@ pub struct TopicToDelete {
     pub name: Option<TopicName>,
     /// The id, or zero.
     pub id: TopicId,
+}
+
+/// See Kafka's DeleteRecordsRequest.
+#[derive(Debug)]
+pub struct DeleteRecordsRequest {
+    /// How long the followers may take; what they have not deleted by then is answered with `TimedOut`, and stays deleted where
+    /// it is.
+    pub timeout_ms: i32,
+    /// What to delete.
+    pub partitions: Vec<RecordsToDelete>,
 }
 
 /// Records to delete.

@@ -30,6 +30,25 @@ pub(super) struct Following {
     leader_of: BTreeMap<Watched, NodeId>,
     /// Partitions that are asked for again later.
     pauses: BTreeSet<(Monotonic, Watched)>,
+    /// Those whose logs are to be cut before anything is fetched for them.
+    cuts: BTreeMap<Watched, Offset>,
+}
+
+/// Why a follower did not write what it fetched.
+enum NotWritten {
+    /// The disk is full, or what may be used of it.
+    NoRoom(Refusal),
+    /// Its log takes no more.
+    Failed(Refusal),
+}
+
+impl NotWritten {
+    fn of(error: AppendError) -> Self {
+        match error {
+            AppendError::Full(error) => Self::NoRoom(Refusal::disk_full(&error)),
+            error => Self::Failed(Refusal::storage(&error)),
+        }
+    }
 }
 
 /// What is said to one leader.
@@ -82,6 +101,7 @@ impl Following {
 
     /// From now on a partition is fetched from this node; none for from nobody.
     pub(super) fn follow(&mut self, partition: Watched, leader: Option<(NodeId, BrokerEpoch)>) {
+        self.cuts.remove(&partition);
         if let Some(before) = self.leader_of.remove(&partition)
             && let Some(conversation) = self.leaders.get_mut(&before)
         {
@@ -97,6 +117,11 @@ impl Following {
         conversation.gone.remove(&partition);
         conversation.changed.insert(partition);
         self.leader_of.insert(partition, leader);
+    }
+
+    /// Before anything is fetched for it a partition's log is cut here, if anywhere.
+    pub(super) fn cut_first(&mut self, partition: Watched, at: Option<Offset>) {
+        self.cuts.extend(at.map(|at| (partition, at)));
     }
 
     /// There is news of a partition for whoever leads it.
@@ -132,6 +157,9 @@ impl Following {
 impl Node {
     /// Says to leaders what there is to say.
     pub(super) fn send_fetches(&mut self, now: Now, effects: &mut Effects) {
+        for (partition, at) in std::mem::take(&mut self.following.cuts) {
+            self.cut_back(now, partition, at, |log, at, now| log.truncate_to(at, now));
+        }
         while let Some(&(at, partition)) = self.following.pauses.first()
             && at <= now.monotonic
         {
@@ -257,8 +285,10 @@ impl Node {
     ) {
         let Ok(ReplicaData::Batches(batches)) = &news.outcome else { return };
         let is_new = !batches.is_empty();
-        if let Err(error) = self.write_fetched(now, partition, restart, batches) {
-            return self.not_written(now, partition, &error);
+        let written = self.make_room_for(now, partition, &news, effects);
+        let written = written.and_then(|()| self.write_fetched(now, partition, restart, batches));
+        if let Err(why) = written {
+            return self.not_written(now, partition, why);
         }
         let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
         let Replica { log, role: Role::Follows(follower), .. } = replica else { return };
@@ -268,6 +298,7 @@ impl Node {
                 let rose = begins.is_some_and(|start| log.advance_start_offset(start, news.high_watermark));
                 if rose {
                     self.checkpoint_later(now, CheckpointKind::StartOffsets);
+                    self.following.changed(partition);
                 }
                 if followed.moved {
                     self.checkpoint_high_watermark(now, partition);
@@ -281,19 +312,45 @@ impl Node {
         }
     }
 
-    /// What was fetched could not be written: for want of room it is asked for again, else not before the next epoch.
-    fn not_written(&mut self, now: Now, partition: Watched, error: &AppendError) {
+    /// Sees to it that what was fetched fits below `highwater.disk.max.bytes`. What its leader has not any more goes first.
+    fn make_room_for(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        news: &ReplicaNews,
+        effects: &mut Effects,
+    ) -> Result<(), NotWritten> {
+        let Ok(ReplicaData::Batches(batches)) = &news.outcome else { return Ok(()) };
+        let Some(limit_bytes) = self.expiry.limit_bytes.filter(|_| !batches.is_empty()) else {
+            return Ok(());
+        };
+        let size_bytes = batches.iter().map(StoredBatch::size_bytes).sum();
+        if let Ok(replica) = self.replica_mut(partition.0, partition.1)
+            && replica.log.advance_start_offset(news.log_start, news.high_watermark)
+        {
+            self.checkpoint_later(now, CheckpointKind::StartOffsets);
+            self.following.changed(partition);
+        }
+        self.make_room(now, size_bytes, limit_bytes, effects).map_err(NotWritten::NoRoom)
+    }
+
+    /// What was fetched could not be written: for want of room it is asked for again, else not before the next epoch. A full
+    /// disk is said once until something is taken again.
+    fn not_written(&mut self, now: Now, partition: Watched, why: NotWritten) {
         let pause_ms = self.config.fetch_backoff_ms();
         let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
         let Role::Follows(follower) = &mut replica.role else { return };
-        if matches!(error, AppendError::Full(_)) {
-            follower.back_off(now.monotonic, pause_ms);
-            let until = follower.next_deadline();
-            self.following.pauses.extend(until.map(|until| (until, partition)));
-            let refusal = Refusal::storage(error);
-            return tracing::error!(partition = %partition.1, %refusal, "a follower has no room");
+        let refusal = match why {
+            NotWritten::NoRoom(refusal) => refusal,
+            NotWritten::Failed(refusal) => return self.fail_to_follow(partition, &refusal),
+        };
+        follower.back_off(now.monotonic, pause_ms);
+        let until = follower.next_deadline();
+        self.following.pauses.extend(until.map(|until| (until, partition)));
+        if !std::mem::replace(&mut self.is_disk_full, true) {
+            let topic = self.name_of(partition.0).map_or("", |name| name.as_str());
+            tracing::error!(topic, partition = %partition.1, %refusal, "a follower has no room, and falls behind");
         }
-        self.fail_to_follow(partition, &Refusal::storage(error));
     }
 
     /// Nothing more is fetched for it before the next epoch.
@@ -313,19 +370,24 @@ impl Node {
         partition: Watched,
         restart: Option<Offset>,
         batches: &[StoredBatch],
-    ) -> Result<(), AppendError> {
+    ) -> Result<(), NotWritten> {
         if batches.is_empty() {
             return Ok(());
+        }
+        if let Some(at) = restart {
+            self.lower_checkpoints(now, partition, at).map_err(NotWritten::Failed)?;
         }
         let Some(topic) = self.topics.get_mut(&partition.0) else { return Ok(()) };
         let syncs_every = follower_syncs_every(&topic.config, &self.config);
         let flush_ms = topic.config.flush_ms;
         let Ok(replica) = topic.replica_mut(partition.1) else { return Ok(()) };
         if let Some(at) = restart {
-            replica.log.restart_at(at, now.wall).map_err(AppendError::Failed)?;
+            let failed = |error| NotWritten::Failed(Refusal::storage(&error));
+            replica.log.restart_at(at, now.wall).map_err(failed)?;
         }
-        let appended = replica.log.append_replicated(batches, now.wall)?;
-        let size_bytes: usize = batches.iter().map(StoredBatch::size_bytes).sum();
+        let appended = replica.log.append_replicated(batches, now.wall).map_err(NotWritten::of)?;
+        let size_bytes: usize = batches[..appended.batches].iter().map(StoredBatch::size_bytes).sum();
+        self.is_disk_full = false;
         replica.counted_bytes += size_bytes as u64;
         self.expiry.used_bytes = self.expiry.used_bytes.saturating_add(size_bytes as u64);
         let wants_sync = replica.log.end_offset().since(replica.log.synced_offset()) >= syncs_every;
@@ -351,14 +413,14 @@ impl Node {
         at: Offset,
         cut: impl Fn(&mut Log, Offset, TimestampMs) -> Result<(), LogError>,
     ) {
-        if let Err(refusal) = self.lower_recovery_point(now, partition, at) {
+        if let Err(refusal) = self.lower_checkpoints(now, partition, at) {
             return self.fail_to_follow(partition, &refusal);
         }
         let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
         let before = replica.log.end_offset();
         tracing::info!(log = %replica.log.dir().display(), from = %before, to = %at, "cut to its leader's log");
         // What is compacted of what was there says nothing of what comes in its place.
-        replica.clean_upto = replica.clean_upto.filter(|upto| *upto <= at);
+        replica.clean_upto = replica.clean_upto.map(|upto| upto.min(at));
         if let Err(error) = cut(&mut replica.log, at, now.wall) {
             return self.fail_to_follow(partition, &Refusal::storage(&error));
         }

@@ -36,6 +36,11 @@ impl GuessedGaps {
         self.covered_by.retain(|(name, _), _| name != topic);
     }
 
+    /// A partition's log is gone.
+    pub(super) fn forget_one(&mut self, topic: &TopicName, partition: i32) {
+        self.covered_by.retain(|(name, index), _| name != topic || *index != partition);
+    }
+
     /// Whether these recovery points cover all.
     pub(super) fn are_covered_by(&self, points: &OffsetCheckpoint) -> bool {
         self.covered_by.iter().all(|log| is_covered(log, points))

@@ -6,11 +6,10 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use highwater_storage::TopicId;
 
-use super::{DiskWork, Effect, Effects, LocalTopic, Node, Replica};
+use super::{Effects, LocalTopic, Node, Replica};
 use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
 use crate::refusal::Refusal;
 
@@ -33,6 +32,8 @@ struct LeavingTopic {
 pub(super) struct Leaving {
     topics: VecDeque<LeavingTopic>,
     next_turn: Monotonic,
+    /// Folders got other names, and a power cut may take that back.
+    pub(super) has_unsynced_moves: bool,
 }
 
 impl Leaving {
@@ -82,14 +83,11 @@ impl Node {
         for _ in 0..count {
             let Some((slot, replica)) = topic.partitions.next() else {
                 let folders = std::mem::take(&mut topic.folders);
-                if !folders.is_empty() {
-                    let disk = Arc::clone(&self.disk);
-                    effects.push(Effect::Disk(DiskWork::RemoveFolders { disk, folders }));
-                }
+                self.remove_folders(folders, effects);
                 return false;
             };
             // The log is let go of before its folder moves.
-            drop(replica);
+            drop(replica.map(|replica| replica.log.into_deletion()));
             match self.move_out(&topic.name, slot, topic.id) {
                 Ok(folder) => topic.folders.extend(folder),
                 Err(error) => {

@@ -12,6 +12,7 @@ mod close;
 mod compaction;
 mod configs;
 mod coordinated;
+mod deletions;
 mod disk_work;
 mod durability;
 mod effect;
@@ -57,16 +58,18 @@ pub use effect::{
 };
 pub use event::{
     AlterConfigsRequest, ConfigChange, ConfigChanges, ConfigResource, ConnectionId, CoordinatorKey,
-    CreatePartitionsRequest, CreateTopicsRequest, DescribeTopicsRequest, ElectLeadersRequest, ElectionKind,
-    EpochEndQuery, Event, FetchPartition, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
-    LogsToDescribe, MetadataRequest, NewTopic, OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest,
-    RecordsToDelete, Request, ResourceKind, ResourceToAlter, Ticket, TopicRef, TopicToDelete, TopicToEnlarge,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DescribeTopicsRequest,
+    ElectLeadersRequest, ElectionKind, EpochEndQuery, Event, FetchPartition, FetchRequest,
+    InitProducerIdRequest, ListOffsetsRequest, LogsToDescribe, MetadataRequest, NewTopic, OffsetQuery,
+    OffsetSpec, ProducePartition, ProduceRequest, RecordsToDelete, Request, ResourceKind, ResourceToAlter,
+    Ticket, TopicRef, TopicToDelete, TopicToEnlarge,
 };
 #[cfg(feature = "lab")]
 pub(crate) use lab_view::ReplicaView;
 pub use observation::{NodeObservation, ObservedLog, ObservedPartition, ObservedTopic, Tally};
 pub use open::{NodeOptions, OpenError, take_marker};
 pub use produce::ProduceProgress;
+pub use replica::Birth;
 
 use crate::cluster::metadata::ClusterMetadata;
 use crate::config::{BrokerConfig, TopicConfig};
@@ -108,11 +111,14 @@ pub struct Node {
     known_upto: MetadataOffset,
     asking: asking::Asking,
     topics: BTreeMap<TopicId, LocalTopic>,
+    /// How many logs it has made or opened.
+    births: Birth,
     producer_ids: IdBlock,
     tally: Tally,
     sessions: sessions::FetchSessions,
     parked_fetches: Parked<fetch::ParkedFetch>,
     parked_produces: Parked<produce::ParkedProduce>,
+    parked_deletions: Parked<deletions::ParkedDeletion>,
     syncs: durability::Syncs,
     checkpoints: checkpoints::Checkpoints,
     expiry: retention::Expiry,
@@ -133,11 +139,11 @@ impl Node {
         match event {
             Event::Request(ticket, request) => self.request(now, ticket, request, effects),
             Event::Continue(ticket, progress) => self.continue_produce(now, ticket, progress, effects),
-            Event::Synced { topic, partition, outcome } => {
-                self.synced(now, (topic, partition), outcome, effects);
+            Event::Synced { topic, partition, birth, outcome } => {
+                self.synced(now, ((topic, partition), birth), outcome, effects);
             }
-            Event::Flushed { topic, partition, outcome } => {
-                self.flushed(now, (topic, partition), outcome, effects);
+            Event::Flushed { topic, partition, birth, outcome } => {
+                self.flushed(now, ((topic, partition), birth), outcome, effects);
             }
             Event::Compacted { topic, partition, outcome } => {
                 self.compacted(now, (topic, partition), outcome, effects);
@@ -153,6 +159,7 @@ impl Node {
         }
         self.release_due_fetches(now, effects);
         self.release_due_produces(now, effects);
+        self.release_due_deletions(now, effects);
         self.tick_coordinators(now, effects);
         self.expire(now, effects);
         self.let_go(now, effects);
@@ -177,6 +184,7 @@ impl Node {
         let waits = [
             self.parked_fetches.next_deadline(),
             self.parked_produces.next_deadline(),
+            self.parked_deletions.next_deadline(),
             self.syncs.next_deadline(),
             self.checkpoints.next_deadline(),
             Some(self.expiry.next_deadline()),
@@ -216,7 +224,7 @@ impl Node {
             Request::Metadata(request) => return self.metadata(ticket, request, effects),
             Request::DescribeTopics(request) => Reply::DescribeTopics(self.describe_topics(&request)),
             Request::DescribeCluster => Reply::DescribeCluster(self.describe_cluster()),
-            Request::DeleteRecords(asked) => return self.delete_records(now, ticket, &asked, effects),
+            Request::DeleteRecords(request) => return self.delete_records(now, ticket, request, effects),
             Request::ListConfigResources(kinds) => {
                 Reply::ListConfigResources(self.list_config_resources(&kinds))
             }
@@ -254,6 +262,7 @@ impl Node {
     fn forget_connection(&mut self, connection: ConnectionId) {
         self.parked_fetches.release_where(|fetch| fetch.ticket.connection == connection);
         self.parked_produces.release_where(|produce| produce.ticket.connection == connection);
+        self.parked_deletions.release_where(|deletion| deletion.ticket.connection == connection);
         self.syncs.forget(connection);
         self.coordinated.forget(connection);
         self.asking.forget(connection);

@@ -20,6 +20,7 @@ use super::following::Following;
 use super::leaving::Leaving;
 use super::partitions::Found;
 use super::producer_ids::EXPIRATION_CHECK_MS;
+use super::replica::Birth;
 use super::retention::Expiry;
 use super::serving::Serving;
 use super::sessions::FetchSessions;
@@ -132,9 +133,11 @@ impl Node {
             known_upto,
             asking: Asking::default(),
             topics: BTreeMap::new(),
+            births: Birth::default(),
             producer_ids: IdBlock::default(),
             parked_fetches: Parked::default(),
             parked_produces: Parked::default(),
+            parked_deletions: Parked::default(),
             syncs: Syncs::default(),
             is_disk_full: false,
             compactions: Compactions::default(),
@@ -152,7 +155,8 @@ impl Node {
         for (id, topic) in topics {
             node.open_topic(now, id, &topic, &mut found, effects);
         }
-        node.correct_checkpoints(now, &found.remembered);
+        node.correct_checkpoints(now, &found.remembered, &found.made_anew);
+        node.settle_made_anew(&found.made_anew);
         node.set_strays_aside(found, effects);
         node.begin_checkpoints(now, effects);
         node.count_all();

@@ -18,6 +18,7 @@ use crate::cluster::metadata::TopicMetadata;
 use crate::config::TopicConfig;
 use crate::ids::{Now, PartitionIndex, TopicName};
 use crate::partition::follower::Follower;
+use crate::partition::parked::Watched;
 use crate::partition::term::Rules;
 use crate::refusal::Refusal;
 
@@ -39,13 +40,15 @@ pub(super) struct Found {
     gone: BTreeSet<TopicId>,
     /// Folders that are to be removed.
     removed: Vec<PathBuf>,
+    /// Partitions whose logs are made anew, whatever is remembered of others that they had.
+    pub(super) made_anew: Vec<Watched>,
 }
 
 impl Found {
     /// Nothing: for a topic that was just made.
     pub(super) fn nothing() -> Self {
         let (names, gone, removed) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        Self { names, remembered: Remembered::nothing(), gone, removed }
+        Self { names, remembered: Remembered::nothing(), gone, removed, made_anew: Vec::new() }
     }
 
     /// Lists the folders; those of a deletion that did not come to its end are to be removed.
@@ -63,7 +66,7 @@ impl Found {
                 names.insert(entry.name);
             }
         }
-        Ok(Self { names, remembered, gone, removed })
+        Ok(Self { names, remembered, gone, removed, made_anew: Vec::new() })
     }
 }
 
@@ -120,14 +123,25 @@ impl Node {
             refusal
         })?;
         self.checkpoints.note_opened(&topic.name, slot, opening, &log);
+        let index = PartitionIndex(i32::try_from(slot).unwrap_or(i32::MAX));
+        if log.is_unborn() && found.remembered.speaks_of(&topic.name, index) {
+            found.made_anew.push((id, index));
+        }
         // Past a log's end it speaks of one that is lost, and would be believed of what is written in its place.
         let clean_upto = clean_upto.filter(|upto| *upto <= log.end_offset());
         let high_watermark = found.remembered.high_watermark(&topic.name, slot);
         let (waits, _) = Follower::begin(None, LeaderEpoch::NONE, high_watermark, held(&log));
         let role = Role::Follows(waits);
-        let mut replica =
-            Replica { log, role, flush_due: None, counted_bytes: 0, clean_upto, is_uncleanable: false };
-        let index = PartitionIndex(i32::try_from(slot).unwrap_or(i32::MAX));
+        self.births = self.births.next();
+        let mut replica = Replica {
+            log,
+            birth: self.births,
+            role,
+            flush_due: None,
+            counted_bytes: 0,
+            clean_upto,
+            is_uncleanable: false,
+        };
         self.first_role(now, (id, index), &mut replica, partition, rules);
         Ok(replica)
     }
@@ -186,8 +200,13 @@ impl Node {
                 tracing::error!(folder = name, %refusal, "a folder that belongs to no topic stays where it is");
             }
         }
-        if !found.removed.is_empty() {
-            let (disk, folders) = (Arc::clone(&self.disk), found.removed);
+        self.remove_folders(found.removed, effects);
+    }
+
+    /// Folders that are out of the way are removed.
+    pub(super) fn remove_folders(&self, folders: Vec<PathBuf>, effects: &mut Effects) {
+        if !folders.is_empty() {
+            let disk = Arc::clone(&self.disk);
             effects.push(Effect::Disk(DiskWork::RemoveFolders { disk, folders }));
         }
     }
@@ -214,20 +233,32 @@ impl Node {
         self.disk.rename(&from, &to).map_err(|source| LogError::Io { what: "rename", path: from, source })
     }
 
-    /// Takes a deleted topic's partition out of the way at once, so that a topic of the same name may come; gives the
-    /// folder to remove, if there ever was one.
+    /// Takes the folder of a partition that went out of the way at once, so that another of the same name may come; gives it,
+    /// to be removed, if there ever was one. The name it gets is `unique`.
     pub(super) fn move_out(
-        &self,
+        &mut self,
         topic: &TopicName,
         slot: usize,
-        id: TopicId,
-    ) -> io::Result<Option<PathBuf>> {
+        unique: TopicId,
+    ) -> Result<Option<PathBuf>, LogError> {
         let name = partition_folder(topic, slot);
-        let to = self.folder.join(renamed(&name, id, DELETED_SUFFIX));
-        match self.disk.rename(&self.folder.join(name), &to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            renamed => renamed.map(|()| Some(to)),
+        let (from, to) = (self.folder.join(&name), self.folder.join(renamed(&name, unique, DELETED_SUFFIX)));
+        match self.disk.rename(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            renamed => renamed.map_err(|source| LogError::Io { what: "rename", path: from, source })?,
         }
+        self.leaving.has_unsynced_moves = true;
+        Ok(Some(to))
+    }
+
+    /// Makes it durable that folders are out of the way: no power cut brings one back in the place of what is made there.
+    pub(super) fn settle_moves(&mut self) -> Result<(), LogError> {
+        if self.leaving.has_unsynced_moves {
+            let failed = |source| LogError::Io { what: "sync", path: self.folder.clone(), source };
+            self.disk.sync_dir(&self.folder).map_err(failed)?;
+            self.leaving.has_unsynced_moves = false;
+        }
+        Ok(())
     }
 }
 

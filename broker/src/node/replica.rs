@@ -18,10 +18,23 @@ use crate::refusal::Refusal;
 /// The leader of what nobody leads, as the protocol has it.
 const NOBODY: NodeId = NodeId(-1);
 
+/// Tells a log from those that the same partition had here before it, within a node's life. A partition that is moved away
+/// and back has another log: what becomes of work on the old one says nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Birth(u64);
+
+impl Birth {
+    /// The one after it.
+    pub(super) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// A partition whose log this node holds.
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) log: Log,
+    pub(super) birth: Birth,
     pub(super) role: Role,
     /// When `flush.ms` is over, if it runs.
     pub(super) flush_due: Option<Monotonic>,
@@ -191,6 +204,11 @@ impl Node {
         partition: PartitionIndex,
     ) -> Result<&mut Replica, Refusal> {
         self.topics.get_mut(&id).ok_or(Refusal::UnknownTopicOrPartition)?.replica_mut(partition)
+    }
+
+    /// A partition, if its log is still the one that was meant.
+    pub(super) fn replica_born(&self, (id, partition): Watched, birth: Birth) -> Option<&Replica> {
+        self.replica(id, partition).ok().filter(|replica| replica.birth == birth)
     }
 
     /// A replica, with its topic's settings.

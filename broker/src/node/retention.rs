@@ -5,12 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use highwater_storage::{Offset, Removed, TimestampMs};
+use highwater_storage::{Removed, TimestampMs};
 
-use super::{
-    CheckpointKind, DeletedRecords, DiskWork, Effect, Effects, LocalTopic, Node, RecordsToDelete, Replica,
-    Reply, Ticket,
-};
+use super::{CheckpointKind, DiskWork, Effect, Effects, LocalTopic, Node, Replica};
 use crate::config::BrokerConfig;
 use crate::ids::{Monotonic, Now, PartitionIndex, TopicName};
 use crate::partition::parked::Watched;
@@ -143,72 +140,19 @@ impl Node {
         );
     }
 
-    /// A partition's log begins later now.
-    fn began_later(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
+    /// A partition's log begins later now: who follows it hears of that, and who leads it.
+    pub(super) fn began_later(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
         if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
             replica.began_later();
             self.serving.began_later(partition);
+            self.following.changed(partition);
             self.wake_fetches(now, partition, effects);
+            self.wake_deletions(now, partition, effects);
         }
-    }
-
-    /// DeleteRecords, in Kafka's order of checks (semantics, section 5.4). What it did is checkpointed before it is told.
-    pub(super) fn delete_records(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        asked: &[RecordsToDelete],
-        effects: &mut Effects,
-    ) {
-        let mut rose = false;
-        let mut done = Vec::with_capacity(asked.len());
-        for asked in asked {
-            let outcome = self.delete_below(now, asked, &mut rose, effects);
-            let (topic, partition) = (asked.topic.clone(), asked.partition);
-            done.push(DeletedRecords { topic, partition, outcome });
-        }
-        let reply = Reply::DeleteRecords(done);
-        self.answer_when_starts_are_written(now, rose, (ticket, reply), effects);
-    }
-
-    fn delete_below(
-        &mut self,
-        now: Now,
-        asked: &RecordsToDelete,
-        rose: &mut bool,
-        effects: &mut Effects,
-    ) -> Result<Offset, Refusal> {
-        let id = self.metadata.id_of(&asked.topic).ok_or(Refusal::UnknownTopicOrPartition)?;
-        self.metadata.partition(id, asked.partition).ok_or(Refusal::UnknownTopicOrPartition)?;
-        if asked.topic.is_internal() {
-            return Err(Refusal::InternalTopic);
-        }
-        let (replica, config) = self.replica_and_config((id, asked.partition))?;
-        replica.leader()?;
-        if let Some(why) = replica.log.poisoned() {
-            return Err(Refusal::Storage { message: why.to_owned() });
-        }
-        if config.compaction.is_some() && !config.is_deleted {
-            let message = format!(
-                "Records of partition {}-{} can not be deleted due to the configured policy",
-                asked.topic, asked.partition
-            );
-            return Err(Refusal::PolicyViolation { message });
-        }
-        let high_watermark = replica.positions().high_watermark;
-        let below = if asked.below == HIGH_WATERMARK { high_watermark } else { asked.below };
-        if below < Offset::ZERO || below > high_watermark {
-            return Err(Refusal::OffsetOutOfRange);
-        }
-        if replica.log.advance_start_offset(below, high_watermark) {
-            *rose = true;
-            self.began_later(now, (id, asked.partition), effects);
-        }
-        Ok(self.replica(id, asked.partition)?.log.start_offset())
     }
 
     /// Whether `bytes` more fit below `highwater.disk.max.bytes`; takes away the oldest segments of the node where they
-    /// do not.
+    /// do not: of what it leads and of what it follows alike, as Kafka's retention by size does.
     pub(super) fn make_room(
         &mut self,
         now: Now,
@@ -272,9 +216,9 @@ impl Node {
         self.expiry.used_bytes = self.expiry.used_bytes.saturating_sub(counted);
     }
 
-    /// The partition that holds the oldest segment of all that may go.
+    /// The partition that holds the oldest segment of all that may go; first of those that nobody can read any more.
     fn oldest_partition(&self) -> Option<Watched> {
-        let mut oldest = None::<(TimestampMs, Watched)>;
+        let mut oldest = None::<((bool, TimestampMs), Watched)>;
         for (id, topic) in self.topics.iter().filter(|(_, topic)| topic.config.is_deleted) {
             for (index, replica) in (0..).zip(&topic.partitions) {
                 let Ok(replica) = replica else { continue };
@@ -282,8 +226,9 @@ impl Node {
                 let may_go = facts.size_bytes > 0
                     && facts.end_offset <= replica.positions().high_watermark
                     && replica.log.poisoned().is_none();
-                if may_go && oldest.is_none_or(|(latest, _)| facts.latest < latest) {
-                    oldest = Some((facts.latest, (*id, PartitionIndex(index))));
+                let rank = (facts.end_offset > replica.log.start_offset(), facts.latest);
+                if may_go && oldest.is_none_or(|(first, _)| rank < first) {
+                    oldest = Some((rank, (*id, PartitionIndex(index))));
                 }
             }
         }
@@ -300,6 +245,3 @@ impl Node {
         )
     }
 }
-
-/// What a request says for the high watermark (`DeleteRecordsRequest.HIGH_WATERMARK`).
-const HIGH_WATERMARK: Offset = Offset::new(-1);

@@ -3,15 +3,13 @@
 //! Always: a leader's epoch is in its log before it appends in it. Who does not lead any more answers whoever waits that it
 //! does not, and coordinates no groups of that partition.
 
-use std::sync::Arc;
-
-use highwater_storage::TopicId;
+use highwater_storage::{Offset, TopicId};
 
 use super::partitions::Found;
 use super::replica::{self, Replica, Role, elsewhere, is_elsewhere, term};
-use super::{DiskWork, Effect, Effects, Node};
+use super::{Effects, Node};
 use crate::cluster::metadata::PartitionMetadata;
-use crate::ids::{NodeId, Now, PartitionIndex};
+use crate::ids::{NodeId, Now, PartitionIndex, TopicName};
 use crate::partition::follower::Follower;
 use crate::partition::leader::Leader;
 use crate::partition::parked::Watched;
@@ -28,8 +26,11 @@ enum Became {
     },
     /// A leader, in a new epoch.
     Leader,
-    /// A follower, or one of another leader.
-    Follower,
+    /// A follower, or one of another leader; its log is first to be cut there.
+    Follower {
+        /// See [`Follower::begin`].
+        cut: Option<Offset>,
+    },
 }
 
 impl Node {
@@ -58,6 +59,7 @@ impl Node {
             }
         }
         moved.into_iter().for_each(|partition| self.high_watermark_moved(now, partition, effects));
+        self.wake_all_deletions(now, effects);
     }
 
     /// A node began another life: what it led it leads anew.
@@ -160,13 +162,7 @@ impl Node {
                 let held = replica::held(&replica.log);
                 let (follower, cut) = Follower::begin(leader, known.leader_epoch, high_watermark, held);
                 *role = Role::Follows(follower);
-                if let Some(to) = cut
-                    && let Err(error) = replica.log.truncate_to(to, now.wall)
-                {
-                    let refusal = Refusal::storage(&error);
-                    tracing::error!(log = %replica.log.dir().display(), %refusal, "a follower cannot be cut");
-                }
-                Became::Follower
+                Became::Follower { cut }
             }
         }
     }
@@ -185,9 +181,10 @@ impl Node {
                     self.want_sync(partition, None);
                 }
             }
-            Became::Follower => {
+            Became::Follower { cut } => {
                 let leader = known.leader.map(|node| (node, self.metadata.broker_epoch(node)));
                 self.following.follow(partition, leader);
+                self.following.cut_first(partition, cut);
             }
         }
     }
@@ -231,12 +228,25 @@ impl Node {
                 self.wake_everyone(now, partition, effects);
                 self.begin_coordinating(now, partition, effects);
             }
-            Became::Follower => {
+            Became::Follower { .. } => {
                 self.serving.forget(partition);
                 self.stop_coordinating(partition, effects);
                 self.wake_everyone(now, partition, effects);
             }
         }
+    }
+
+    /// Sees to it that nothing of a log that was here before is taken for the one that is to come, whenever the node stops:
+    /// neither its files nor what the checkpoints say of it.
+    fn make_way(&mut self, topic: &TopicName, slot: usize, effects: &mut Effects) -> Result<(), Refusal> {
+        let unique = self.entropy.uuid();
+        let made = self.move_out(topic, slot, unique).and_then(|left| {
+            self.remove_folders(left.into_iter().collect(), effects);
+            self.settle_moves()
+        });
+        let made =
+            made.map_err(|error| Refusal::storage(&error)).and_then(|()| self.settle_checkpoints(&[topic]));
+        made.inspect_err(|refusal| tracing::error!(%topic, slot, %refusal, "a partition cannot be kept here"))
     }
 
     /// A partition that is to be held here from now on.
@@ -249,8 +259,9 @@ impl Node {
             return;
         };
         self.let_go_of_name(&topic.name, effects);
-        let opened =
-            self.open_partition(now, (partition.0, &topic, &config, &rules), slot, &mut Found::nothing());
+        let opened = self.make_way(&topic.name, slot, effects).and_then(|()| {
+            self.open_partition(now, (partition.0, &topic, &config, &rules), slot, &mut Found::nothing())
+        });
         if let Some(place) =
             self.topics.get_mut(&partition.0).and_then(|topic| topic.partitions.get_mut(slot))
         {
@@ -263,27 +274,28 @@ impl Node {
     /// A partition that is not held here any more: its files go.
     fn let_go_of_one(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
         let slot = partition.1.slot().unwrap_or(usize::MAX);
+        self.stop_sync_timer(partition);
         let place = self.topics.get_mut(&partition.0).and_then(|topic| topic.partitions.get_mut(slot));
         let Some(place) = place else { return };
         let gone = std::mem::replace(place, Err(elsewhere()));
+        let Some(name) = self.name_of(partition.0).cloned() else { return };
         if let Ok(replica) = gone {
+            self.forget_checkpoints_of_one(now, (&name, partition.1), &replica);
             self.expiry.used_bytes = self.expiry.used_bytes.saturating_sub(replica.counted_bytes);
             if let Role::Leads(_, Some(mut tail)) = replica.role {
                 tail.clear(&mut self.serving.tails);
             }
+            drop(replica.log.into_deletion());
         }
         self.following.follow(partition, None);
         self.serving.forget(partition);
-        self.compactions.stop_for(partition.0);
+        self.compactions.stop_void(partition);
         self.stop_coordinating(partition, effects);
         self.wake_everyone(now, partition, effects);
-        let Some(name) = self.name_of(partition.0).cloned() else { return };
-        match self.move_out(&name, slot, partition.0) {
-            Ok(Some(folder)) => {
-                let work = DiskWork::RemoveFolders { disk: Arc::clone(&self.disk), folders: vec![folder] };
-                effects.push(Effect::Disk(work));
-            }
-            Ok(None) => {}
+        // It may come and go again before these files are gone.
+        let unique = self.entropy.uuid();
+        match self.move_out(&name, slot, unique) {
+            Ok(left) => self.remove_folders(left.into_iter().collect(), effects),
             Err(error) => {
                 tracing::error!(topic = %name, partition = %partition.1, %error, "a partition that went stays on disk");
             }
@@ -303,6 +315,7 @@ impl Node {
     pub(super) fn wake_everyone(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
         self.wake_fetches(now, partition, effects);
         self.wake_produces(partition, effects);
+        self.wake_deletions(now, partition, effects);
         self.wake_group_answers(partition, effects);
     }
 }

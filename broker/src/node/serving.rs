@@ -261,6 +261,7 @@ impl Node {
         if moved {
             self.high_watermark_moved(now, partition, effects);
         }
+        self.wake_deletions(now, partition, effects);
     }
 
     /// What the partition's leader makes of it, and where its log ends.

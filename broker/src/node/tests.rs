@@ -18,6 +18,7 @@ mod durability;
 mod enlarging;
 mod groups;
 mod racks;
+mod replicas;
 mod retention;
 
 use crate::partition::leader::Isolation;
@@ -223,7 +224,12 @@ fn bring(controller: &mut Controller, node: &mut Node, now: Now, event: Event) -
                     }),
                     ControllerEffect::Sync(handle) => {
                         let (topic, partition) = (TopicId::METADATA, PartitionIndex(0));
-                        all.push(Effect::Disk(DiskWork::Sync { topic, partition, handle }));
+                        all.push(Effect::Disk(DiskWork::Sync {
+                            topic,
+                            partition,
+                            birth: Birth::default(),
+                            handle,
+                        }));
                     }
                     ControllerEffect::Disk(work) => all.push(Effect::Disk(work)),
                     other => panic!("{other:?}"),

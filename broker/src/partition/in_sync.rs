@@ -318,6 +318,16 @@ impl InSync {
         lowest
     }
 
+    /// Where the log begins that begins first, of the leader's and those of followers that live; none while one of these has
+    /// not said.
+    pub(super) fn earliest_start(&self, own: Offset) -> Option<Offset> {
+        let mut live = self.followers.iter().filter(|follower| follower.life.is_some());
+        live.try_fold(own, |earliest, follower| {
+            let said = follower.said.as_ref().filter(|_| follower.is_eligible())?;
+            Some(earliest.min(said.log_start))
+        })
+    }
+
     /// Who is in sync and does not lag stays; who may be, and has all that is committed and all that earlier leaders wrote,
     /// comes: a leader elected from the set must have what this one may yet commit (`Partition.maybeExpandIsr`).
     pub(super) fn decide(&mut self, now: Monotonic, leader: LeaderAt, rules: &Rules) {

@@ -300,6 +300,13 @@ impl Leader {
         self.in_sync.as_ref().map(|in_sync| in_sync.agreed())
     }
 
+    /// Where the logs of all replicas begin whose nodes live, at the earliest (`Partition.lowWatermarkIfLeader`); none while one
+    /// of them has not said so in this epoch of the leader, and in its present life.
+    pub(crate) fn low_watermark(&self) -> Option<Offset> {
+        let own = self.positions.log_start;
+        self.in_sync.as_ref().map_or(Some(own), |in_sync| in_sync.earliest_start(own))
+    }
+
     /// What a follower last said of its log in this epoch.
     #[cfg(test)]
     pub(crate) fn follower(&self, node: NodeId) -> Option<&FollowerAt> {

@@ -56,6 +56,11 @@ impl<T> Parked<T> {
         self.watchers.get(&partition).map_or_else(Vec::new, |ids| ids.iter().copied().collect())
     }
 
+    /// What is waited for, in order.
+    pub(crate) fn watched(&self) -> Vec<Watched> {
+        self.watchers.keys().copied().collect()
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()

@@ -15,7 +15,7 @@ use crate::cluster::controller::UncleanElection;
 use crate::controller::{Controller, ControllerEffect, ControllerEvent, Started};
 use crate::ids::{NodeId, PartitionIndex};
 use crate::message::{Message, Peer, Word};
-use crate::node::{DiskWork, Event};
+use crate::node::{Birth, DiskWork, Event};
 use crate::refusal::Refusal;
 
 /// The controller of a cluster that runs.
@@ -167,7 +167,7 @@ impl ControllerShell {
             ControllerEffect::Send { .. } => {}
             ControllerEffect::Sync(handle) => {
                 let (topic, partition) = (TopicId::METADATA, PartitionIndex(0));
-                self.disk_worker.take(DiskWork::Sync { topic, partition, handle });
+                self.disk_worker.take(DiskWork::Sync { topic, partition, birth: Birth::default(), handle });
             }
             ControllerEffect::Disk(work) => self.disk_worker.take(work),
             // Told at once to who asked.

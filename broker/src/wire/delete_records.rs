@@ -10,7 +10,7 @@ use highwater_storage::Offset;
 use super::refusals::code_of;
 use super::topic_ref::text;
 use crate::ids::{PartitionIndex, TopicName};
-use crate::node::{DeletedRecords, RecordsToDelete, Request};
+use crate::node::{self, DeletedRecords, RecordsToDelete, Request};
 
 pub(super) fn request(request: DeleteRecordsRequest) -> Request {
     let mut partitions: Vec<RecordsToDelete> = Vec::new();
@@ -33,7 +33,7 @@ pub(super) fn request(request: DeleteRecordsRequest) -> Request {
             }
         }
     }
-    Request::DeleteRecords(partitions)
+    Request::DeleteRecords(node::DeleteRecordsRequest { timeout_ms: request.timeout_ms, partitions })
 }
 
 pub(super) fn response(done: Vec<DeletedRecords>) -> DeleteRecordsResponse {

@@ -13,6 +13,12 @@ pub(super) struct Unborn {
 }
 
 impl Log {
+    /// Whether nothing of it is on the disk yet.
+    #[must_use]
+    pub fn is_unborn(&self) -> bool {
+        self.unborn.is_some()
+    }
+
     /// Makes directory and files, if that is still to be done.
     pub(super) fn be_born(&mut self) -> Result<(), LogError> {
         let Some(unborn) = &self.unborn else { return Ok(()) };

@@ -8,9 +8,11 @@ use std::{
 use crate::{Log, LogError, disk::Disk};
 
 impl Log {
-    /// Gives the log up for deletion. Ranges handed out stay readable.
+    /// Gives the log up for deletion. Ranges handed out stay readable; a sync that is still to be carried out fails rather than
+    /// write where another log may be by then.
     #[must_use]
     pub fn into_deletion(self) -> LogDeletion {
+        self.tenure.end();
         LogDeletion { disk: self.disk, dir: self.dir.to_path_buf(), is_there: self.unborn.is_none() }
     }
 }

@@ -74,6 +74,7 @@ impl Log {
             files: files.collect(),
             closed_files,
             dirs,
+            tenure: Arc::clone(&self.tenure),
             is_last: false,
             epochs: epochs_changed.then(|| (self.dir.to_path_buf(), self.epochs.to_checkpoint())),
             synced: Synced {

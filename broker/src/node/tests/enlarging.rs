@@ -130,7 +130,8 @@ fn no_checkpoint_speaks_of_partitions_that_a_power_cut_took_when_they_come_again
     world.enlarge("t", 3, false);
     world.produce(vec![(2, batch(b"a")), (2, batch(b"b"))]);
     let below = RecordsToDelete { topic: "t".into(), partition: PartitionIndex(2), below: Offset::new(1) };
-    let mut effects = world.ask(Request::DeleteRecords(vec![below]));
+    let below = DeleteRecordsRequest { timeout_ms: 1000, partitions: vec![below] };
+    let mut effects = world.ask(Request::DeleteRecords(below));
     let turn = work(&mut effects);
     world.work_off(turn);
     let left: Arc<dyn Disk> = Arc::new(disk.crash(&Survivors::None).unwrap());

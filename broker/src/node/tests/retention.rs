@@ -35,7 +35,7 @@ impl World {
             partition: PartitionIndex(partition),
             below: Offset::new(below),
         };
-        self.ask(Request::DeleteRecords(vec![asked]))
+        self.ask(Request::DeleteRecords(DeleteRecordsRequest { timeout_ms: 1000, partitions: vec![asked] }))
     }
 
     pub(super) fn bounds(&self, partition: i32) -> (i64, i64) {

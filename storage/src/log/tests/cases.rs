@@ -4,7 +4,7 @@ use std::{io::IoSlice, sync::Arc};
 
 use super::*;
 use crate::{
-    AppendError, EpochEntry, TopicId,
+    AppendError, EpochEntry, LogError, TopicId,
     batch::{BatchRules, HeaderView, RecordIter, TimestampType},
     disk::MemoryDisk,
 };
@@ -390,4 +390,21 @@ fn a_sync_handle_covers_what_was_there_when_it_was_taken() {
     assert!(!handle.is_idle() && handle.dirs.is_empty() && handle.epochs.is_none(), "only bytes are new");
     log.synced(handle.sync().unwrap());
     assert!(log.sync_handle().is_idle());
+}
+
+#[test]
+fn a_sync_of_a_log_that_was_given_up_writes_nothing_into_the_one_in_its_place() {
+    let (disk, mut old) = fresh(&small());
+    append(&mut old, &batch(10), LeaderEpoch::new(3));
+    old.assign_epoch(LeaderEpoch::new(3), Offset::ZERO);
+    let late = old.sync_handle();
+    let mut deletion = old.into_deletion();
+    deletion.rename(std::path::Path::new("orders-0.0-delete")).unwrap();
+    let mut new = Log::create(Arc::clone(&disk), dir(), small(), None, NOW);
+    append(&mut new, &batch(10), LeaderEpoch::new(7));
+    new.flush().unwrap();
+    let epochs = || disk.read(&dir().join("leader-epoch-checkpoint")).unwrap();
+    let written = epochs();
+    assert!(matches!(late.sync(), Err(LogError::Poisoned(_))));
+    assert_eq!(epochs(), written);
 }

@@ -1,0 +1,159 @@
+//! DeleteRecords: records go because somebody asks for it (`ReplicaManager.deleteRecords`, semantics, section 5.4).
+//!
+//! The leader's log begins later at once, and its followers hear of it. It is answered when the logs of all live replicas
+//! begin there (`DelayedDeleteRecords`): then no change of leaders brings back what was deleted. And it is written down by then,
+//! so that no crash does.
+
+use highwater_storage::Offset;
+
+use super::{
+    CheckpointKind, DeleteRecordsRequest, DeletedRecords, Effects, Node, RecordsToDelete, Reply, Ticket,
+};
+use crate::ids::Now;
+use crate::partition::parked::Watched;
+use crate::refusal::Refusal;
+
+/// What a request says for the high watermark (`DeleteRecordsRequest.HIGH_WATERMARK`).
+const HIGH_WATERMARK: Offset = Offset::new(-1);
+
+/// A request that waits for followers.
+#[derive(Debug)]
+pub(super) struct ParkedDeletion {
+    pub(super) ticket: Ticket,
+    parts: Vec<Part>,
+}
+
+/// What it asks of one partition.
+#[derive(Debug)]
+struct Part {
+    asked: RecordsToDelete,
+    /// From where on the logs of all live replicas are to begin, as the leader's does; or why nothing is deleted.
+    below: Result<(Watched, Offset), Refusal>,
+}
+
+impl Node {
+    pub(super) fn delete_records(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        request: DeleteRecordsRequest,
+        effects: &mut Effects,
+    ) {
+        let mut rose = false;
+        let mut parts = Vec::with_capacity(request.partitions.len());
+        for asked in request.partitions {
+            let below = self.delete_below(now, &asked, &mut rose, effects);
+            parts.push(Part { asked, below });
+        }
+        if rose {
+            self.checkpoint_at_once(now, CheckpointKind::StartOffsets);
+        }
+        let deletion = ParkedDeletion { ticket, parts };
+        if self.is_deletion_decided(&deletion) {
+            return self.answer_deletion(now, deletion, effects);
+        }
+        let deadline = now.monotonic.plus_ms(request.timeout_ms.max(0));
+        let watches = deletion.parts.iter().filter_map(|part| part.below.as_ref().ok());
+        let watches = watches.map(|(partition, _)| *partition).collect();
+        self.parked_deletions.park(deletion, deadline, watches);
+    }
+
+    /// In Kafka's order of checks; where the leader's log begins now, at the least.
+    fn delete_below(
+        &mut self,
+        now: Now,
+        asked: &RecordsToDelete,
+        rose: &mut bool,
+        effects: &mut Effects,
+    ) -> Result<(Watched, Offset), Refusal> {
+        let id = self.metadata.id_of(&asked.topic).ok_or(Refusal::UnknownTopicOrPartition)?;
+        self.metadata.partition(id, asked.partition).ok_or(Refusal::UnknownTopicOrPartition)?;
+        if asked.topic.is_internal() {
+            return Err(Refusal::InternalTopic);
+        }
+        let partition = (id, asked.partition);
+        let (replica, config) = self.replica_and_config(partition)?;
+        replica.leader()?;
+        if let Some(why) = replica.log.poisoned() {
+            return Err(Refusal::Storage { message: why.to_owned() });
+        }
+        if config.compaction.is_some() && !config.is_deleted {
+            let message = format!(
+                "Records of partition {}-{} can not be deleted due to the configured policy",
+                asked.topic, asked.partition
+            );
+            return Err(Refusal::PolicyViolation { message });
+        }
+        let high_watermark = replica.positions().high_watermark;
+        let below = if asked.below == HIGH_WATERMARK { high_watermark } else { asked.below };
+        if below < Offset::ZERO || below > high_watermark {
+            return Err(Refusal::OffsetOutOfRange);
+        }
+        if replica.log.advance_start_offset(below, high_watermark) {
+            *rose = true;
+            self.began_later(now, partition, effects);
+        }
+        Ok((partition, below))
+    }
+
+    fn is_deletion_decided(&self, deletion: &ParkedDeletion) -> bool {
+        deletion.parts.iter().all(|part| self.deleted(part).is_some())
+    }
+
+    /// Where the logs of all live replicas begin, if that is far enough, or why it never will be; none while that is open.
+    fn deleted(&self, part: &Part) -> Option<Result<Offset, Refusal>> {
+        let reached = match &part.below {
+            Ok((partition, below)) => {
+                self.low_watermark(*partition).map(|low| low.filter(|low| low >= below))
+            }
+            Err(refusal) => Err(refusal.clone()),
+        };
+        reached.transpose()
+    }
+
+    /// Where the logs of all live replicas of a partition begin that this node leads; none while one of them has not said.
+    fn low_watermark(&self, (topic, partition): Watched) -> Result<Option<Offset>, Refusal> {
+        let (replica, leader) = self.led(topic, partition)?;
+        match replica.log.poisoned() {
+            Some(why) => Err(Refusal::Storage { message: why.to_owned() }),
+            None => Ok(leader.low_watermark()),
+        }
+    }
+
+    fn answer_deletion(&mut self, now: Now, deletion: ParkedDeletion, effects: &mut Effects) {
+        let ParkedDeletion { ticket, parts } = deletion;
+        let outcomes: Vec<_> = parts.iter().map(|part| self.deleted(part)).collect();
+        let done = parts.into_iter().zip(outcomes).map(|(part, outcome)| DeletedRecords {
+            topic: part.asked.topic,
+            partition: part.asked.partition,
+            outcome: outcome.unwrap_or(Err(Refusal::TimedOut)),
+        });
+        let reply = Reply::DeleteRecords(done.collect());
+        self.answer_when_starts_are_written(now, (ticket, reply), effects);
+    }
+
+    /// A replica of this partition begins later, or its leader is another one: whoever waits for that is looked at.
+    pub(super) fn wake_deletions(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
+        for parked in self.parked_deletions.watching(partition) {
+            let is_decided = |deletion| self.is_deletion_decided(deletion);
+            if self.parked_deletions.get(parked).is_some_and(is_decided)
+                && let Some(deletion) = self.parked_deletions.release(parked)
+            {
+                self.answer_deletion(now, deletion, effects);
+            }
+        }
+    }
+
+    /// Nodes came or went: who waits for one that is gone is looked at.
+    pub(super) fn wake_all_deletions(&mut self, now: Now, effects: &mut Effects) {
+        for partition in self.parked_deletions.watched() {
+            self.wake_deletions(now, partition, effects);
+        }
+    }
+
+    pub(super) fn release_due_deletions(&mut self, now: Now, effects: &mut Effects) {
+        while let Some(deletion) = self.parked_deletions.release_due(now.monotonic) {
+            self.answer_deletion(now, deletion, effects);
+        }
+    }
+}
