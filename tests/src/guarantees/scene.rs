@@ -154,6 +154,11 @@ impl Scene {
     pub async fn partition(&self) -> Option<MetadataResponsePartition> {
         let answers = |place: &usize| self.node(*place).is_alive() && !self.paused.borrow().contains(place);
         let place = (0..self.addresses.len()).find(answers)?;
+        self.partition_as_told_by(place).await
+    }
+
+    /// The partition, as the node at this place sees it.
+    pub async fn partition_as_told_by(&self, place: usize) -> Option<MetadataResponsePartition> {
         let topic = MetadataRequestTopic { name: Some(TOPIC.into()), ..Default::default() };
         let topics = Some(vec![topic]);
         let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };

@@ -9,7 +9,7 @@ use highwater_protocol::ErrorCode;
 use highwater_protocol::messages::OffsetForLeaderEpochRequest;
 use highwater_protocol::messages::offset_for_leader_epoch::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use highwater_tests::batches::{batch, headers_in, whole_batches};
-use highwater_tests::connection::until;
+use highwater_tests::connection::{Connection, until};
 use highwater_tests::guarantees::scene::{Scene, TOPIC};
 use highwater_tests::guarantees::words::{Acks, Mode};
 use highwater_tests::guarantees::{TABLE, Way};
@@ -105,6 +105,38 @@ async fn who_begins_anew_keeps_what_is_committed_though_nobody_told_it_that_it_i
     }
 }
 
+/// KIP-101 without a restart: a leader dies before it tells that a record is committed, the next one before the last replica hears
+/// anything of it. That one is not cut to what it was told is committed.
+#[tokio::test]
+async fn who_follows_another_leader_keeps_what_is_committed_though_nobody_told_it_that_it_is() {
+    let (scene, _) = begun(&[]).await;
+    let mut expected = vec!["before".to_owned()];
+    for round in 0..3 {
+        let first = scene.leader().await;
+        let rest: Vec<_> = scene.others(first).collect();
+        scene.server().cluster.cut(rest[0], rest[1]);
+        let value = format!("committed {round}");
+        append(&scene, &value).await;
+        scene.node(first).kill().await;
+        let second = scene.leader().await;
+        let last = rest.into_iter().find(|place| *place != second).unwrap();
+        let leader_id = i32::try_from(second).unwrap();
+        until("the last one to follow", async || {
+            let told = scene.partition_as_told_by(last).await?;
+            (told.leader_id == leader_id).then_some(())
+        })
+        .await;
+        scene.node(second).kill().await;
+        assert_eq!(scene.leader().await, last);
+        scene.server().cluster.heal(second, last);
+        for place in [first, second] {
+            scene.node(place).start().await.unwrap();
+        }
+        expected.push(value);
+        assert_eq!(are_one(&scene).await, expected, "round {round}");
+    }
+}
+
 /// The other half of KIP-101: two replicas that wrote different records at the same offsets.
 #[tokio::test]
 async fn who_comes_back_with_a_longer_log_has_the_same_one_again() {
@@ -146,8 +178,11 @@ async fn epochs_without_a_record_part_no_logs() {
             append_alone(&scene, leader, &["gone"]).await;
         }
         kill(&scene, leader).await;
-        // An epoch, or two, in which nobody writes.
+        // An epoch, or two, in which nobody writes. It is an epoch all the same.
         let next = scene.leader().await;
+        let (epoch, end) = (scene.partition().await.unwrap().leader_epoch, scene.log_end(next).unwrap());
+        let mut connection = Connection::open(scene.address(next)).await;
+        assert_eq!(end_of_epoch(&mut connection, epoch).await, (epoch, end), "round {round}");
         if round % 2 == 1 {
             scene.node(leader).start().await.unwrap();
             scene.until_in_sync(NODES).await;
@@ -163,6 +198,16 @@ async fn epochs_without_a_record_part_no_logs() {
         expected.push(value);
         assert_eq!(are_one(&scene).await, expected, "round {round}");
     }
+}
+
+/// The latest epoch a leader knows up to this one, and where that ends.
+async fn end_of_epoch(connection: &mut Connection, leader_epoch: i32) -> (i32, i64) {
+    let partition = OffsetForLeaderPartition { partition: 0, current_leader_epoch: -1, leader_epoch };
+    let topic = OffsetForLeaderTopic { topic: TOPIC.into(), partitions: vec![partition] };
+    let request = OffsetForLeaderEpochRequest { replica_id: -1, topics: vec![topic] };
+    let end = connection.ask(&request, 4).await.topics.remove(0).partitions.remove(0);
+    assert_eq!(end.error_code, ErrorCode::None);
+    (end.leader_epoch, end.end_offset)
 }
 
 /// KIP-320: who read what an unclean election took back is told so in its next fetch, and where to go on.
@@ -190,11 +235,7 @@ async fn a_consumer_behind_a_truncation_is_told_where_its_log_ends() {
 
     let mut connection = scene.connect().await;
     // Where the epoch ended that it read in: from there on all is lost.
-    let partition = OffsetForLeaderPartition { partition: 0, current_leader_epoch: -1, leader_epoch: epoch };
-    let topic = OffsetForLeaderTopic { topic: TOPIC.into(), partitions: vec![partition] };
-    let request = OffsetForLeaderEpochRequest { replica_id: -1, topics: vec![topic] };
-    let end = connection.ask(&request, 4).await.topics.remove(0).partitions.remove(0);
-    assert_eq!((end.error_code, end.leader_epoch, end.end_offset), (ErrorCode::None, epoch, common));
+    assert_eq!(end_of_epoch(&mut connection, epoch).await, (epoch, common));
     for grown in [false, true] {
         if grown {
             for _ in common..read_to {
