@@ -1,5 +1,6 @@
 """A cluster of three nodes for one suite: Highwater's binary, whose control endpoint kills and starts them, or three of Apache's."""
 
+import signal
 import urllib.request
 
 from .broker import HeldPorts, Highwater, Kafka, accepts
@@ -32,6 +33,16 @@ class HighwaterNodes(Highwater):
 
     def start_node(self, node):
         self.order(node, "start")
+
+    def pause_node(self, node):
+        self.order(node, "pause")
+
+    def resume_node(self, node):
+        self.order(node, "resume")
+
+    @property
+    def addresses(self):
+        return [(host, int(port)) for host, _, port in (place.rpartition(":") for place in self.places)]
 
     def order(self, node, what):
         request = urllib.request.Request(f"http://{self.control}/nodes/{node}/{what}", method="POST")
@@ -88,6 +99,16 @@ class KafkaNodes:
 
     def start_node(self, node):
         self.nodes[node].start()
+
+    def pause_node(self, node):
+        self.nodes[node].process.send_signal(signal.SIGSTOP)
+
+    def resume_node(self, node):
+        self.nodes[node].process.send_signal(signal.SIGCONT)
+
+    @property
+    def addresses(self):
+        return [node.address for node in self.nodes]
 
     def alive(self):
         return all(node.alive() for node in self.nodes)

@@ -16,10 +16,12 @@ LOSE_REQUEST, LOSE_REPLY, CUT_REQUEST, CUT_REPLY, REFUSE = "lose request", "lose
 
 
 class Proxy:
-    def __init__(self, specs, broker):
-        self.specs, self.broker = specs, broker
+    def __init__(self, specs, address):
+        self.specs, self.address = specs, address
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
+        # Which port of ours stands for which of a broker's: more than one where several brokers have a proxy each.
+        self.stands_for = {address: self.port}
         self.lock, self.fault, self.struck, self.open = threading.Lock(), None, threading.Event(), []
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -49,7 +51,13 @@ class Proxy:
                 client, _ = self.listener.accept()
             except OSError:
                 return
-            link = Link(self, client, socket.create_connection(self.broker.address))
+            try:
+                broker = socket.create_connection(self.address)
+            except OSError:
+                # Nobody is there now.
+                client.close()
+                continue
+            link = Link(self, client, broker)
             with self.lock:
                 self.open += [link.client, link.broker]
             link.start()
@@ -63,9 +71,28 @@ class Proxy:
             return fault
 
     def renamed(self, frame):
-        address = self.broker.host.encode()
-        old, new = (address + struct.pack(">i", port) for port in (self.broker.port, self.port))
-        return frame.replace(old, new)
+        for (host, port), own in self.stands_for.items():
+            old, new = (host.encode() + struct.pack(">i", each) for each in (port, own))
+            frame = frame.replace(old, new)
+        return frame
+
+
+class Proxies:
+    """One for each of several brokers, which a client finds through any of them. A fault is for one of them."""
+
+    def __init__(self, specs, addresses):
+        self.each = [Proxy(specs, address) for address in addresses]
+        stands_for = {proxy.address: proxy.port for proxy in self.each}
+        for proxy in self.each:
+            proxy.stands_for = stands_for
+
+    @property
+    def bootstrap(self):
+        return ",".join(proxy.bootstrap for proxy in self.each)
+
+    def close(self):
+        for proxy in self.each:
+            proxy.close()
 
 
 class Link:

@@ -21,18 +21,13 @@ def tests(suite, broker, specs):
                               ("2", LOST_REQUEST, WITHOUT_RETRIES)):
         for how, fault in faults.items():
             for way in ways:
-                suite.test(f"row-{row}-{how}-{named(way)}", lambda row=row, fault=fault, way=way: one_fault(world, row, fault, way))
+                suite.test(f"row-{row}-{how}-{table.named(way)}", lambda row=row, fault=fault, way=way: one_fault(world, row, fault, way))
     for row, fault in (("U2a", proxy.LOSE_REPLY), ("U2b", proxy.LOSE_REQUEST)):
         for way in WAYS:
-            suite.test(f"row-{row}-{named(way)}", lambda row=row, fault=fault, way=way: delivery_times_out(world, row, fault, way))
+            suite.test(f"row-{row}-{table.named(way)}", lambda row=row, fault=fault, way=way: delivery_times_out(world, row, fault, way))
     for way in WAYS:
         if not way[1]:
-            suite.test(f"row-U3-{named(way)}", lambda way=way: two_in_flight(world, way))
-
-
-def named(way):
-    acks, idempotence, retries = way
-    return f"acks-{acks if acks >= 0 else 'all'}{'-idempotent' if idempotence else ''}{'' if retries else '-without-retries'}"
+            suite.test(f"row-U3-{table.named(way)}", lambda way=way: two_in_flight(world, way))
 
 
 class World:
@@ -47,7 +42,7 @@ class Play:
     def __init__(self, world, about, way, **settings):
         acks, idempotence, retries = way
         self.world, self.topic = world, world.cluster.topic(about)
-        self.proxy = Proxy(world.specs, world.broker)
+        self.proxy = Proxy(world.specs, world.broker.address)
         if not retries:
             settings["message_send_max_retries"] = 0
         self.producer = world.cluster.producer(bootstrap_servers=self.proxy.bootstrap, acks=acks, enable_idempotence=idempotence,

@@ -18,13 +18,23 @@ def cell(row, acks, idempotence, retries):
     return found[0]
 
 
+def told(acks, is_delivered):
+    """What a producer knows of a record whose delivery is over."""
+    return UNKNOWN if not is_delivered else SENT if acks == 0 else ACKNOWLEDGED
+
+
+def named(way):
+    acks, idempotence, retries = way
+    return f"acks-{acks if acks >= 0 else 'all'}{'-idempotent' if idempotence else ''}{'' if retries else '-without-retries'}"
+
+
 def judge(found, sent, met, told, stored):
     """`sent`: values in order; `met`: the one the fault met; `told`: what became of each; `stored`: the log."""
     equal(told[met], found["told"][0], "what the producer was told")
     copies = Counter(stored)
     delivered = [value for value in sent if told[value] in (SENT, ACKNOWLEDGED)]
     lost = {value for value in delivered if not copies[value]}
-    named = {"nothing": set(), "the batch": {met}}[found["lost"]]
+    named = {"nothing": set(), "the batch": {met}, "what was not replicated": {met}}[found["lost"]]
     equal(lost, named, "what was delivered and is gone")
     twice = {value: count for value, count in copies.items() if count > 1}
     equal(twice, {"nothing": {}, "once per lost answer": {met: 2}}[found["duplicated"]], "what is there too often")
