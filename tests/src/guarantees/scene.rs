@@ -11,7 +11,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use highwater::faults::{Fault, Step};
-use highwater::{Cluster, NodeHandle, NodeId};
+use highwater::{Cluster, NodeHandle, NodeId, Positions};
 use highwater_protocol::ErrorCode;
 use highwater_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use highwater_protocol::messages::metadata::{MetadataRequestTopic, MetadataResponsePartition};
@@ -200,12 +200,21 @@ impl Scene {
 
     /// Where the log of the node at this place ends.
     pub fn log_end(&self, place: usize) -> Option<i64> {
+        Some(self.positions(place)?.log_end.get())
+    }
+
+    /// Up to where the node at this place knows its log to be committed.
+    pub fn high_watermark(&self, place: usize) -> Option<i64> {
+        Some(self.positions(place)?.high_watermark.get())
+    }
+
+    fn positions(&self, place: usize) -> Option<Positions> {
         let observed = self.server().cluster.observe().into_iter();
         let node = observed
             .filter(|seen| seen.id == NodeId(place.try_into().unwrap()))
             .find_map(|seen| seen.node)?;
         let topic = node.topics.into_iter().find(|topic| topic.name.as_str() == TOPIC)?;
-        Some(topic.partitions.first()?.log?.positions.log_end.get())
+        Some(topic.partitions.first()?.log?.positions)
     }
 
     /// Until the log of the node at this place ends there.

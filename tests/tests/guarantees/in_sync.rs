@@ -230,6 +230,11 @@ async fn row_8_the_only_replica_in_sync_is_killed_and_another_is_elected_unclean
         scene.node(leader).start().await.unwrap();
         scene.until_in_sync(ALL).await;
         assert_eq!(scene.readable().await, values, "{way}: the old leader brings nothing back");
+        for other in scene.others(leader) {
+            scene.node(other).kill().await;
+        }
+        assert_eq!(scene.leader().await, leader, "{way}: it is the last");
+        assert_eq!(scene.readable().await, values, "{way}: nor when it leads again");
         run
     })
     .await;

@@ -1,12 +1,13 @@
 //! Rows about power that goes where there are three replicas: what no sync covered is gone from the disks.
 
 use highwater::faults::{Fault, Step};
+use highwater_tests::batches::batch;
 use highwater_tests::guarantees::judge::Run;
-use highwater_tests::guarantees::scene::{Hand, Scene};
+use highwater_tests::guarantees::scene::{Hand, Scene, TOPIC};
 use highwater_tests::guarantees::words::{Acks, Mode};
-use highwater_tests::guarantees::{Row, Way};
+use highwater_tests::guarantees::{Row, TABLE, Way};
 
-use crate::failover::parked;
+use crate::failover::{WAY, parked};
 use crate::in_sync::{replicated, until_leaderless};
 use crate::replicas::{Ends, before_replication};
 use crate::{goes_on, plays};
@@ -157,4 +158,31 @@ async fn row_11b_the_power_goes_for_the_only_replica_in_sync() {
         run
     })
     .await;
+}
+
+/// A replica that lost its power leads nothing, though it was in sync, before the one that has everything is back (KIP-966).
+#[tokio::test]
+async fn who_lost_its_power_waits_for_who_has_everything() {
+    let scene = Scene::in_memory(TABLE.row("3"), WAY, &[]).await;
+    let mut connection = scene.connect().await;
+    for value in ["a", "b"] {
+        connection.append(TOPIC, batch(&[value])).await;
+    }
+    let leader = scene.leader().await;
+    let others: Vec<_> = scene.others(leader).collect();
+    scene.node(others[1]).kill().await;
+    scene.until_in_sync(2).await;
+    scene.connect().await.append(TOPIC, batch(&["c"])).await;
+    scene.node(others[0]).power_off(None).await.unwrap();
+    scene.until_in_sync(1).await;
+    // The last to have everything that is committed, and it is eligible still.
+    scene.node(leader).kill().await;
+    scene.node(others[0]).start().await.unwrap();
+    until_leaderless(&scene).await;
+    scene.node(others[1]).start().await.unwrap();
+    until_leaderless(&scene).await;
+    scene.node(leader).start().await.unwrap();
+    assert_eq!(scene.leader().await, leader);
+    scene.until_in_sync(3).await;
+    assert_eq!(scene.values().await, ["a", "b", "c"]);
 }
