@@ -1,5 +1,23 @@
-//! Mistakes that other brokers of this kind have made, each looked for from outside. Those with a test elsewhere in this
-//! crate are not repeated; those about followers and transactions are not here yet.
+//! Mistakes that other brokers of this kind have made, each looked for from outside; those with followers are in `failover` and
+//! `histories`. Where each is looked for:
+//!
+//! | mistake | tests |
+//! |--|--|
+//! | one remembered batch a producer | `system/resends`: the last five, the sixth; `failover`: after each of several failovers |
+//! | looking for a duplicate and storing it are two steps | here: a resend while the first attempt waits; `failover`: while followers are awaited |
+//! | followers do not feed the table of producers, a kill empties it | `failover`: resends are known and gaps refused; `system/resends`: the window survives a kill |
+//! | what coordinators write does not wait for followers | `failover`: a commit that no follower has, committed offsets outlive their coordinator |
+//! | the high watermark begins at 0 again | here: after a restart; `histories`: a reader never sees it go back |
+//! | a fetch beyond the log's end is an empty success | here: a reader ahead of a shortened log; `histories`: a consumer behind a truncation |
+//! | `acks` is read and not used | rows 3, 5, 6 and 10 |
+//! | metadata tells of more copies than there are | here: one node has one copy; `failover`: metadata counts who lives; `system/nodes` |
+//! | `min.insync.replicas` is kept and not used | rows 6 and 7; `system/nodes`: too few in sync before and after the append |
+//! | times are not found, settings not told, what is said with a commit is lost | `failover`: times are found and settings told, committed offsets |
+//! | waits of the partitions of a request add up | here: the syncs of one request; `failover`: its partitions are replicated at once |
+//! | a connection a followed partition | `failover`: three nodes hold no connection between them |
+//! | a decoder takes the memory that it is asked for | `system/frames` |
+//!
+//! Those about transactions are not here yet: an open or aborted one that is shown after a kill. No lock of ours is ever poisoned.
 
 use highwater::BrokerConfig;
 use highwater::faults::{Fault, Step};

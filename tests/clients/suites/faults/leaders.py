@@ -75,7 +75,16 @@ class Play:
         self.proxies = proxy.Proxies(world.specs, world.broker.addresses)
         self.producer = client(self.proxies.bootstrap, self.topic, way)
         self.spacers = world.cluster.producer(acks=1, linger_ms=0)
-        self.sent = []
+        self.sent, self.is_leader_dead = [], False
+
+    def kill_leader(self):
+        self.is_leader_dead = True
+        self.world.broker.kill_node(self.leader)
+
+    def start_leader(self):
+        if self.is_leader_dead:
+            self.world.broker.start_node(self.leader)
+            self.is_leader_dead = False
 
     def send(self, value, settles=True):
         self.sent.append(value)
@@ -104,7 +113,7 @@ class Play:
                 order(node)
 
     def judge(self):
-        self.world.broker.start_node(self.leader)
+        self.start_leader()
         self.world.await_in_sync(self.topic)
         end = self.world.cluster.send(self.topic, [{"value": b"end"}], acks=-1)[0].offset()
         values = [message.value() for message in self.world.cluster.read(self.topic, end + 1)][:-1]
@@ -114,6 +123,7 @@ class Play:
     def close(self):
         self.producer.close()
         self.proxies.close()
+        self.start_leader()
 
 
 @contextlib.contextmanager
@@ -137,7 +147,7 @@ def before_replication(world, client, way):
             before = play.spacer()
             play.send("met", settles=way[0] == 1)
             play.await_appended(before)
-            world.broker.kill_node(play.leader)
+            play.kill_leader()
         finally:
             play.followers(world.broker.resume_node)
         world.await_another(play.topic, play.leader)
@@ -159,7 +169,7 @@ def after_replication(world, client, way):
             before = play.spacer()
             play.world.cluster.send(play.topic, [{"value": SPACER}], acks=-1)
             assert before > 0
-        world.broker.kill_node(play.leader)
+        play.kill_leader()
         world.await_another(play.topic, play.leader)
         play.producer.settle()
         play.send("after")
