@@ -2,8 +2,11 @@
 
 import json
 import re
+import subprocess
+import threading
 import time
 
+from harness.nodes import RACKS
 from harness.report import equal
 
 from ..tools.console import consume, produce
@@ -18,6 +21,9 @@ def tests(suite, tools):
     suite.test("tools-reassign", lambda: reassign(tools))
     suite.test("tools-nobody-leads", lambda: leaderless(tools))
     suite.test("tools-list-endpoints", lambda: endpoints(tools))
+    suite.test("tools-log-dirs", lambda: log_dirs(tools))
+    suite.test("tools-settings-of-one-node", lambda: settings(tools))
+    suite.test("tools-replica-verification", lambda: verified(tools))
 
 
 def described(tools, *arguments):
@@ -140,3 +146,64 @@ def endpoints(tools):
     places = [f"{row['HOST']}:{row['PORT']}" for row in found]
     equal(sorted(places), sorted(tools.broker.bootstrap.split(",")), "where the nodes are")
     equal(sorted(int(row["ID"]) for row in found), [0, 1, 2], "who they are")
+
+
+def log_dirs(tools):
+    """Who holds a partition tells how much of it, and how far behind its leader it is."""
+    topic = "nodes-log-dirs"
+    make(tools, topic, [2, 0])
+    produce(tools, topic, [f"line {at}" for at in range(100)])
+
+    def found():
+        told = json.loads(tools.on_broker("LogDirsCommand", "--describe", "--topic-list", topic)[-1])["brokers"]
+        return {each["broker"]: [part for folder in each["logDirs"] for part in folder["partitions"]] for each in told}
+
+    eventually(True, lambda: same_size(found()[0], found()[2]))
+    equal(found()[1], [], "what node 1 holds")
+    said = tools.on_broker("LogDirsCommand", "--describe", "--topic-list", topic, "--broker-list", "0,2")
+    equal(sorted(each["broker"] for each in json.loads(said[-1])["brokers"]), [0, 2], "who was asked")
+
+
+def same_size(one, other):
+    return len(one) == 1 and one == other and one[0]["size"] > 0 and one[0]["offsetLag"] == 0
+
+
+def settings(tools):
+    """Each node is asked for its own, and only one has what was set on it."""
+    def ask(node, *arguments):
+        return tools.on_broker("kafka.admin.ConfigCommand", "--entity-type", "brokers", "--entity-name", node, *arguments)
+
+    for node, rack in enumerate(RACKS):
+        said = ask(node, "--describe", "--all")
+        assert any(line.strip().startswith(f"broker.rack={rack} ") for line in said), said
+    ask(1, "--alter", "--add-config", "max.connections=12345")
+    try:
+        eventually([False, True, False], lambda: [any("max.connections=12345" in line for line in ask(node, "--describe")) for node in range(3)])
+    finally:
+        ask(1, "--alter", "--delete-config", "max.connections")
+
+
+def verified(tools):
+    """The tool reads every replica, holds the checksums of their batches beside each other, and says how far they are behind."""
+    topic, count = "nodes-verified", 500
+    make(tools, topic, [0, 1, 2])
+    produce(tools, topic, [f"line {at}" for at in range(count)])
+    command = [*tools.jvm, "org.apache.kafka.tools.ReplicaVerificationTool", "--broker-list", tools.broker.bootstrap,
+               "--topics-include", topic, "--time", "-2", "--report-interval-ms", "200"]
+    whole = f"max lag is 0 for partition {topic}-0 at offset {count} among 1 partitions"
+    said = []
+    # It never ends.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as tool:
+        timer = threading.Timer(LIMIT_S, tool.kill)
+        timer.start()
+        try:
+            for line in tool.stdout:
+                said.append(line.strip())
+                if whole in line:
+                    break
+        finally:
+            timer.cancel()
+            tool.kill()
+    assert said and whole in said[-1], said
+    wrong = [line for line in said if "verification process is started" not in line and "max lag is" not in line]
+    equal([line for line in wrong if not line.startswith("Option ")], [], "what else it says")
