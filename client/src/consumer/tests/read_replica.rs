@@ -117,10 +117,9 @@ fn another_leader_says_anew_where_to_read() {
     let (mut broker, fetch) = sent_away();
     broker.leader_epoch = 4;
     let asked = broker.metadata_requests;
-    broker.pass(Duration::from_secs(301));
+    broker.machine.metadata.suspect();
+    broker.pass(Duration::from_secs(1));
     assert!(broker.metadata_requests > asked);
-    let _ = broker.validations.pop_front();
-    drop(fetch);
-    broker.pass(Duration::from_secs(31));
-    assert!(broker.fetches.iter().all(|fetch| fetch.node != NodeId(1)));
+    broker.answer(&fetch, 7, vec![data(Bytes::new(), 8)]);
+    assert_eq!(broker.fetch().node, NodeId(0));
 }

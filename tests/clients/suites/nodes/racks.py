@@ -78,7 +78,7 @@ def reads_near(tools, client):
 
 
 def append(tools, topic):
-    producer = Producer({"bootstrap.servers": tools.broker.bootstrap, "acks": "all"})
+    producer = Producer({"bootstrap.servers": tools.broker.bootstrap, "acks": "all", "log_level": 2})
     for at in range(RECORDS):
         producer.produce(topic, f"record {at}")
     equal(producer.flush(LIMIT_S), 0, "records that are not acknowledged")
