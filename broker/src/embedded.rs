@@ -444,7 +444,8 @@ impl NodeHandle<'_> {
         self.0.power_off(seed.map_or(Unsynced::Lost, Unsynced::Drawn)).await
     }
 
-    /// Ends it in good order: others lead what it led, its files are durable, and a mark says so.
+    /// Ends it in good order: others lead what it led, its files are durable, and a mark says so. One that is paused goes on
+    /// first, and does what came meanwhile.
     ///
     /// # Errors
     /// A log that could not be written to disk as a whole. The others are.
@@ -561,6 +562,39 @@ mod tests {
             node.start().await.unwrap();
         }
         cluster.stop().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_node_that_is_paused_stops_in_good_order() {
+        let (cluster, producer) = durable().await;
+        producer.send(Record::of("t", "a")).await.unwrap();
+        let node = cluster.node(0).unwrap();
+        node.pause();
+        let sending = tokio::spawn(async move { producer.send(Record::of("t", "b")).await });
+        until(|| cluster.members[0].shell().unwrap().observe().requests.contains(&("Produce", 2))).await;
+        tokio::time::timeout(PATIENCE, node.stop()).await.expect("it ends").unwrap();
+        assert_eq!(node.life(), NodeLife::Dead);
+        let sent = tokio::time::timeout(PATIENCE, sending).await.unwrap().unwrap();
+        assert!(sent.is_ok(), "what came meanwhile is answered: {sent:?}");
+        cluster.stop().await.unwrap();
+    }
+
+    /// Who killed it may be late in saying so.
+    #[tokio::test]
+    async fn the_end_of_an_earlier_life_takes_nothing_from_the_present_one() {
+        let cluster = Cluster::builder().in_memory().nodes(3).seed(1).start().await.unwrap();
+        let producer = cluster.client().producer().build().await.unwrap();
+        producer.send(Record::of("t", "a")).await.unwrap();
+        let earlier = cluster.members[1].shell().unwrap();
+        cluster.node(1).unwrap().kill().await;
+        cluster.node(1).unwrap().start().await.unwrap();
+        let in_sync = || {
+            let node = cluster.observe().remove(0).node.unwrap();
+            node.topics[0].partitions[0].in_sync.len()
+        };
+        until(|| in_sync() == 3).await;
+        earlier.kill();
+        assert_eq!(in_sync(), 3);
     }
 
     #[tokio::test]

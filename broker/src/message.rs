@@ -68,6 +68,11 @@ pub(crate) enum Ask {
         /// The end of what it knows.
         upto: MetadataOffset,
     },
+    /// The node has a connection again: what was on its way to it is lost.
+    Reconnected {
+        /// The end of what it knows.
+        upto: MetadataOffset,
+    },
     /// A client asks for a change, in the node's own words.
     Request {
         /// Who is answered.

@@ -8,7 +8,7 @@ use highwater_storage::{LeaderEpoch, StopKind};
 
 use super::{Controller, ControllerEffect, ControllerEffects, Started};
 use crate::cluster::controller::Decided;
-use crate::ids::{Monotonic, NodeId, Now};
+use crate::ids::{BrokerEpoch, Monotonic, NodeId, Now};
 use crate::refusal::Refusal;
 
 /// How many unclean elections are remembered.
@@ -56,8 +56,11 @@ impl Controller {
         Ok(starting.keys().map(begin).collect())
     }
 
-    /// A node is not there any more.
-    pub(super) fn gone(&mut self, now: Now, node: NodeId) {
+    /// A life of a node is over.
+    pub(super) fn gone(&mut self, now: Now, node: NodeId, life: BrokerEpoch) {
+        if !self.sessions.is_of(node, life) {
+            return;
+        }
         self.sessions.end(node);
         self.answers.forget(node);
         self.fence(now, node);

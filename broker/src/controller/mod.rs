@@ -67,6 +67,8 @@ pub(crate) enum ControllerEvent {
     Gone {
         /// Which.
         node: NodeId,
+        /// The life that is over. It may be told late: what is said of an earlier life means nothing to the present one.
+        life: BrokerEpoch,
     },
     /// A node wants to stop; [`ControllerEffect::Left`] says when it may.
     Leaving {
@@ -157,7 +159,7 @@ impl Controller {
     pub(crate) fn step(&mut self, now: Now, event: ControllerEvent, effects: &mut ControllerEffects) {
         match event {
             ControllerEvent::Start { nodes } => self.start(now, &nodes, effects),
-            ControllerEvent::Gone { node } => self.gone(now, node),
+            ControllerEvent::Gone { node, life } => self.gone(now, node, life),
             ControllerEvent::Leaving { node } => self.leaving(now, node),
             ControllerEvent::Message { from, message } => self.hear(now, from, message, effects),
             ControllerEvent::Synced(outcome) => self.synced(outcome, effects),
@@ -217,6 +219,7 @@ impl Controller {
                 self.unfence(now, from);
             }
             Ask::Applied { upto } => self.sessions.applied(from, upto),
+            Ask::Reconnected { upto } => self.sessions.reconnected(from, upto),
             Ask::Request { caller, request } => self.request(now, (from, caller), *request),
             Ask::TopicsOnDemand { caller, names } => self.create_on_demand(now, (from, caller), names),
             Ask::ProducerIds { caller } => self.reserve_producer_ids(now, (from, caller)),

@@ -19,7 +19,8 @@ struct Session {
     applied: MetadataOffset,
     /// The end of what is on its way, and since when.
     sent: Option<(MetadataOffset, Monotonic)>,
-    /// When it said something last. One that comes up may take its time before it says anything.
+    /// When it said something last. One that comes up may take its time before it says anything, and until it does there is
+    /// nobody to be told anything.
     heard: Option<Monotonic>,
     /// It wants to stop, and may when the others have made all records before this offset so.
     leaves_at: Option<MetadataOffset>,
@@ -69,6 +70,14 @@ impl Sessions {
     pub(super) fn resend(&mut self, now: Now, node: NodeId) {
         if let Some(session) = self.live.get_mut(&node) {
             session.sent = session.sent.filter(|(_, since)| since.plus_ms(RESEND_MS) > now.monotonic);
+        }
+    }
+
+    /// A node has a connection anew, and all records before this offset: what was on its way to it is lost.
+    pub(super) fn reconnected(&mut self, node: NodeId, upto: MetadataOffset) {
+        self.applied(node, upto);
+        if let Some(session) = self.live.get_mut(&node) {
+            session.sent = None;
         }
     }
 
@@ -184,7 +193,7 @@ impl Controller {
             self.journal.want_sync();
         }
         for (node, session) in &mut self.sessions.live {
-            if session.sent.is_some() || session.applied >= bound {
+            if session.heard.is_none() || session.sent.is_some() || session.applied >= bound {
                 continue;
             }
             match self.journal.records(session.applied, bound) {

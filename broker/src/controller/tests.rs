@@ -42,11 +42,14 @@ impl World {
         Self { controller, now }
     }
 
-    /// All nodes have come up.
+    /// All nodes have come up, and have said so.
     fn started(disk: &Arc<FaultDisk>, nodes: i32, settings: &[(&str, &str)]) -> Self {
         let mut world = Self::open(disk, nodes, settings);
         let nodes: Vec<_> = (0..nodes).map(NodeId).collect();
         assert_eq!(started(&world.start(&nodes, StopKind::Clean)).len(), nodes.len());
+        for node in nodes {
+            world.say(node, Ask::Heartbeat);
+        }
         world
     }
 
@@ -54,6 +57,12 @@ impl World {
         let mut effects = Vec::new();
         self.controller.step(self.now, event, &mut effects);
         effects
+    }
+
+    /// The present life of a node is over.
+    fn lose(&mut self, node: NodeId) -> ControllerEffects {
+        let life = self.controller.metadata.broker_epoch(node);
+        self.bring(ControllerEvent::Gone { node, life })
     }
 
     fn start(&mut self, nodes: &[NodeId], stop: StopKind) -> ControllerEffects {
@@ -177,7 +186,7 @@ fn an_earlier_life_is_not_heard() {
     let ask = || Ask::ProducerIds { caller: Caller::Node(1) };
     let earlier = ToController { broker_epoch: BrokerEpoch(0), what: ask() };
     assert!(world.bring(ControllerEvent::Message { from: FIRST, message: earlier }).is_empty());
-    world.bring(ControllerEvent::Gone { node: FIRST });
+    world.lose(FIRST);
     assert!(world.say(FIRST, ask()).is_empty());
     assert_eq!(started(&world.start(&[FIRST], StopKind::Unclean))[0].broker_epoch, BrokerEpoch(2));
     assert!(!world.say(FIRST, ask()).is_empty());

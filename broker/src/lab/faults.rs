@@ -8,7 +8,7 @@ use highwater_storage::disk::{Disk, Unsynced};
 use super::conditions::FaultKind;
 use super::world::{Happening, World};
 use crate::controller::{ControllerEffects, ControllerEvent};
-use crate::ids::{NodeId, PartitionIndex};
+use crate::ids::{BrokerEpoch, NodeId, PartitionIndex};
 use crate::message::Peer;
 use crate::node::{Effects, ElectLeadersRequest, ElectionKind, NodeOptions, Request, take_marker};
 
@@ -211,22 +211,22 @@ impl World {
 
     fn kill(&mut self, node: NodeId) -> bool {
         let Some(member) = self.members.get_mut(&node) else { return false };
-        if member.end().is_none() {
-            return false;
-        }
+        let Some(ended) = member.end() else { return false };
         member.power.kill();
-        self.is_gone(node);
+        self.is_gone(node, ended.broker_epoch());
         true
     }
 
     fn power_off(&mut self, node: NodeId) {
         let seed = self.chance.seed();
         let Some(member) = self.members.get_mut(&node) else { return };
-        drop(member.end());
+        let ended = member.end().map(|ended| ended.broker_epoch());
         let loss = member.power.power_off(Unsynced::Drawn(seed));
         self.checks.lost_power(node);
         self.note(|| format!("node {node} lost {loss:?}"));
-        self.is_gone(node);
+        if let Some(life) = ended {
+            self.is_gone(node, life);
+        }
     }
 
     /// A node may stop.
@@ -237,20 +237,21 @@ impl World {
         }
         member.is_stopping = false;
         let Some(ended) = member.end() else { return };
+        let life = ended.broker_epoch();
         let closed = ended.close(true);
         member.power.kill();
         if let Err(error) = closed {
             self.checks.complain(format!("node {node} does not close: {error}"));
         }
         self.note(|| format!("node {node} stopped"));
-        self.is_gone(node);
+        self.is_gone(node, life);
     }
 
-    fn is_gone(&mut self, node: NodeId) {
+    fn is_gone(&mut self, node: NodeId, life: BrokerEpoch) {
         let loses = self.chance.percent(50);
         self.links.end_of(node, loses);
         self.break_connections(node);
-        self.step_controller(ControllerEvent::Gone { node });
+        self.step_controller(ControllerEvent::Gone { node, life });
     }
 
     fn resume(&mut self, node: NodeId, life: u64) {

@@ -70,8 +70,9 @@ impl Node {
         if are_settings_new {
             self.reconfigure(now, effects);
         }
-        self.known_upto = upto;
-        self.tell_controller(Ask::Applied { upto }, effects);
+        self.hear_early(now, effects);
+        self.known_upto = self.known_upto.max(upto);
+        self.tell_controller(Ask::Applied { upto: self.known_upto }, effects);
         self.answer_what_is_known(effects);
     }
 

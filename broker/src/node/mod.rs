@@ -210,6 +210,11 @@ impl Node {
         self.id
     }
 
+    /// Which life of the node this is.
+    pub(crate) fn broker_epoch(&self) -> BrokerEpoch {
+        self.broker_epoch
+    }
+
     /// The cluster's id, as Kafka prints ids.
     pub fn cluster_id(&self) -> &Arc<str> {
         &self.cluster_id

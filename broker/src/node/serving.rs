@@ -81,6 +81,8 @@ struct Session {
     /// Partitions whose high watermark moved, and when that is told at the latest.
     moved: BTreeSet<Watched>,
     moved_due: Option<Monotonic>,
+    /// What it said of partitions that this node does not know itself to lead yet: it learned of that first.
+    early: BTreeMap<Watched, ReplicaAt>,
 }
 
 /// What a follower said of a partition.
@@ -175,6 +177,7 @@ impl Session {
             news: BTreeSet::new(),
             moved: BTreeSet::new(),
             moved_due: None,
+            early: BTreeMap::new(),
         }
     }
 
@@ -212,7 +215,10 @@ impl Node {
         let Some(session) = self.serving.followers.get_mut(&from) else { return };
         session.number = fetch.number;
         session.is_answered = false;
-        fetch.gone.into_iter().for_each(|partition| session.forget(partition));
+        for partition in fetch.gone {
+            session.forget(partition);
+            session.early.remove(&partition);
+        }
         for at in fetch.partitions {
             self.follower_stands(now, (from, fetch.broker_epoch), at, effects);
         }
@@ -226,6 +232,14 @@ impl Node {
         effects: &mut Effects,
     ) {
         let partition = (at.topic, at.partition);
+        let is_early = self.is_early(&at);
+        if let Some(session) = self.serving.followers.get_mut(&from) {
+            session.early.remove(&partition);
+            if is_early {
+                session.early.insert(partition, at);
+                return;
+            }
+        }
         let said = FollowerAt {
             broker_epoch,
             log_start: at.log_start,
@@ -262,6 +276,28 @@ impl Node {
             self.high_watermark_moved(now, partition, effects);
         }
         self.wake_deletions(now, partition, effects);
+    }
+
+    /// Whether a follower knows more of who leads a partition than this node, which is about to learn it.
+    fn is_early(&self, at: &ReplicaAt) -> bool {
+        let known = self.metadata.partition(at.topic, at.partition);
+        known.is_none_or(|known| known.leader_epoch < at.leader_epoch)
+    }
+
+    /// This node knows more: what followers said that knew it before counts from now on.
+    pub(super) fn hear_early(&mut self, now: Now, effects: &mut Effects) {
+        for (from, broker_epoch, at) in self.take_early() {
+            self.follower_stands(now, (from, broker_epoch), at, effects);
+        }
+    }
+
+    fn take_early(&mut self) -> Vec<(NodeId, BrokerEpoch, ReplicaAt)> {
+        let mut early = Vec::new();
+        for (from, session) in &mut self.serving.followers {
+            let said = std::mem::take(&mut session.early).into_values();
+            early.extend(said.map(|at| (*from, session.broker_epoch, at)));
+        }
+        early
     }
 
     /// What the partition's leader makes of it, and where its log ends.

@@ -16,6 +16,7 @@ mod closing;
 mod compaction;
 mod durability;
 mod enlarging;
+mod followers;
 mod groups;
 mod racks;
 mod replicas;

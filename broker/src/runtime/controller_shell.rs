@@ -13,7 +13,7 @@ use super::links::{Inbox, Links, Touched};
 use super::timer::Timer;
 use crate::cluster::controller::UncleanElection;
 use crate::controller::{Controller, ControllerEffect, ControllerEvent, Started};
-use crate::ids::{NodeId, PartitionIndex};
+use crate::ids::{BrokerEpoch, NodeId, PartitionIndex};
 use crate::message::{Message, Peer, Word};
 use crate::node::{Birth, DiskWork, Event};
 use crate::refusal::Refusal;
@@ -28,7 +28,7 @@ pub(crate) struct ControllerShell {
     inbox: Inbox,
     links: Arc<Links>,
     /// Who waits until a node may stop.
-    leaving: Mutex<BTreeMap<NodeId, oneshot::Sender<()>>>,
+    leaving: Mutex<BTreeMap<NodeId, (BrokerEpoch, oneshot::Sender<()>)>>,
 }
 
 impl ControllerShell {
@@ -85,9 +85,9 @@ impl ControllerShell {
     }
 
     /// Sees to it that a node leads nothing and nobody waits for it; it is about to be closed.
-    pub(crate) async fn leave(&self, node: NodeId) {
+    pub(crate) async fn leave(&self, node: NodeId, life: BrokerEpoch) {
         let (sender, left) = oneshot::channel();
-        self.leaving.lock().insert(node, sender);
+        self.leaving.lock().insert(node, (life, sender));
         if self.bring(ControllerEvent::Leaving { node }) {
             // It may die meanwhile.
             let _ = left.await;
@@ -96,10 +96,13 @@ impl ControllerShell {
         self.leaving.lock().remove(&node);
     }
 
-    /// A node is gone.
-    pub(crate) fn lost(&self, node: NodeId) {
-        self.bring(ControllerEvent::Gone { node });
-        self.leaving.lock().remove(&node);
+    /// A life of a node is over.
+    pub(crate) fn lost(&self, node: NodeId, life: BrokerEpoch) {
+        self.bring(ControllerEvent::Gone { node, life });
+        let mut leaving = self.leaving.lock();
+        if leaving.get(&node).is_some_and(|(leaves, _)| *leaves == life) {
+            leaving.remove(&node);
+        }
     }
 
     /// Steps the controller with an event, and nodes with what follows from it. False when it is closed.
@@ -173,7 +176,7 @@ impl ControllerShell {
             // Told at once to who asked.
             ControllerEffect::Started(_) | ControllerEffect::NotStarted { .. } => {}
             ControllerEffect::Left { node } => {
-                if let Some(waits) = self.leaving.lock().remove(&node) {
+                if let Some((_, waits)) = self.leaving.lock().remove(&node) {
                     let _ = waits.send(());
                 }
             }

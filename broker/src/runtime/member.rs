@@ -195,9 +195,12 @@ impl Member {
     pub(crate) async fn stop(&self) -> Result<(), LogError> {
         let _turn = self.turn.lock().await;
         let Some(shell) = self.shell() else { return Ok(()) };
-        self.plan.controller.leave(self.plan.id).await;
+        // Nothing would come of what waits for a node that does nothing.
+        shell.resume();
+        let life = shell.life();
+        self.plan.controller.leave(self.plan.id, life).await;
         let closed = close(shell, true).await;
-        self.plan.controller.lost(self.plan.id);
+        self.plan.controller.lost(self.plan.id, life);
         self.bury().await;
         closed
     }
@@ -236,10 +239,11 @@ impl Member {
         let started =
             self.plan.controller.start(vec![(self.plan.id, stop)]).map_err(NodeStartError::NotStarted)?;
         let Some(started) = started.into_iter().next() else { return Err(NodeStartError::NoController) };
+        let life = started.broker_epoch;
         let member = Arc::clone(self);
         let opened = tokio::task::spawn_blocking(move || member.open(stop, started)).await;
         if let Err(error) = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
-            self.plan.controller.lost(self.plan.id);
+            self.plan.controller.lost(self.plan.id, life);
             return Err(error.into());
         }
         let mut inside = self.inside.lock();

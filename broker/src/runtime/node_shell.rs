@@ -19,7 +19,7 @@ use super::timer::Timer;
 use super::traffic::Traffic;
 use crate::config::BrokerConfig;
 use crate::faults::Gate;
-use crate::ids::NodeId;
+use crate::ids::{BrokerEpoch, NodeId};
 use crate::message::Peer;
 use crate::node::{ConnectionId, Effect, Event, Node};
 use crate::observation::Observation;
@@ -28,6 +28,8 @@ use crate::wire::TopicRules;
 /// A node that runs.
 pub(crate) struct NodeShell {
     id: NodeId,
+    /// Which of its lives this is.
+    life: BrokerEpoch,
     /// None while it is stepped and once it is closed: a step that panics leaves no half-changed node behind.
     node: Mutex<Option<Box<Node>>>,
     gate: Arc<Gate>,
@@ -59,6 +61,7 @@ impl NodeShell {
     ) -> Arc<Self> {
         let shell = Arc::new_cyclic(|shell| Self {
             id: node.id(),
+            life: node.broker_epoch(),
             node: Mutex::new(Some(Box::new(node))),
             gate,
             rules: TopicRules::default(),
@@ -85,6 +88,11 @@ impl NodeShell {
         // Says when it is to be stepped next, and that it is there.
         shell.bring(Event::Tick);
         shell
+    }
+
+    /// Which life of the node this is.
+    pub(crate) fn life(&self) -> BrokerEpoch {
+        self.life
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -336,7 +344,7 @@ impl NodeShell {
         drop(self.take_away());
         self.break_connections("the node was killed");
         if let Some(controller) = self.links.controller() {
-            controller.lost(self.id);
+            controller.lost(self.id, self.life);
         }
     }
 

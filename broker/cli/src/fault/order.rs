@@ -42,7 +42,7 @@ pub(crate) struct PowerOff {
     seed: Option<u64>,
 }
 
-/// Stop a node in good order: others lead what it led, its files are durable.
+/// Stop a node in good order: others lead what it led, its files are durable. One that is paused goes on first.
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
     #[command(flatten)]

@@ -104,7 +104,8 @@ fn a_node_that_says_nothing_for_too_long_is_followed_by_others_until_it_is_heard
 
 #[test]
 fn one_that_comes_up_may_take_its_time() {
-    let mut world = World::started(&Arc::new(FaultDisk::in_memory()), 3, &[]);
+    let mut world = World::open(&Arc::new(FaultDisk::in_memory()), 3, &[]);
+    world.start(&[0, 1, 2].map(NodeId), StopKind::Clean);
     world.say(FIRST, Ask::Heartbeat);
     world.now = at(100_000_000);
     world.bring(ControllerEvent::Tick);
@@ -121,7 +122,7 @@ fn who_leaves_may_stop_when_the_others_know_who_leads() {
     assert_eq!(left(&effects), []);
     let effects = world.say(NodeId(2), Ask::Applied { upto });
     assert_eq!(left(&effects), [SECOND]);
-    let effects = world.bring(ControllerEvent::Gone { node: SECOND });
+    let effects = world.lose(SECOND);
     assert!(records(&effects).iter().all(|(to, ..)| *to != SECOND));
     // What it was in sync with is for its followers to say when it is back.
     let effects = world.start(&[SECOND], StopKind::Clean);
@@ -133,11 +134,11 @@ fn who_leaves_may_stop_when_the_others_know_who_leads() {
 fn the_last_one_may_leave_at_once_and_finds_its_partitions_again() {
     let mut world = World::of_three();
     for node in [FIRST, SECOND] {
-        world.bring(ControllerEvent::Gone { node });
+        world.lose(node);
     }
     let effects = world.bring(ControllerEvent::Leaving { node: NodeId(2) });
     assert_eq!((world.leaders(), left(&effects)), (vec![None, None], vec![NodeId(2)]));
-    world.bring(ControllerEvent::Gone { node: NodeId(2) });
+    world.lose(NodeId(2));
     world.start(&[FIRST], StopKind::Unclean);
     assert_eq!(world.leaders(), [None, None]);
     world.start(&[NodeId(2)], StopKind::Clean);
@@ -152,7 +153,7 @@ fn a_node_alone_is_only_told_that_it_starts() {
     let end = world.controller.log_end();
     let effects = world.bring(ControllerEvent::Leaving { node: FIRST });
     assert_eq!(left(&effects), [FIRST]);
-    world.bring(ControllerEvent::Gone { node: FIRST });
+    world.lose(FIRST);
     world.now = at(1_000_000_000);
     world.bring(ControllerEvent::Tick);
     assert_eq!((world.controller.log_end(), world.controller.next_deadline()), (end, None));
@@ -178,7 +179,7 @@ fn leaders_go_back_to_where_they_are_best_after_a_while() {
     let mut world = World::of_three();
     world.bring(ControllerEvent::Tick);
     assert_eq!(world.controller.next_deadline(), Some(Monotonic::from_micros(9_000_000)), "the next silence");
-    world.bring(ControllerEvent::Gone { node: FIRST });
+    world.lose(FIRST);
     world.start(&[FIRST], StopKind::Unclean);
     let proposal = world.proposal(&[1, 2, 0]);
     world.say(SECOND, Ask::AlterPartitions(vec![proposal]));
@@ -192,13 +193,54 @@ fn leaders_go_back_to_where_they_are_best_after_a_while() {
 }
 
 #[test]
+fn the_end_of_an_earlier_life_is_no_end_of_the_present_one() {
+    let mut world = World::of_three();
+    let life = world.controller.metadata.broker_epoch(FIRST);
+    world.lose(FIRST);
+    world.start(&[FIRST], StopKind::Unclean);
+    world.bring(ControllerEvent::Gone { node: FIRST, life });
+    assert!(world.controller.metadata.serves(FIRST), "told late");
+    let upto = world.controller.log_end();
+    world.say(FIRST, Ask::Applied { upto });
+    world.lose(FIRST);
+    assert!(!world.controller.metadata.serves(FIRST));
+}
+
+#[test]
+fn who_comes_up_is_told_what_came_meanwhile_when_it_is_there() {
+    let mut world = World::of_three();
+    world.lose(NodeId(2));
+    world.start(&[NodeId(2)], StopKind::Unclean);
+    let of_last = |effects: &ControllerEffects| {
+        records(effects).into_iter().filter(|(to, ..)| *to == NodeId(2)).collect::<Vec<_>>()
+    };
+    // It opens its logs: a message would find nobody.
+    let effects = world.create("u");
+    assert_eq!(of_last(&effects), []);
+    let upto = world.controller.log_end();
+    let effects = world.say(NodeId(2), Ask::Heartbeat);
+    assert_eq!(of_last(&effects), [(NodeId(2), 1, upto.0)]);
+}
+
+#[test]
+fn who_has_a_connection_again_is_told_at_once_what_got_lost() {
+    let mut world = World::of_three();
+    let known = world.controller.log_end();
+    let effects = world.create("u");
+    let sent: Vec<_> = records(&effects).into_iter().filter(|(to, ..)| *to == SECOND).collect();
+    assert_eq!(sent.len(), 1);
+    let effects = world.say(SECOND, Ask::Reconnected { upto: known });
+    assert_eq!(records(&effects), sent, "once more");
+}
+
+#[test]
 fn an_unclean_election_is_remembered() {
     let settings = [("unclean.leader.election.enable", "true"), ("min.insync.replicas", "1")];
     let mut world = World::started(&Arc::new(FaultDisk::in_memory()), 3, &settings);
     world.create("t");
     let proposal = world.proposal(&[0]);
     world.say(FIRST, Ask::AlterPartitions(vec![proposal]));
-    world.bring(ControllerEvent::Gone { node: FIRST });
+    world.lose(FIRST);
     let (election, epoch) = world.controller.unclean_elections().next().unwrap();
     assert_eq!((election.leader, election.partition, epoch.get()), (SECOND, PartitionIndex(0), 1));
     assert_eq!(election.had_all, [FIRST]);

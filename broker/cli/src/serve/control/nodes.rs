@@ -112,8 +112,6 @@ impl Order {
             (Self::Pause, NodeLife::Paused) => Err("is paused already"),
             (Self::Pause | Self::Resume, NodeLife::Dead) => Err("is dead: start it first"),
             (Self::Resume, NodeLife::Alive) => Err("is not paused"),
-            // It would never come to its end.
-            (Self::Stop, NodeLife::Paused) => Err("is paused: resume it first, or kill it"),
             (Self::Stop | Self::Pause | Self::Resume, NodeLife::Failed) => Err("has failed: start it anew"),
             (Self::Stop | Self::Pause | Self::Resume, NodeLife::Starting) => Err("is starting"),
             (Self::Stop | Self::Pause | Self::Resume, NodeLife::Ending) => Err("is about to end"),

@@ -1,0 +1,68 @@
+//! Followers of what this node leads, as it hears them.
+
+use super::*;
+use crate::cluster::record::MetadataRecord;
+use crate::ids::{MetadataOffset, PartitionIndex};
+use crate::message::{FromController, ReplicaAt, ReplicaData, ReplicaFetch, ReplicaFetched};
+
+const FOLLOWER: NodeId = NodeId(1);
+
+impl World {
+    /// The node learns that this is so.
+    fn learns(&mut self, record: MetadataRecord) -> Effects {
+        let upto = MetadataOffset(self.node.known_upto.0 + 1);
+        let said = FromController::Records { upto, records: [record].into() };
+        self.bring(Event::Message { from: Peer::Controller, message: Message(Word::FromController(said)) })
+    }
+
+    /// A follower says for the first time where it stands.
+    fn is_followed(&mut self, at: ReplicaAt) -> Effects {
+        let fetch = ReplicaFetch {
+            broker_epoch: self.node.metadata.broker_epoch(FOLLOWER),
+            leader_broker_epoch: self.node.broker_epoch(),
+            number: 1,
+            begins: true,
+            partitions: vec![at],
+            gone: Vec::new(),
+        };
+        self.bring(Event::Message { from: Peer::Node(FOLLOWER), message: Message(Word::Fetch(fetch)) })
+    }
+}
+
+fn told(effects: Effects) -> Vec<ReplicaFetched> {
+    let one = |effect| match effect {
+        Effect::Send(Peer::Node(FOLLOWER), Message(Word::Fetched(fetched))) => Some(fetched),
+        _ => None,
+    };
+    effects.into_iter().filter_map(one).collect()
+}
+
+fn at_its_beginning(topic: TopicId) -> ReplicaAt {
+    ReplicaAt {
+        topic,
+        partition: PartitionIndex(0),
+        leader_epoch: LeaderEpoch::new(0),
+        fetch_offset: Offset::ZERO,
+        last_epoch: LeaderEpoch::NONE,
+        synced: Offset::ZERO,
+        log_start: Offset::ZERO,
+    }
+}
+
+/// Else it would pause before it asks again, and the first records would reach it late.
+#[test]
+fn a_follower_that_knows_of_a_topic_before_its_leader_is_heard_when_that_one_knows_it() {
+    let mut world = World::new();
+    world.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 });
+    let id = TopicId::new([7; 16]);
+    assert!(told(world.is_followed(at_its_beginning(id))).is_empty(), "it is about to learn of it");
+    world.learns(MetadataRecord::TopicCreated {
+        id: id.get(),
+        name: "t".into(),
+        configs: BTreeMap::new(),
+        replicas: vec![vec![0, FOLLOWER.0]],
+    });
+    let told = told(world.produce(vec![(0, batch(b"a"))]));
+    let [fetched] = &told[..] else { panic!("{told:?}") };
+    assert!(matches!(&fetched.partitions[0].outcome, Ok(ReplicaData::Batches(sent)) if sent.len() == 1));
+}
