@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use highwater_client::Client;
+use highwater_storage::LogError;
 use highwater_storage::disk::{Disk, MemoryDisk, PowerDisk, Unsynced};
-use highwater_storage::{LeaderEpoch, LogError};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
@@ -371,9 +371,9 @@ impl Cluster {
         Some((end(one)?, end(other)?))
     }
 
-    /// The last unclean elections (`unclean.leader.election.enable`), the oldest first, each with the epoch that began with
-    /// it: what the leader did not have of earlier epochs is lost.
-    pub fn unclean_elections(&self) -> Vec<(UncleanElection, LeaderEpoch)> {
+    /// The last thousand unclean elections (`unclean.leader.election.enable`) of this cluster since it was started, the oldest
+    /// first, each with what is lost by it, as far as that is known yet.
+    pub fn unclean_elections(&self) -> Vec<UncleanElection> {
         self.controller.unclean_elections()
     }
 
@@ -566,7 +566,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_node_that_is_paused_stops_in_good_order() {
-        let (cluster, producer) = durable().await;
+        let cluster = Cluster::builder().in_memory().seed(1).start().await.unwrap();
+        let producer = cluster.client().producer().idempotent(false).retries(0).build().await.unwrap();
         producer.send(Record::of("t", "a")).await.unwrap();
         let node = cluster.node(0).unwrap();
         node.pause();
@@ -577,6 +578,18 @@ mod tests {
         let sent = tokio::time::timeout(PATIENCE, sending).await.unwrap().unwrap();
         assert!(sent.is_ok(), "what came meanwhile is answered: {sent:?}");
         cluster.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_an_answer_of_a_node_that_stops_is_not_left_waiting() {
+        let (cluster, producer) = durable().await;
+        producer.send(Record::of("t", "a")).await.unwrap();
+        cluster.faults().on(Step::Sync, Fault::Hold, 1);
+        let sending = tokio::spawn(async move { producer.send(Record::of("t", "b")).await });
+        until(|| cluster.faults().is_spent()).await;
+        tokio::time::timeout(PATIENCE, cluster.node(0).unwrap().stop()).await.expect("it ends").unwrap();
+        let sent = tokio::time::timeout(PATIENCE, sending).await.expect("it is told").unwrap();
+        assert!(sent.is_err(), "nobody knows: {sent:?}");
     }
 
     /// Who killed it may be late in saying so.

@@ -46,7 +46,7 @@ pub mod wire;
 
 pub use highwater_client as client;
 
-pub use cluster::controller::UncleanElection;
+pub use cluster::controller::{LostRange, UncleanElection};
 pub use config::{BrokerConfig, Definition, Effective, Kind, Source, TopicConfig};
 pub use embedded::{Cluster, ClusterBuilder, NodeHandle, StartError};
 pub use entropy::Entropy;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use highwater_storage::batch::StoredBatch;
 use highwater_storage::{LeaderEpoch, LogRange, Offset, TopicId};
 
+use crate::cluster::controller::LostRange;
 use crate::cluster::record::MetadataRecord;
 use crate::ids::{BrokerEpoch, MetadataOffset, NodeId, PartitionEpoch, PartitionIndex, TopicName};
 use crate::node::{Reply, Request, Ticket};
@@ -93,8 +94,33 @@ pub(crate) enum Ask {
         /// Who is answered.
         caller: Caller,
     },
+    /// What unclean elections took away, as the node's logs tell it.
+    Lost(Vec<Loss>),
     /// The in-sync sets of partitions that the node leads are to change.
     AlterPartitions(Vec<InSyncProposal>),
+}
+
+/// What a node knows of what an unclean election took away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Loss {
+    pub(crate) topic: TopicId,
+    pub(crate) partition: PartitionIndex,
+    /// The epoch of the partition in which it is so.
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) what: Lost,
+}
+
+/// See [`Loss`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The node was elected uncleanly, and its log ended there.
+    From(Offset),
+    /// The node cut off what its leader does not have.
+    Cut {
+        range: LostRange,
+        /// The epoch that wrote the last of it.
+        epoch: LeaderEpoch,
+    },
 }
 
 /// Who waits for an answer of the controller; means nothing to it.

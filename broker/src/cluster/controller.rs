@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use highwater_storage::TopicId;
 
 pub(crate) use members::Decided;
-pub use members::UncleanElection;
+pub use members::{LostRange, UncleanElection};
 
 use super::metadata::{ClusterMetadata, TopicMetadata};
 use super::record::MetadataRecord;

@@ -7,12 +7,9 @@ use std::collections::BTreeMap;
 use highwater_storage::{LeaderEpoch, StopKind};
 
 use super::{Controller, ControllerEffect, ControllerEffects, Started};
-use crate::cluster::controller::Decided;
+use crate::cluster::controller::{Decided, UncleanElection};
 use crate::ids::{BrokerEpoch, Monotonic, NodeId, Now};
 use crate::refusal::Refusal;
-
-/// How many unclean elections are remembered.
-const MAX_UNCLEAN_ELECTIONS: usize = 1_000;
 
 impl Controller {
     /// Nodes come up.
@@ -145,19 +142,7 @@ impl Controller {
         for election in decided.unclean {
             let led = self.metadata.partition(election.topic, election.partition);
             let epoch = led.map_or(LeaderEpoch::NONE, |partition| partition.leader_epoch);
-            tracing::warn!(
-                topic = %election.name,
-                partition = %election.partition,
-                leader = %election.leader,
-                epoch = epoch.get(),
-                last_leader = ?election.last_leader,
-                had_all = ?election.had_all,
-                "an unclean election: what the leader does not have of earlier epochs is lost",
-            );
-            if self.unclean_elections.len() == MAX_UNCLEAN_ELECTIONS {
-                self.unclean_elections.pop_front();
-            }
-            self.unclean_elections.push_back((election, epoch));
+            self.unclean_elections.add(UncleanElection { epoch, ..election });
         }
         Ok(())
     }

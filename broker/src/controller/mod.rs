@@ -10,18 +10,19 @@
 mod background;
 mod format;
 mod journal;
+mod losses;
 mod membership;
 mod open;
 mod publication;
 mod requests;
 mod words;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use highwater_storage::disk::Disk;
-use highwater_storage::{LeaderEpoch, LogError, StopKind, SyncHandle, Synced, TopicId};
+use highwater_storage::{LogError, StopKind, SyncHandle, Synced, TopicId};
 
 pub use self::words::{
     Reassignment, ReassignmentOutcome, ReassignmentsRequest, TopicReassignments, WantedReplicas,
@@ -29,6 +30,7 @@ pub use self::words::{
 
 use self::background::Background;
 use self::journal::Journal;
+use self::losses::UncleanElections;
 use self::publication::{Answers, Sessions};
 use crate::cluster::controller::UncleanElection;
 use crate::cluster::metadata::ClusterMetadata;
@@ -151,7 +153,7 @@ pub struct Controller {
     sessions: Sessions,
     answers: Answers,
     background: Background,
-    unclean_elections: VecDeque<(UncleanElection, LeaderEpoch)>,
+    unclean_elections: UncleanElections,
 }
 
 impl Controller {
@@ -178,9 +180,8 @@ impl Controller {
         self.next_silence().into_iter().chain(self.background.next_deadline()).min()
     }
 
-    /// The last unclean elections, the oldest first, each with the epoch that began with it: what is lost was written in
-    /// earlier ones.
-    pub(crate) fn unclean_elections(&self) -> impl Iterator<Item = &(UncleanElection, LeaderEpoch)> {
+    /// The last unclean elections, the oldest first.
+    pub(crate) fn unclean_elections(&self) -> impl Iterator<Item = &UncleanElection> {
         self.unclean_elections.iter()
     }
 
@@ -223,6 +224,7 @@ impl Controller {
             Ask::Request { caller, request } => self.request(now, (from, caller), *request),
             Ask::TopicsOnDemand { caller, names } => self.create_on_demand(now, (from, caller), names),
             Ask::ProducerIds { caller } => self.reserve_producer_ids(now, (from, caller)),
+            Ask::Lost(losses) => self.hear_losses(from, &losses),
             Ask::AlterPartitions(proposals) => self.alter_in_sync(now, from, proposals, effects),
         }
     }

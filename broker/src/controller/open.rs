@@ -3,7 +3,6 @@
 //! The folder: `cluster/` holds the cluster's log, and a marker that says that it was closed; the marker is taken away
 //! before anything else is read. Folders from before there was one are taken for not closed: more of the log is checked.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use highwater_storage::{Log, LogConfig, LogError, Opening, StopKind};
 
 use super::background::Background;
 use super::journal::{Journal, ReadError, Replayed};
+use super::losses::UncleanElections;
 use super::publication::{Answers, Sessions};
 use super::{Controller, ControllerEffects, ControllerOptions, format};
 use crate::cluster::record::MetadataRecord;
@@ -80,7 +80,7 @@ impl Controller {
             sessions: Sessions::default(),
             answers: Answers::default(),
             background: Background::default(),
-            unclean_elections: VecDeque::new(),
+            unclean_elections: UncleanElections::default(),
         })
     }
 

@@ -1,3 +1,4 @@
+mod losses;
 mod members;
 
 use highwater_storage::TimestampMs;

@@ -68,6 +68,7 @@ impl Node {
     /// Says that the node is there, and up to where it knows the cluster's log.
     pub(super) fn beat_at_once(&mut self, now: Now, effects: &mut Effects) {
         self.asking.next_heartbeat = None;
+        self.losses.say_again();
         self.tell_controller(Ask::Reconnected { upto: self.known_upto }, effects);
         self.beat(now, effects);
         self.ask_again(effects);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_storage::batch::StoredBatch;
-use highwater_storage::{AppendError, Log, LogError, Offset, TimestampMs};
+use highwater_storage::{AppendError, LeaderEpoch, Log, LogError, Offset, TimestampMs};
 
 use super::replica::{Replica, Role, follower_syncs_every, held};
 use super::{CheckpointKind, Effect, Effects, Node};
@@ -234,6 +234,7 @@ impl Node {
         let pause_ms = self.config.fetch_backoff_ms();
         let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
         let Replica { log, role: Role::Follows(follower), .. } = replica else { return };
+        let committed = follower.high_watermark();
         let outcome = match &news.outcome {
             Ok(ReplicaData::Batches(batches)) => {
                 Ok(Offered::Batches(batches.first().map(|batch| batch.header.base_offset)))
@@ -260,10 +261,14 @@ impl Node {
                 self.append_fetched(now, partition, restart, news, effects);
             }
             Verdict::Truncate(to) => {
-                self.cut_back(now, partition, to, |log, to, now| log.truncate_to(to, now))
+                let wrote = log.epochs().latest().map_or(LeaderEpoch::NONE, |latest| latest.epoch);
+                let had = (to, log.end_offset());
+                if self.cut_back(now, partition, to, |log, to, now| log.truncate_to(to, now)) && to < had.1 {
+                    self.note_cut(partition, had, wrote, committed);
+                }
             }
             Verdict::RestartAt(at) => {
-                self.cut_back(now, partition, at, |log, at, now| log.restart_at(at, now))
+                self.cut_back(now, partition, at, |log, at, now| log.restart_at(at, now));
             }
             Verdict::BackOff => {
                 if let Err(refusal) = &news.outcome {
@@ -405,24 +410,26 @@ impl Node {
         Ok(())
     }
 
-    /// Removes what the leader does not have.
+    /// Removes what the leader does not have; false if that fails.
     fn cut_back(
         &mut self,
         now: Now,
         partition: Watched,
         at: Offset,
         cut: impl Fn(&mut Log, Offset, TimestampMs) -> Result<(), LogError>,
-    ) {
+    ) -> bool {
         if let Err(refusal) = self.lower_checkpoints(now, partition, at) {
-            return self.fail_to_follow(partition, &refusal);
+            self.fail_to_follow(partition, &refusal);
+            return false;
         }
-        let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
+        let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return false };
         let before = replica.log.end_offset();
         tracing::info!(log = %replica.log.dir().display(), from = %before, to = %at, "cut to its leader's log");
         // What is compacted of what was there says nothing of what comes in its place.
         replica.clean_upto = replica.clean_upto.map(|upto| upto.min(at));
         if let Err(error) = cut(&mut replica.log, at, now.wall) {
-            return self.fail_to_follow(partition, &Refusal::storage(&error));
+            self.fail_to_follow(partition, &Refusal::storage(&error));
+            return false;
         }
         self.count(partition);
         // The sync that was under way says nothing of what is left.
@@ -438,6 +445,7 @@ impl Node {
         }
         self.checkpoint_high_watermark(now, partition);
         self.following.changed(partition);
+        true
     }
 
     fn say_failed(&self, partition: Watched, why: &str) {

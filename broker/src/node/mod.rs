@@ -27,6 +27,7 @@ mod lab_view;
 mod learning;
 mod leaving;
 mod log_dirs;
+mod losses;
 mod metadata;
 mod observation;
 mod offsets;
@@ -125,6 +126,7 @@ pub struct Node {
     compactions: compaction::Compactions,
     leaving: leaving::Leaving,
     lives: Lives,
+    losses: losses::Losses,
     serving: serving::Serving,
     following: following::Following,
     coordinated: coordinated::Coordinated,
@@ -167,6 +169,7 @@ impl Node {
         self.serve_followers(now, effects);
         self.send_fetches(now, effects);
         self.beat(now, effects);
+        self.tell_losses(effects);
         self.begin_syncs(now, effects);
         self.begin_checkpoints(now, effects);
         if now.monotonic >= self.next_expiration {

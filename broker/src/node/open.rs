@@ -18,6 +18,7 @@ use super::coordinated::Coordinated;
 use super::durability::Syncs;
 use super::following::Following;
 use super::leaving::Leaving;
+use super::losses::Losses;
 use super::partitions::Found;
 use super::producer_ids::EXPIRATION_CHECK_MS;
 use super::replica::Birth;
@@ -143,6 +144,7 @@ impl Node {
             compactions: Compactions::default(),
             leaving: Leaving::default(),
             lives,
+            losses: Losses::default(),
             following: Following::default(),
             coordinated,
             next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),

@@ -105,7 +105,7 @@ impl Node {
         rules: &Rules,
     ) {
         let became = self.become_what_it_is(now, replica, known, rules);
-        self.settle_links(partition, known, became);
+        self.settle_links(partition, known, became, replica.log.end_offset());
         // Who is in sync may have died while nobody led.
         self.serving.touch(partition);
     }
@@ -168,11 +168,20 @@ impl Node {
     }
 
     /// Whom it follows, and who follows it, in its new role.
-    fn settle_links(&mut self, partition: Watched, known: &PartitionMetadata, became: Became) {
+    fn settle_links(
+        &mut self,
+        partition: Watched,
+        known: &PartitionMetadata,
+        became: Became,
+        log_end: Offset,
+    ) {
         match became {
             Became::Same { .. } => {}
             Became::Leader => {
                 self.following.follow(partition, None);
+                if known.is_recovering() {
+                    self.note_unclean_start(partition, known.leader_epoch, log_end);
+                }
                 // What it has from the leader before it may not be synced here, and nothing else would ask for that.
                 let wants_sync = self.replica_and_config(partition).is_ok_and(|(replica, config)| {
                     replica.log.end_offset().since(replica.log.synced_offset()) >= config.flush_messages
@@ -207,12 +216,13 @@ impl Node {
             tail.clear(&mut self.serving.tails);
         }
         let became = self.become_what_it_is(now, &mut replica, known, rules);
+        let log_end = replica.log.end_offset();
         if let Some(place) =
             self.topics.get_mut(&partition.0).and_then(|topic| topic.partitions.get_mut(slot))
         {
             *place = Ok(replica);
         }
-        self.settle_links(partition, known, became);
+        self.settle_links(partition, known, became, log_end);
         match became {
             Became::Same { moved } => {
                 self.serving.touch(partition);

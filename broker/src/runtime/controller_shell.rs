@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use highwater_storage::{LeaderEpoch, LogError, StopKind, TopicId};
+use highwater_storage::{LogError, StopKind, TopicId};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -62,7 +62,7 @@ impl ControllerShell {
     }
 
     /// The last unclean elections, the oldest first.
-    pub(crate) fn unclean_elections(&self) -> Vec<(UncleanElection, LeaderEpoch)> {
+    pub(crate) fn unclean_elections(&self) -> Vec<UncleanElection> {
         let controller = self.controller.lock();
         controller.as_ref().map(|known| known.unclean_elections().cloned().collect()).unwrap_or_default()
     }

@@ -377,9 +377,11 @@ impl NodeShell {
         self.end.send_replace(true);
     }
 
-    /// Closes the node and says that it was closed: later events find it gone.
+    /// Closes the node and says that it was closed: later events find it gone, and who still waits is told so.
     pub(crate) fn close(&self, is_marked: bool) -> Result<(), LogError> {
-        self.take_away().map_or(Ok(()), |node| node.close(is_marked))
+        let closed = self.take_away().map_or(Ok(()), |node| node.close(is_marked));
+        self.break_connections("the node was stopped");
+        closed
     }
 }
 

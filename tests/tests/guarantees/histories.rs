@@ -229,9 +229,9 @@ async fn a_consumer_behind_a_truncation_is_told_where_its_log_ends() {
     assert_ne!(next, leader);
     scene.heal(leader);
     let told = scene.server().cluster.unclean_elections();
-    let (election, began) = told.last().expect("an unclean election is told");
+    let election = told.last().expect("an unclean election is told");
     assert_eq!((election.leader.0, election.name.as_str()), (i32::try_from(next).unwrap(), TOPIC));
-    assert_eq!(began.get(), epoch + 1);
+    assert_eq!((election.epoch.get(), election.lost_from.map(|at| at.get())), (epoch + 1, Some(common)));
 
     let mut connection = scene.connect().await;
     // Where the epoch ended that it read in: from there on all is lost.

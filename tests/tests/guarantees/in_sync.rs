@@ -221,7 +221,7 @@ async fn row_8_the_only_replica_in_sync_is_killed_and_another_is_elected_unclean
         let next = scene.leader().await;
         assert_ne!(next, leader, "{way}: one out of sync leads");
         let told = scene.server().cluster.unclean_elections();
-        let told: Vec<_> = told.iter().map(|(told, _)| (told.leader, told.last_leader)).collect();
+        let told: Vec<_> = told.iter().map(|told| (told.leader, told.last_leader)).collect();
         let expected = (scene.node(next).id(), Some(scene.node(leader).id()));
         assert_eq!(told, [expected], "{way}: what may be lost is told");
         scene.heal(leader);

@@ -13,6 +13,7 @@ mod random_deaths;
 mod relatives;
 mod replicas;
 mod rot;
+mod unclean;
 mod views;
 
 use std::future::poll_fn;

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use highwater_storage::{StopKind, TopicId};
+use highwater_storage::{LeaderEpoch, Offset, StopKind, TopicId};
 
 use super::Controller;
 use super::target::{Election, Step, Target};
@@ -29,19 +29,67 @@ pub(crate) struct Decided {
 
 /// A partition is led by one that may lack what is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UncleanElection {
+    /// How many there were, with this one.
+    pub number: u64,
     /// The topic,
     pub(crate) topic: TopicId,
     /// its name,
     pub name: TopicName,
     /// and the partition.
     pub partition: PartitionIndex,
-    /// Who leads now; what it does not have is lost.
+    /// Who leads from then on; what it does not have is lost.
     pub leader: NodeId,
+    /// The epoch that began with it: what is lost was written in earlier ones.
+    pub epoch: LeaderEpoch,
     /// Who had everything that is committed, before.
     pub had_all: Vec<NodeId>,
     /// Who led last.
     pub last_leader: Option<NodeId>,
+    /// Where the log of the new leader ended: what others had from there on is lost. None until it has said so.
+    pub lost_from: Option<Offset>,
+    /// What those had of it who are back, and have cut their logs to the leader's.
+    pub cut: Vec<LostRange>,
+}
+
+/// Records that a node had and its leader does not have: they are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostRange {
+    /// Who had them.
+    pub node: NodeId,
+    /// The first offset,
+    pub from: Offset,
+    /// and the one after the last.
+    pub to: Offset,
+    /// Below it they were committed, as far as the node knew: the high watermark, of which a node that was killed knows what
+    /// it was up to five seconds earlier.
+    pub committed: Offset,
+}
+
+impl UncleanElection {
+    /// Where what is known to be lost ends; none before one is back who had it.
+    pub fn lost_to(&self) -> Option<Offset> {
+        self.cut.iter().map(|range| range.to).max()
+    }
+
+    /// Whether a node may have had something that is lost now.
+    pub(crate) fn had(&self, node: NodeId) -> bool {
+        self.had_all.contains(&node) || self.last_leader == Some(node)
+    }
+
+    /// A node cut this off, perhaps after more of it; false if that was known.
+    pub(crate) fn note_cut(&mut self, range: LostRange) -> bool {
+        let Some(known) = self.cut.iter_mut().find(|known| known.node == range.node) else {
+            self.cut.push(range);
+            return true;
+        };
+        let before = *known;
+        known.from = known.from.min(range.from);
+        known.to = known.to.max(range.to);
+        known.committed = known.committed.max(range.committed);
+        *known != before
+    }
 }
 
 /// A partition that may change, and what its topic's replicas keep to.
@@ -98,12 +146,16 @@ impl Decided {
 fn unclean(at: &At<'_>, change: &PartitionChange) -> Option<UncleanElection> {
     let leader = change.leader.node()?;
     Some(UncleanElection {
+        number: 0,
         topic: at.id,
         name: at.topic.name.clone(),
         partition: at.index,
         leader,
+        epoch: at.partition.leader_epoch.next(),
         had_all: at.partition.in_sync.iter().copied().chain(at.partition.eligible()).collect(),
         last_leader: at.partition.leader.or(at.partition.last_leader()),
+        lost_from: None,
+        cut: Vec::new(),
     })
 }
 

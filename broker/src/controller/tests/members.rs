@@ -28,7 +28,7 @@ impl World {
         topic.partitions.iter().map(|partition| partition.leader.map(|node| node.0)).collect()
     }
 
-    fn proposal(&self, in_sync: &[i32]) -> InSyncProposal {
+    pub(super) fn proposal(&self, in_sync: &[i32]) -> InSyncProposal {
         let metadata = &self.controller.metadata;
         let topic = metadata.id_of(&"t".into()).unwrap();
         let partition = metadata.partition(topic, PartitionIndex(0)).unwrap();
@@ -241,8 +241,8 @@ fn an_unclean_election_is_remembered() {
     let proposal = world.proposal(&[0]);
     world.say(FIRST, Ask::AlterPartitions(vec![proposal]));
     world.lose(FIRST);
-    let (election, epoch) = world.controller.unclean_elections().next().unwrap();
-    assert_eq!((election.leader, election.partition, epoch.get()), (SECOND, PartitionIndex(0), 1));
+    let election = world.controller.unclean_elections().next().unwrap().clone();
+    assert_eq!((election.leader, election.partition, election.epoch.get()), (SECOND, PartitionIndex(0), 1));
     assert_eq!(election.had_all, [FIRST]);
 }
 
