@@ -382,7 +382,7 @@ impl Cluster {
         &self.gate
     }
 
-    /// Sends the answers that a fault held back.
+    /// Lets go of what a fault holds back: answers, syncs, and what is to be replicated.
     pub fn release_held(&self) {
         for shell in self.members.iter().filter_map(|member| member.shell()) {
             shell.release_held();

@@ -1,14 +1,17 @@
 //! The gate between a node and the world.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use highwater_storage::LogError;
+use highwater_storage::{LogError, Offset};
 use parking_lot::Mutex;
 
+use super::kept_back::KeptBack;
 use crate::ids::NodeId;
-use crate::node::{DiskWork, Effect, Event, Reply, Request, Ticket};
+use crate::node::{DiskWork, Effect, Effects, Event, Node, Reply, Request, Ticket};
+use crate::partition::parked::Watched;
 
 /// Which kind of request a fault is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +38,11 @@ pub enum Step {
     /// Records were appended, and are about to be synced where that was promised
     /// (`highwater.durability`, `flush.messages`, `flush.ms`).
     Sync,
-    /// A leader has appended what it was asked to, and neither a follower nor the client knows of it. Here the node can be
-    /// [killed](Fault::Kill), nothing else.
+    /// A leader has appended records of a request, and neither a follower nor the client knows of it. A request of which
+    /// nothing is appended, for it is refused or was there already, does not come here.
     Appended,
-    /// Everyone in sync has what was appended, and the client is about to be told. Here the node can be
-    /// [killed](Fault::Kill), nothing else.
+    /// Everyone in sync has what was appended, or the sync that was promised for it is done, and the client, which waited
+    /// for that, is about to be told. An answer that waits for nobody does not come here.
     Replicated,
 }
 
@@ -49,11 +52,21 @@ pub enum Step {
 pub enum Fault {
     /// The message is lost: a request is not carried out, an answer not sent. Later answers of the connection wait
     /// behind it, as they would behind a lost packet, until the client gives the connection up.
+    ///
+    /// Of what was [appended](Step::Appended) the message is lost with which each follower was to be sent it, and with it
+    /// whatever else it brings; the client is answered as ever. A follower asks again when it finds that an answer is
+    /// missing: with the next one it gets, when a link is [healed](crate::Cluster::heal), at the latest after 30 s
+    /// (Kafka's `replica.socket.timeout.ms`). Of what was [replicated](Step::Replicated) the answer to the client is lost.
     Lose,
     /// The connection breaks in place of the answer (or of the request's being carried out): the client finds out at
-    /// once, and does not know which it was.
+    /// once, and does not know which it was. Does not come where something was [appended](Step::Appended).
     Cut,
-    /// An answer, or a sync, is kept back until it is let go. A request cannot be held: it passes.
+    /// An answer, or a sync, is kept back until it [is let go](crate::Cluster::release_held). A request cannot be held: it
+    /// passes.
+    ///
+    /// Of what was [appended](Step::Appended) nobody hears until then: the request is not answered, be it that its time is
+    /// over, and followers get nothing more of the partitions it names, in the order in which it was for them. Other
+    /// partitions go on. What is held of a node ends with its life.
     Hold,
     /// A sync fails, whatever became of it on the disk. Requests and answers pass.
     Fail,
@@ -72,15 +85,15 @@ struct Rule {
 #[derive(Debug, Default)]
 struct Inside {
     rules: Vec<Rule>,
-    /// Each with whose it is.
-    held: Vec<(NodeId, Effect)>,
+    /// What is kept back, or lost, of each node.
+    back: BTreeMap<NodeId, KeptBack>,
 }
 
 /// What a node is about to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Moment {
-    /// What a produce brings.
-    Produce,
+    /// What a produce brings: whose it is, and where the logs ended before that it is for.
+    Produce(Ticket, Vec<(Watched, Offset)>),
     /// What follows from what others, or the disk, have done.
     Follows,
     /// Anything else.
@@ -106,40 +119,67 @@ impl Gate {
         self.inside.lock().rules.is_empty()
     }
 
-    /// What was held back of a node, in order.
+    /// What was held back of a node, in order; from here on nothing is.
     pub(crate) fn take_held(&self, node: NodeId) -> Vec<Effect> {
-        let held = &mut self.inside.lock().held;
-        held.extract_if(.., |(whose, _)| *whose == node).map(|(_, effect)| effect).collect()
+        self.inside.lock().back.get_mut(&node).map(KeptBack::release).unwrap_or_default()
+    }
+
+    /// A life of a node is over: what was held, or to be lost, of it is no business of the next.
+    pub(crate) fn forget(&self, node: NodeId) {
+        self.inside.lock().back.remove(&node);
     }
 
     /// What may happen to a node once it has been stepped with this event.
-    pub(crate) fn moment(&self, event: &Event) -> Moment {
+    pub(crate) fn moment(&self, event: &Event, node: &Node) -> Moment {
         match event {
             _ if !self.is_armed() => Moment::Other,
-            Event::Request(_, Request::Produce(_)) => Moment::Produce,
+            Event::Request(ticket, Request::Produce(produce)) => {
+                let named = produce.partitions.iter();
+                let named = named.filter_map(|part| Some((part.checked_for?, part.partition)));
+                let end = |partition| Some((partition, node.log_end(partition)?));
+                Moment::Produce(*ticket, named.filter_map(end).collect())
+            }
             Event::Message { .. } | Event::Synced { .. } => Moment::Follows,
             _ => Moment::Other,
         }
     }
 
-    /// Whether a node dies of what it was about to do, which is then not done.
-    pub(crate) fn is_fatal(&self, moment: Moment, effects: &[Effect]) -> bool {
+    /// Looks at what a node is about to do, and takes out of it what does not come about. True: the node dies of it, and does
+    /// nothing of it.
+    pub(crate) fn weigh(&self, moment: &Moment, node: &Node, effects: &mut Effects) -> bool {
         if !self.is_armed() {
             return false;
         }
-        let answers_produce =
-            effects.iter().any(|effect| matches!(effect, Effect::Reply(_, Reply::Produce(_))));
-        let step = match moment {
-            Moment::Produce => Some(Step::Appended),
-            Moment::Follows if answers_produce => Some(Step::Replicated),
-            Moment::Follows | Moment::Other => None,
+        let grown = match moment {
+            Moment::Produce(_, ends) => grown(ends, node),
+            Moment::Follows | Moment::Other => Vec::new(),
         };
-        let replies = effects.iter().filter_map(|effect| match effect {
-            Effect::Reply(_, reply) => reply_api(reply).map(Step::Reply),
-            _ => None,
-        });
         let mut inside = self.inside.lock();
-        step.into_iter().chain(replies).any(|step| inside.fire(step, |fault| fault == Fault::Kill).is_some())
+        if inside.is_fatal(moment, !grown.is_empty(), effects) {
+            return true;
+        }
+        let Inside { rules, back } = &mut *inside;
+        let back = back.entry(node.id()).or_default();
+        let may_hold = !back.is_full();
+        let fits = |fault| fault == Fault::Lose || (fault == Fault::Hold && may_hold);
+        let fault = if grown.is_empty() { None } else { fire(rules, Step::Appended, fits) };
+        match (fault, moment) {
+            (Some(Fault::Hold), Moment::Produce(ticket, ends)) => {
+                back.hold(*ticket, ends.iter().map(|(partition, _)| *partition));
+            }
+            (Some(_), _) => {
+                back.lose(grown.iter().flat_map(|partition| {
+                    node.followers_of(*partition).map(|follower| (*partition, follower))
+                }))
+            }
+            (None, _) => {}
+        }
+        back.take_from(effects);
+        if matches!(moment, Moment::Follows) {
+            let take = |effect| inside.replicated(node.id(), effect);
+            *effects = std::mem::take(effects).into_iter().filter_map(take).collect();
+        }
+        false
     }
 
     /// Lets an event pass, changes it, or says what happens in its place.
@@ -180,7 +220,7 @@ impl Gate {
             (Some(Fault::Lose), _) => None,
             (Some(Fault::Cut), Effect::Reply(ticket, _)) => Some(cut(*ticket)),
             (Some(Fault::Hold), _) => {
-                inside.held.push((node, effect));
+                inside.back.entry(node).or_default().keep(effect);
                 None
             }
             _ => Some(effect),
@@ -193,16 +233,67 @@ impl Gate {
 }
 
 impl Inside {
-    /// The first rule for this step whose fault can happen here.
     fn fire(&mut self, step: Step, fits: impl Fn(Fault) -> bool) -> Option<Fault> {
-        let place = self.rules.iter().position(|rule| rule.step == step && fits(rule.fault))?;
-        let rule = &mut self.rules[place];
-        rule.times = rule.times.saturating_sub(1);
-        let fault = rule.fault;
-        if rule.times == 0 {
-            self.rules.remove(place);
+        fire(&mut self.rules, step, fits)
+    }
+
+    /// Whether a node dies of what it was about to do.
+    fn is_fatal(&mut self, moment: &Moment, has_appended: bool, effects: &Effects) -> bool {
+        let step = match moment {
+            Moment::Produce(..) => has_appended.then_some(Step::Appended),
+            Moment::Follows => effects.iter().any(acknowledges).then_some(Step::Replicated),
+            Moment::Other => None,
+        };
+        let replies = effects.iter().filter_map(|effect| match effect {
+            Effect::Reply(_, reply) => reply_api(reply).map(Step::Reply),
+            _ => None,
+        });
+        let is_kill = |fault| fault == Fault::Kill;
+        step.into_iter().chain(replies).any(|step| fire(&mut self.rules, step, is_kill).is_some())
+    }
+
+    /// Lets an effect pass that may be the answer to what everyone has, or not.
+    fn replicated(&mut self, node: NodeId, effect: Effect) -> Option<Effect> {
+        let Effect::Reply(ticket, _) = &effect else { return Some(effect) };
+        if !acknowledges(&effect) {
+            return Some(effect);
         }
-        Some(fault)
+        let fits = |fault| matches!(fault, Fault::Lose | Fault::Cut | Fault::Hold);
+        match self.fire(Step::Replicated, fits) {
+            Some(Fault::Cut) => Some(cut(*ticket)),
+            Some(Fault::Hold) => {
+                self.back.entry(node).or_default().keep(effect);
+                None
+            }
+            Some(_) => None,
+            None => Some(effect),
+        }
+    }
+}
+
+/// The first rule for this step whose fault can happen here.
+fn fire(rules: &mut Vec<Rule>, step: Step, fits: impl Fn(Fault) -> bool) -> Option<Fault> {
+    let place = rules.iter().position(|rule| rule.step == step && fits(rule.fault))?;
+    let rule = &mut rules[place];
+    rule.times = rule.times.saturating_sub(1);
+    let fault = rule.fault;
+    if rule.times == 0 {
+        rules.remove(place);
+    }
+    Some(fault)
+}
+
+/// The partitions whose logs ended there before, and do not now.
+fn grown(ends: &[(Watched, Offset)], node: &Node) -> Vec<Watched> {
+    let grew = ends.iter().filter(|(partition, end)| node.log_end(*partition).is_some_and(|now| now > *end));
+    grew.map(|(partition, _)| *partition).collect()
+}
+
+/// Whether a client is told that records of it were taken.
+fn acknowledges(effect: &Effect) -> bool {
+    match effect {
+        Effect::Reply(_, Reply::Produce(parts)) => parts.iter().any(|part| part.outcome.is_ok()),
+        _ => false,
     }
 }
 

@@ -193,6 +193,17 @@ impl Session {
 }
 
 impl Node {
+    /// Where the log of a partition ends, if it is held here.
+    pub(crate) fn log_end(&self, (topic, partition): Watched) -> Option<Offset> {
+        Some(self.replica(topic, partition).ok()?.log.end_offset())
+    }
+
+    /// Who else holds a partition.
+    pub(crate) fn followers_of(&self, (topic, partition): Watched) -> impl Iterator<Item = NodeId> {
+        let replicas = self.metadata.partition(topic, partition).map(|known| &known.replicas[..]);
+        replicas.unwrap_or_default().iter().copied().filter(|node| *node != self.id)
+    }
+
     /// A follower says where it stands.
     pub(super) fn followed(&mut self, now: Now, from: NodeId, fetch: ReplicaFetch, effects: &mut Effects) {
         let is_of_now = fetch.leader_broker_epoch == self.broker_epoch;

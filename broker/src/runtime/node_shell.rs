@@ -184,12 +184,12 @@ impl NodeShell {
                 }
             };
             let mut effects = Vec::new();
-            let moment = self.gate.moment(&event);
             let (timer, turn) = {
                 let mut place = self.node.lock();
                 let Some(mut node) = place.take() else { return false };
+                let moment = self.gate.moment(&event, &node);
                 node.step(self.clock.now(), event, &mut effects);
-                if self.gate.is_fatal(moment, &effects) {
+                if self.gate.weigh(&moment, &node, &mut effects) {
                     drop(place);
                     node.stop_compaction();
                     self.kill();
@@ -324,8 +324,14 @@ impl NodeShell {
 
     /// Carries out the effects that the gate held back.
     pub(crate) fn release_held(&self) {
-        let mut events = VecDeque::new();
-        for effect in self.gate.take_held(self.id) {
+        let (mut events, mut touched) = (VecDeque::new(), Touched::new());
+        let held = {
+            // What goes to others keeps its place before what the node says next.
+            let _node = self.node.lock();
+            self.send(self.gate.take_held(self.id), &mut touched)
+        };
+        self.links.settle(touched);
+        for effect in held {
             self.carry_out_one(effect, &mut events);
         }
         for event in events {
@@ -361,8 +367,7 @@ impl NodeShell {
         }
         self.disk_worker.stop();
         self.inbox.clear();
-        // What was held of this life is no business of the next.
-        drop(self.gate.take_held(self.id));
+        self.gate.forget(self.id);
         node
     }
 
