@@ -253,6 +253,8 @@ pub(crate) struct ReplicaFetched {
     pub(crate) broker_epoch: BrokerEpoch,
     /// The fetch that is answered.
     pub(crate) number: u64,
+    /// Counts the answers since the fetch that began anew, from 1: so it shows that one is missing.
+    pub(crate) place: u64,
     /// The partitions of which there is news.
     pub(crate) partitions: Vec<ReplicaNews>,
 }

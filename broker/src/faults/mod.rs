@@ -7,3 +7,6 @@ mod gate;
 mod kept_back;
 
 pub use gate::{Api, Fault, Gate, Step};
+
+#[cfg(test)]
+mod tests;

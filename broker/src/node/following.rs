@@ -58,6 +58,9 @@ struct Conversation {
     broker_epoch: BrokerEpoch,
     number: u64,
     has_begun: bool,
+    /// The fetch with which it began, and how many answers came since.
+    began: u64,
+    heard: u64,
     /// Since when its answer is awaited.
     awaited_since: Option<Monotonic>,
     partitions: BTreeSet<Watched>,
@@ -72,6 +75,8 @@ impl Conversation {
             broker_epoch,
             number: 0,
             has_begun: false,
+            began: 0,
+            heard: 0,
             awaited_since: None,
             partitions: BTreeSet::new(),
             changed: BTreeSet::new(),
@@ -84,6 +89,21 @@ impl Conversation {
         self.awaited_since = None;
         self.changed.clone_from(&self.partitions);
         self.gone.clear();
+    }
+
+    /// An answer came. If it shows that one before it did not, all is said anew: the leader goes by what it sent.
+    fn heard(&mut self, fetched: &ReplicaFetched) {
+        if fetched.number == self.number {
+            self.awaited_since = None;
+        }
+        if fetched.number < self.began || fetched.place <= self.heard {
+            return;
+        }
+        let is_next = fetched.place == self.heard + 1;
+        self.heard = fetched.place;
+        if !is_next {
+            self.begin_anew();
+        }
     }
 
     fn has_something_to_say(&self) -> bool {
@@ -186,6 +206,9 @@ impl Node {
         conversation.number += 1;
         conversation.awaited_since = Some(now.monotonic);
         let begins = !std::mem::replace(&mut conversation.has_begun, true);
+        if begins {
+            (conversation.began, conversation.heard) = (conversation.number, 0);
+        }
         let fetch = ReplicaFetch {
             broker_epoch: self.broker_epoch,
             leader_broker_epoch: conversation.broker_epoch,
@@ -217,10 +240,8 @@ impl Node {
         if fetched.broker_epoch != self.broker_epoch {
             return;
         }
-        if let Some(conversation) = self.following.leaders.get_mut(&from)
-            && conversation.number == fetched.number
-        {
-            conversation.awaited_since = None;
+        if let Some(conversation) = self.following.leaders.get_mut(&from) {
+            conversation.heard(&fetched);
         }
         for news in fetched.partitions {
             let partition = (news.topic, news.partition);

@@ -75,6 +75,8 @@ struct Session {
     /// Its last fetch, and whether that was answered.
     number: u64,
     is_answered: bool,
+    /// How often it was answered.
+    answers: u64,
     partitions: BTreeMap<Watched, Standing>,
     /// Partitions with something that is told at once.
     news: BTreeSet<Watched>,
@@ -173,6 +175,7 @@ impl Session {
             broker_epoch: fetch.broker_epoch,
             number: fetch.number,
             is_answered: true,
+            answers: 0,
             partitions: BTreeMap::new(),
             news: BTreeSet::new(),
             moved: BTreeSet::new(),
@@ -441,8 +444,9 @@ impl Node {
         }
         session.moved_due = None;
         session.is_answered = true;
-        let fetched =
-            ReplicaFetched { broker_epoch: session.broker_epoch, number: session.number, partitions };
+        session.answers += 1;
+        let Session { broker_epoch, number, answers: place, .. } = session;
+        let fetched = ReplicaFetched { broker_epoch, number, place, partitions };
         self.serving.followers.insert(follower, session);
         effects.push(Effect::Send(Peer::Node(follower), Message(Word::Fetched(fetched))));
     }

@@ -49,6 +49,44 @@ fn at_its_beginning(topic: TopicId) -> ReplicaAt {
     }
 }
 
+/// A message may be lost on a link that is not cut. The leader will not send again what it sent.
+#[test]
+fn a_follower_that_misses_an_answer_says_anew_where_it_stands() {
+    const LEADER: NodeId = FOLLOWER;
+    let mut world = World::new();
+    world.learns(MetadataRecord::NodeStarted { node: LEADER.0 });
+    let fetches = |effects: Effects| -> Vec<(u64, bool, usize)> {
+        let one = |effect| match effect {
+            Effect::Send(_, Message(Word::Fetch(fetch))) => {
+                Some((fetch.number, fetch.begins, fetch.partitions.len()))
+            }
+            _ => None,
+        };
+        effects.into_iter().filter_map(one).collect()
+    };
+    let made = world.learns(MetadataRecord::TopicCreated {
+        id: [7; 16],
+        name: "t".into(),
+        configs: BTreeMap::new(),
+        replicas: vec![vec![LEADER.0, 0]],
+    });
+    assert_eq!(fetches(made), [(1, true, 1)]);
+    for (number, place, expected) in [
+        (1, 1, vec![(2, false, 0)]),
+        // The answer to the second is lost, and there is news for the third.
+        (2, 3, vec![(3, true, 1)]),
+        // Said before it began anew.
+        (2, 9, vec![]),
+        (3, 1, vec![(4, false, 0)]),
+    ] {
+        let broker_epoch = world.node.broker_epoch();
+        let fetched = ReplicaFetched { broker_epoch, number, place, partitions: Vec::new() };
+        let message = Message(Word::Fetched(fetched));
+        let effects = world.bring(Event::Message { from: Peer::Node(LEADER), message });
+        assert_eq!(fetches(effects), expected, "{number} {place}");
+    }
+}
+
 /// Else it would pause before it asks again, and the first records would reach it late.
 #[test]
 fn a_follower_that_knows_of_a_topic_before_its_leader_is_heard_when_that_one_knows_it() {

@@ -1,0 +1,202 @@
+//! What goes wrong between an append and its answer, in clusters that run.
+
+use std::time::Duration;
+
+use highwater_client::{Acks, Producer, ProducerBuilder, Record};
+
+use super::{Fault, Step};
+use crate::Cluster;
+
+/// Long enough for anything that comes to come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("no {what}"))
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(what, wait).await;
+}
+
+/// Three nodes; two topics, one partition each, which all three have, with one record each, and the same leader.
+struct Scene {
+    cluster: Cluster,
+    leader: usize,
+    other: String,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let cluster = Cluster::builder().in_memory().nodes(3).seed(1).start().await.unwrap();
+        let producer = cluster.client().producer().acks(Acks::All).build().await.unwrap();
+        in_time("acknowledgement", producer.send(Record::of("t", "before"))).await.unwrap();
+        let leader = leader_of(&cluster, "t");
+        for name in (0..).map(|number| format!("other-{number}")) {
+            in_time("acknowledgement", producer.send(Record::of(&name, "before"))).await.unwrap();
+            if leader_of(&cluster, &name) == leader {
+                let scene = Self { cluster, leader, other: name };
+                let ends = || [scene.ends("t"), scene.ends(&scene.other)];
+                until("replicas", || ends() == [[1; 3], [1; 3]]).await;
+                return scene;
+            }
+        }
+        unreachable!("each node leads some")
+    }
+
+    fn producer(&self) -> ProducerBuilder {
+        // It asks for nothing twice.
+        self.cluster.client().producer().idempotent(false).retries(0).request_timeout(PATIENCE)
+    }
+
+    /// Where the log of the topic ends on each node that lives; the leader's first.
+    fn ends(&self, topic: &str) -> Vec<i64> {
+        let mut ends = Vec::new();
+        for seen in self.cluster.observe() {
+            let Some(node) = seen.node else { continue };
+            let held = node.topics.iter().find(|held| held.name.as_str() == topic).unwrap();
+            let end = held.partitions[0].log.unwrap().positions.log_end.get();
+            let is_leader = usize::try_from(seen.id.0) == Ok(self.leader);
+            ends.insert(if is_leader { 0 } else { ends.len() }, end);
+        }
+        ends
+    }
+
+    fn strike(&self, step: Step, fault: Fault) {
+        self.cluster.faults().on(step, fault, 1);
+    }
+
+    async fn values(&self) -> Vec<String> {
+        let client = self.cluster.client();
+        let mut consumer = client.consumer().from_beginning().assign([("t", 0)]).build().await.unwrap();
+        let mut values = Vec::new();
+        while let Some(records) = in_time("records", consumer.poll_until_end()).await.unwrap() {
+            let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
+            values.extend(records.iter().map(|record| text(record.value.as_deref().unwrap())));
+        }
+        values
+    }
+}
+
+fn leader_of(cluster: &Cluster, topic: &str) -> usize {
+    let node = cluster.observe().remove(0).node.unwrap();
+    let held = node.topics.iter().find(|held| held.name.as_str() == topic).unwrap();
+    usize::try_from(held.partitions[0].leader.unwrap().0).unwrap()
+}
+
+async fn sends(producer: ProducerBuilder, acks: Acks) -> Producer {
+    producer.acks(acks).build().await.unwrap()
+}
+
+fn sending(producer: Producer, value: &'static str) -> tokio::task::JoinHandle<bool> {
+    tokio::spawn(async move { producer.send(Record::of("t", value)).await.is_ok() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_what_is_held_when_it_was_appended_nobody_hears_until_it_is_let_go() {
+    for acks in [Acks::Leader, Acks::All] {
+        let scene = Scene::new().await;
+        let (held, next) = (sends(scene.producer(), acks).await, sends(scene.producer(), Acks::Leader).await);
+        let other = sends(scene.producer(), Acks::All).await;
+        scene.strike(Step::Appended, Fault::Hold);
+        let sent = sending(held, "held");
+        until("the append", || scene.cluster.faults().is_spent() && scene.ends("t")[0] == 2).await;
+        // What the leader has to say of other partitions it says, and what comes behind waits in order.
+        for _ in 0..3 {
+            in_time("acknowledgement", other.send(Record::of(&scene.other, "other"))).await.unwrap();
+        }
+        in_time("acknowledgement", next.send(Record::of("t", "next"))).await.unwrap();
+        assert_eq!((scene.ends("t"), sent.is_finished()), (vec![3, 1, 1], false), "{acks:?}");
+        scene.cluster.release_held();
+        assert!(in_time("answer", sent).await.unwrap(), "{acks:?}");
+        until("replicas", || scene.ends("t") == [3; 3]).await;
+        assert_eq!(scene.values().await, ["before", "held", "next"]);
+        scene.cluster.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_ends_with_the_life_of_its_node() {
+    let scene = Scene::new().await;
+    let held = sends(scene.producer(), Acks::Leader).await;
+    scene.strike(Step::Appended, Fault::Hold);
+    let sent = sending(held, "held");
+    until("the append", || scene.cluster.faults().is_spent() && scene.ends("t")[0] == 2).await;
+    let node = scene.cluster.node(scene.leader).unwrap();
+    node.kill().await;
+    assert!(!in_time("answer", sent).await.unwrap());
+    node.start().await.unwrap();
+    let all = sends(scene.cluster.client().producer(), Acks::All).await;
+    in_time("acknowledgement", all.send(Record::of("t", "after"))).await.unwrap();
+    until("replicas", || scene.ends("t") == [2; 3]).await;
+    scene.cluster.release_held();
+    // It leads again, and is heard.
+    in_time("acknowledgement", all.send(Record::of("t", "again"))).await.unwrap();
+    until("replicas", || scene.ends("t") == [3; 3]).await;
+    assert_eq!(scene.values().await, ["before", "after", "again"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_lost_on_its_way_to_followers_is_asked_for_again() {
+    for dies in [false, true] {
+        let scene = Scene::new().await;
+        let producer = sends(scene.producer(), Acks::Leader).await;
+        scene.strike(Step::Appended, Fault::Lose);
+        in_time("acknowledgement", producer.send(Record::of("t", "lost on its way"))).await.unwrap();
+        assert!(scene.cluster.faults().is_spent());
+        if dies {
+            // Nobody else has it.
+            scene.cluster.node(scene.leader).unwrap().kill().await;
+            let all = sends(scene.cluster.client().producer(), Acks::All).await;
+            in_time("acknowledgement", all.send(Record::of("t", "after"))).await.unwrap();
+            assert_eq!(scene.values().await, ["before", "after"]);
+            continue;
+        }
+        for other in (0..3).filter(|other| *other != scene.leader) {
+            scene.cluster.cut(scene.leader, other);
+            scene.cluster.heal(scene.leader, other);
+        }
+        until("replicas", || scene.ends("t") == [2; 3]).await;
+        assert_eq!(scene.values().await, ["before", "lost on its way"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_what_everyone_has_is_held_lost_or_cut() {
+    for fault in [Fault::Hold, Fault::Lose, Fault::Cut] {
+        let scene = Scene::new().await;
+        let producer = match fault {
+            Fault::Lose => scene.producer().request_timeout(Duration::from_millis(50)),
+            _ => scene.producer(),
+        };
+        scene.strike(Step::Replicated, fault);
+        let sent = sending(sends(producer, Acks::All).await, "a");
+        until("replicas", || scene.cluster.faults().is_spent() && scene.ends("t") == [2; 3]).await;
+        if fault == Fault::Hold {
+            assert!(!sent.is_finished());
+            scene.cluster.release_held();
+        }
+        assert_eq!(in_time("answer", sent).await.unwrap(), fault == Fault::Hold, "{fault:?}");
+        assert_eq!(scene.values().await, ["before", "a"], "{fault:?}: the record stays");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_is_appended_or_nobody_waits_the_steps_are_not_reached() {
+    let scene = Scene::new().await;
+    for (step, fault) in [(Step::Appended, Fault::Kill), (Step::Replicated, Fault::Kill)] {
+        scene.strike(step, fault);
+    }
+    let large = "x".repeat(2 << 20);
+    let producer = sends(scene.producer().max_request_bytes(8 << 20), Acks::All).await;
+    assert!(in_time("answer", producer.send(Record::of("t", &large))).await.is_err());
+    assert!((0..3).all(|place| scene.cluster.node(place).unwrap().is_alive()));
+    // One that is appended is another thing.
+    let killed = sends(scene.producer(), Acks::Leader).await;
+    assert!(in_time("answer", killed.send(Record::of("t", "a"))).await.is_err());
+    assert!(!scene.cluster.node(scene.leader).unwrap().is_alive());
+}
