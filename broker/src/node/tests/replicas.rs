@@ -524,3 +524,33 @@ fn a_follower_without_room_falls_behind_and_comes_back_when_there_is_some() {
     assert_eq!(in_sync(&trio).len(), 3);
     assert!(used(&trio) <= 2_000_000);
 }
+
+/// Retention is every replica's own business, as in Kafka; and what its leader has not any more goes from it, too.
+#[test]
+fn old_segments_go_from_every_replica() {
+    let settings = [
+        ("log.roll.ms", "10"),
+        ("log.retention.bytes", "100"),
+        ("log.retention.check.interval.ms", "1000"),
+        ("log.initial.task.delay.ms", "0"),
+    ];
+    let mut trio = Trio::with_topic(&settings, &[0, 1, 2]);
+    for at in 0..6 {
+        assert_eq!(trio.produce(&keyed(at)), Ok(at));
+    }
+    let held = |trio: &Trio| {
+        [0, 1, 2].map(|node| {
+            let log = &trio.replica(NodeId(node)).unwrap().log;
+            (log.start_offset().get(), log.segment_count())
+        })
+    };
+    assert_eq!(held(&trio), [(0, 6); 3]);
+    trio.pass(3, |_, _| false);
+    let [(start, segments), ..] = held(&trio);
+    assert!(start > 2 && segments < 4, "{start}, {segments}");
+    assert_eq!(held(&trio), [(start, segments); 3]);
+    let effects = delete(&mut trio, 6, 1_000);
+    assert_eq!(deleted_in(&trio.settle(effects)), Some(Ok(6)));
+    trio.pass(3, |_, _| false);
+    assert_eq!(held(&trio), [(6, 1); 3]);
+}

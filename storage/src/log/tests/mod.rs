@@ -3,6 +3,7 @@
 mod cases;
 mod compaction;
 mod faults;
+mod following;
 mod model;
 mod power;
 mod power_off;
