@@ -84,6 +84,10 @@ pub(crate) struct Consume {
     /// Which records of transactions to read.
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "read_uncommitted")]
     isolation: IsolationLevel,
+    /// Where you are: partitions are read from a replica in this rack, if the broker knows of one that is in sync there
+    /// (serve --racks, replica.selector.class).
+    #[arg(long, value_name = "RACK", value_parser = arguments::name)]
+    rack: Option<String>,
     /// How often to look whether the topic has more partitions, which are read from their beginning. A group of the consumer
     /// protocol hears of them sooner, from the broker.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = arguments::duration)]
@@ -181,6 +185,7 @@ impl Consume {
             isolation: self.isolation.into(),
             offset_reset,
             max_poll_records: RECORDS_AT_ONCE,
+            rack: self.rack.clone().map(Into::into),
             metadata_max_age: self.metadata_age,
             ..ConsumerConfig::default()
         }

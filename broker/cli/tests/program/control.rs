@@ -17,7 +17,7 @@ fn ask(address: &str, bytes: &[u8]) -> String {
     answer
 }
 
-fn get(address: &str, path: &str) -> (u16, String) {
+pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
     let answer = ask(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes());
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
@@ -25,7 +25,7 @@ fn get(address: &str, path: &str) -> (u16, String) {
 }
 
 /// The value of a sample.
-fn value(metrics: &str, sample: &str) -> Option<f64> {
+pub(crate) fn value(metrics: &str, sample: &str) -> Option<f64> {
     let line = metrics.lines().find(|line| line.starts_with(&format!("{sample} ")))?;
     Some(line.rsplit(' ').next().unwrap().parse().unwrap())
 }

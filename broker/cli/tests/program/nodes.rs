@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::control::{get, value};
 use crate::harness::{Broker, finish, highwater, next_line};
 
 /// Long enough for anything that comes to come.
@@ -89,6 +90,35 @@ fn a_node_without_power_loses_what_it_had_not_synced_and_gets_it_from_the_others
     broker.run(&["fault", "start", &first]).text();
     until(&broker, "t", are_in_sync(3));
     assert_eq!(broker.consume(&["-t", "t"]), "one\ntwo\n");
+}
+
+#[test]
+fn a_consumer_reads_from_its_rack() {
+    let selector = "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector";
+    let broker = three(&["--memory", "--racks", "a,b,c", "-c", selector]);
+    broker.topic("t", &[]);
+    broker.produce(&["-t", "t"], "one\n");
+    until(&broker, "t", are_in_sync(3));
+    let near = (leader(&partitions(&broker, "t")).parse::<usize>().unwrap() + 1) % 3;
+    let mut reader = broker.spawn(&["consume", "-t", "t", "--rack", ["a", "b", "c"][near]]);
+    assert_eq!(next_line(reader.stdout.as_mut().unwrap()), "one");
+    let control = broker.ready["control"].as_str().unwrap();
+    let waits_there = || {
+        let (_, metrics) = get(control, "/metrics");
+        value(&metrics, &format!("highwater_waiting_fetches{{node=\"{near}\"}}")) == Some(1.0)
+    };
+    let begun = Instant::now();
+    while !waits_there() {
+        assert!(begun.elapsed() < PATIENCE, "{}", get(control, "/metrics").1);
+    }
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+}
+
+#[test]
+fn each_node_has_a_rack_or_none_has() {
+    let serve = highwater(&["serve", "--memory", "--nodes", "3", "--racks", "a,b"]).spawn().unwrap();
+    assert_eq!(finish(serve, b"").failure(), "highwater: --racks a,b: 3 nodes need as many racks\n");
 }
 
 #[test]
