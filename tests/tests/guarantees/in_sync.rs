@@ -40,6 +40,10 @@ async fn row_5_one_follower_is_cut_off_or_slow() {
             scene.server().cluster.cut(leader, silent)
         }
         hand.meets(&scene, "met", &mut run).await;
+        if way.waits_for_all() {
+            let in_sync = scene.partition_as_told_by(leader).await.unwrap().isr_nodes.len();
+            assert_eq!(in_sync, ALL - 1, "{way}: who is in sync is waited for");
+        }
         run.read(scene.values().await);
         scene.until_in_sync(ALL - 1).await;
         if is_slow {
