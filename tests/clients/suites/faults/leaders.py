@@ -52,14 +52,15 @@ class World:
         name = self.cluster.fresh_name(about)
         config = {"min.insync.replicas": "2"}
         self.admin.create_topics([NewTopic(name, 1, REPLICAS, config=config)])[name].result(LIMIT_S)
-        self.await_in_sync(name)
         return name
 
     def partition(self, topic):
         return self.admin.list_topics(topic, timeout=LIMIT_S).topics[topic].partitions.get(0)
 
     def await_in_sync(self, topic):
-        eventually("everybody in sync", lambda: (at := self.partition(topic)) and at.leader >= 0 and len(at.isrs) == REPLICAS)
+        """Until everybody is; gives who leads."""
+        there = eventually("everybody in sync", lambda: (at := self.partition(topic)) and at.leader >= 0 and len(at.isrs) == REPLICAS and at)
+        return there.leader
 
     def await_another(self, topic, leader):
         eventually("another leader", lambda: (at := self.partition(topic)) and at.leader not in (leader, -1))
@@ -71,7 +72,7 @@ class Play:
     def __init__(self, world, row, client, way):
         self.world, self.row, self.way = world, row, way
         self.topic = world.topic(f"row{row}")
-        self.leader = world.partition(self.topic).leader
+        self.leader = world.await_in_sync(self.topic)
         self.proxies = proxy.Proxies(world.specs, world.broker.addresses)
         self.producer = client(self.proxies.bootstrap, self.topic, way)
         self.spacers = world.cluster.producer(acks=1, linger_ms=0)
@@ -181,6 +182,7 @@ def after_replication(world, client, way):
 
 def eventually(what, holds):
     deadline = time.monotonic() + SETTLE_LIMIT_S
-    while not holds():
+    while not (found := holds()):
         assert time.monotonic() < deadline, f"not within {SETTLE_LIMIT_S} s: {what}"
         time.sleep(0.02)
+    return found
