@@ -352,7 +352,8 @@ impl Node {
         };
         let size_bytes = batches.iter().map(StoredBatch::size_bytes).sum();
         if let Ok(replica) = self.replica_mut(partition.0, partition.1)
-            && replica.log.advance_start_offset(news.log_start, news.high_watermark)
+            && let known = replica.positions().high_watermark
+            && replica.log.advance_start_offset(news.log_start, known)
         {
             self.checkpoint_later(now, CheckpointKind::StartOffsets);
             self.following.changed(partition);
