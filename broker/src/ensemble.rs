@@ -94,6 +94,10 @@ impl Ensemble {
             ensemble.nodes.insert(id, node);
             ensemble.post(id, opening, effects);
         }
+        // Who has said nothing yet is told nothing.
+        for id in ensemble.nodes.keys().copied().collect::<Vec<_>>() {
+            ensemble.step_node(now, id, Event::Tick, effects);
+        }
         ensemble.deliver(now, effects);
         Ok(ensemble)
     }
