@@ -96,6 +96,8 @@ pub(crate) enum Ask {
     },
     /// What unclean elections took away, as the node's logs tell it.
     Lost(Vec<Loss>),
+    /// Logs of the node that failed: in this life it neither leads nor follows with them (Kafka's offline folders).
+    Failed(Vec<(TopicId, PartitionIndex)>),
     /// The in-sync sets of partitions that the node leads are to change.
     AlterPartitions(Vec<InSyncProposal>),
 }

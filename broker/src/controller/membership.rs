@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use highwater_storage::{LeaderEpoch, StopKind};
+use highwater_storage::{LeaderEpoch, StopKind, TopicId};
 
 use super::{Controller, ControllerEffect, ControllerEffects, Started};
 use crate::cluster::controller::{Decided, UncleanElection};
-use crate::ids::{BrokerEpoch, Monotonic, NodeId, Now};
+use crate::ids::{BrokerEpoch, Monotonic, NodeId, Now, PartitionIndex};
 use crate::refusal::Refusal;
 
 impl Controller {
@@ -80,6 +80,14 @@ impl Controller {
         let serves = |node| self.metadata.serves(node);
         let left = self.sessions.take_left(serves, is_over);
         effects.extend(left.into_iter().map(|node| ControllerEffect::Left { node }));
+    }
+
+    /// Logs of a node failed: others lead and are in sync, where there are any.
+    pub(super) fn logs_failed(&mut self, now: Now, node: NodeId, logs: &[(TopicId, PartitionIndex)]) {
+        let decided = self.decide(&self.config_of_all(), |decisions| decisions.logs_failed(node, logs));
+        if let Err(why) = self.commit_decided(now, decided) {
+            tracing::error!(%node, %why, "what a node can lead no more cannot be given to others");
+        }
     }
 
     /// A node is heard that nobody heard for a while.

@@ -225,6 +225,7 @@ impl Controller {
             Ask::TopicsOnDemand { caller, names } => self.create_on_demand(now, (from, caller), names),
             Ask::ProducerIds { caller } => self.reserve_producer_ids(now, (from, caller)),
             Ask::Lost(losses) => self.hear_losses(from, &losses),
+            Ask::Failed(logs) => self.logs_failed(now, from, &logs),
             Ask::AlterPartitions(proposals) => self.alter_in_sync(now, from, proposals, effects),
         }
     }

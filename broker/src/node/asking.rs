@@ -96,6 +96,7 @@ impl Node {
         if self.asking.next_heartbeat.is_none_or(|at| at <= now.monotonic) {
             self.asking.next_heartbeat = Some(now.monotonic.plus_ms(self.config.node_heartbeat_ms()));
             self.tell_controller(Ask::Heartbeat, effects);
+            self.look_at_failed();
         }
     }
 

@@ -347,6 +347,7 @@ impl Node {
         if let Ok(replica) = self.replica_mut(partition.0, partition.1) {
             replica.log.poison(&refusal.to_string());
         }
+        self.log_failed(partition);
         self.wake_produces(partition, effects);
         self.wake_group_answers(partition, effects);
         self.end_pass(now, now.monotonic);

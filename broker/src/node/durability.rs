@@ -195,6 +195,7 @@ impl Node {
                 let (dir, refusal) = (replica.log.dir().display(), Refusal::storage(&error));
                 tracing::error!(log = %dir, %refusal, "a sync failed");
                 replica.log.poison(&refusal.to_string());
+                self.log_failed(partition);
                 false
             }
         };

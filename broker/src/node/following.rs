@@ -386,6 +386,9 @@ impl Node {
             && let Role::Follows(follower) = &mut replica.role
         {
             follower.fail();
+            if replica.log.poisoned().is_some() {
+                self.log_failed(partition);
+            }
         }
         self.say_failed(partition, &refusal.to_string());
     }

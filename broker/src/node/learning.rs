@@ -71,6 +71,7 @@ impl Node {
             self.reconfigure(now, effects);
         }
         self.hear_early(now, effects);
+        self.look_at_failed();
         self.known_upto = self.known_upto.max(upto);
         self.tell_controller(Ask::Applied { upto: self.known_upto }, effects);
         self.answer_what_is_known(effects);

@@ -18,6 +18,7 @@ mod durability;
 mod effect;
 mod enlargement;
 mod event;
+mod failing;
 mod fetch;
 mod following;
 mod groups;
@@ -126,6 +127,7 @@ pub struct Node {
     compactions: compaction::Compactions,
     leaving: leaving::Leaving,
     lives: Lives,
+    failing: failing::Failing,
     losses: losses::Losses,
     serving: serving::Serving,
     following: following::Following,
@@ -170,6 +172,7 @@ impl Node {
         self.send_fetches(now, effects);
         self.beat(now, effects);
         self.tell_losses(effects);
+        self.tell_failed(effects);
         self.begin_syncs(now, effects);
         self.begin_checkpoints(now, effects);
         if now.monotonic >= self.next_expiration {

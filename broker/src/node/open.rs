@@ -16,6 +16,7 @@ use super::close::CLEAN_MARKER;
 use super::compaction::Compactions;
 use super::coordinated::Coordinated;
 use super::durability::Syncs;
+use super::failing::Failing;
 use super::following::Following;
 use super::leaving::Leaving;
 use super::losses::Losses;
@@ -144,6 +145,7 @@ impl Node {
             compactions: Compactions::default(),
             leaving: Leaving::default(),
             lives,
+            failing: Failing::default(),
             losses: Losses::default(),
             following: Following::default(),
             coordinated,
@@ -164,6 +166,8 @@ impl Node {
         node.count_all();
         node.replay_coordinators(now, effects);
         node.send_fetches(now, effects);
+        // Until it says that it is there it is told nothing.
+        node.beat(now, effects);
         Ok(node)
     }
 }

@@ -116,14 +116,15 @@ impl Node {
         let is_compacted = config.compaction.is_some();
         let opening = found.remembered.of(&topic.name, slot, id, is_compacted);
         let clean_upto = found.remembered.clean_upto(&topic.name, slot);
+        let index = PartitionIndex(i32::try_from(slot).unwrap_or(i32::MAX));
         let log = self.open_or_create(&name, id, config, found, opening, now).map_err(|error| {
+            self.log_failed((id, index));
             let refusal = Refusal::storage(&error);
             tracing::error!(partition = name, %refusal, "a partition cannot be opened");
             self.checkpoints.keep_unopened(&topic.name, slot, opening, clean_upto);
             refusal
         })?;
         self.checkpoints.note_opened(&topic.name, slot, opening, &log);
-        let index = PartitionIndex(i32::try_from(slot).unwrap_or(i32::MAX));
         if log.is_unborn() && found.remembered.speaks_of(&topic.name, index) {
             found.made_anew.push((id, index));
         }

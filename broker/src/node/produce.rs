@@ -318,9 +318,16 @@ impl Node {
                 refusal
             }
             AppendError::Failed(error) => {
+                self.log_failed(partition);
+                let topic = self.name_of(partition.0).map_or("", TopicName::as_str);
                 let refusal = Refusal::storage(&error);
                 tracing::error!(topic, partition = %partition.1, %refusal, "no more records until the next start");
                 refusal
+            }
+            // Something else failed before.
+            poisoned @ AppendError::Poisoned(_) => {
+                self.log_failed(partition);
+                Refusal::storage(&poisoned)
             }
             other => Refusal::storage(&other),
         }

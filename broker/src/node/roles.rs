@@ -160,9 +160,13 @@ impl Node {
             }
             (role, leader) => {
                 let held = replica::held(&replica.log);
-                let (follower, cut) = Follower::begin(leader, known.leader_epoch, high_watermark, held);
+                let (mut follower, cut) = Follower::begin(leader, known.leader_epoch, high_watermark, held);
+                let has_failed = replica.log.poisoned().is_some();
+                if has_failed {
+                    follower.fail();
+                }
                 *role = Role::Follows(follower);
-                Became::Follower { cut }
+                Became::Follower { cut: cut.filter(|_| !has_failed) }
             }
         }
     }

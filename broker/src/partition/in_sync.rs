@@ -181,11 +181,21 @@ impl InSync {
 
     /// The partition changed, and neither its leader nor the epoch did. Who comes into the set has the lag allowed from now
     /// on, too: it need not have been caught up to come.
+    ///
+    /// One that lives and was taken out of it by another's word has a log that failed: what it said is void, so that
+    /// nobody waits for it, and it does not come back for that.
     pub(super) fn renew(&mut self, now: Monotonic, term: &Term, lives: &Lives) {
         self.assign(term, lives);
+        let proposed = self.proposed.as_ref().map(|proposed| &proposed.in_sync);
         for follower in &mut self.followers {
             match (self.agreed.contains(&follower.node), term.in_sync.contains(&follower.node)) {
-                (true, false) => follower.fetches = false,
+                (true, false) => {
+                    let is_own_word = proposed.is_some_and(|set| !set.contains(&follower.node));
+                    follower.fetches = false;
+                    if follower.life.is_some() && !is_own_word {
+                        (follower.said, follower.caught_up_at, follower.mark) = (None, None, None);
+                    }
+                }
                 (false, true) => follower.caught_up_at = Some(now),
                 _ => {}
             }

@@ -108,6 +108,11 @@ impl Scene {
         self.server.take().expect("a cluster").kill();
     }
 
+    /// The process ends in good order.
+    pub async fn stop(&mut self) {
+        self.server.take().expect("a cluster").stop().await;
+    }
+
     /// The cluster.
     pub fn server(&self) -> &Server {
         self.server.as_ref().expect("a cluster")

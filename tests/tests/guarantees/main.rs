@@ -4,6 +4,7 @@
 
 mod clocks;
 mod disk;
+mod failing_logs;
 mod failover;
 mod histories;
 mod in_sync;

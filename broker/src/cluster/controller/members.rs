@@ -238,6 +238,33 @@ impl Controller<'_> {
         decided
     }
 
+    /// Logs of a node failed (`handleDirectoriesOffline`). Where others are in sync one of them leads, and the node leaves the
+    /// set; what it may have lost keeps it from being eligible. Left alone it stays what it is: what it has can be read.
+    pub(crate) fn logs_failed(&self, node: NodeId, logs: &[(TopicId, PartitionIndex)]) -> Decided {
+        let mut decided = Decided::default();
+        let may_lead = |other| other != node && self.metadata.serves(other);
+        for (id, index) in logs.iter().copied().collect::<BTreeSet<_>>() {
+            let Some(at) = self.at(id, index) else { continue };
+            let others = at.partition.in_sync.iter().filter(|other| may_lead(**other)).count();
+            if !at.partition.in_sync.contains(&node) || others == 0 {
+                continue;
+            }
+            let mut target = at.target(&may_lead);
+            target.in_sync.retain(|other| *other != node);
+            target.damaged.insert(node);
+            if let Some(step) = target.step(at.index) {
+                decided.push(&at, step);
+            }
+        }
+        decided
+    }
+
+    fn at(&self, id: TopicId, index: PartitionIndex) -> Option<At<'_>> {
+        let topic = self.metadata.topic(id)?;
+        let partition = self.metadata.partition(id, index)?;
+        Some(At { id, topic, index, partition, rules: self.replica_rules(topic) })
+    }
+
     /// A node that was not heard is heard again.
     pub(crate) fn unfence(&self, node: NodeId) -> Decided {
         let mut decided = Decided::default();

@@ -234,6 +234,27 @@ fn who_has_a_connection_again_is_told_at_once_what_got_lost() {
 }
 
 #[test]
+fn who_has_a_log_that_failed_leads_and_follows_no_more_with_it_where_others_are_in_sync() {
+    let mut world = World::of_three();
+    let topic = world.controller.metadata.id_of(&"t".into()).unwrap();
+    let partition = |world: &World| {
+        let known = world.controller.metadata.partition(topic, PartitionIndex(0)).unwrap();
+        (known.leader.map(|node| node.0), known.in_sync.iter().map(|node| node.0).collect::<Vec<_>>())
+    };
+    let failed = || Ask::Failed(vec![(topic, PartitionIndex(0))]);
+    // The leader, then a follower, then who is left alone.
+    for (node, leader, in_sync) in [(0, 1, vec![1, 2]), (0, 1, vec![1, 2]), (2, 1, vec![1]), (1, 1, vec![1])]
+    {
+        world.say(NodeId(node), failed());
+        assert_eq!(partition(&world), (Some(leader), in_sync));
+    }
+    let known = world.controller.metadata.partition(topic, PartitionIndex(0)).unwrap();
+    assert_eq!(known.eligible().collect::<Vec<_>>(), [], "what they have may not be all there was");
+    assert_eq!(world.leaders(), [Some(1), Some(1)], "of the other partition nothing was said");
+    assert_eq!(world.controller.unclean_elections().count(), 0);
+}
+
+#[test]
 fn an_unclean_election_is_remembered() {
     let settings = [("unclean.leader.election.enable", "true"), ("min.insync.replicas", "1")];
     let mut world = World::started(&Arc::new(FaultDisk::in_memory()), 3, &settings);
