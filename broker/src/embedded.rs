@@ -472,6 +472,16 @@ impl NodeHandle<'_> {
         self.0.isolate(false);
     }
 
+    /// Whether its link to another node [is cut](Cluster::cut).
+    pub fn is_cut_from(&self, other: NodeId) -> bool {
+        self.0.is_cut_from(Peer::Node(other))
+    }
+
+    /// Whether the controller does not hear of it, as it is [isolated](Self::isolate).
+    pub fn is_cut_from_controller(&self) -> bool {
+        self.0.is_cut_from(Peer::Controller)
+    }
+
     /// From here on it does nothing, as a process that is stopped: what comes for it waits, and the others do not hear of
     /// it, until they miss its heartbeats (`broker.session.timeout.ms`).
     pub fn pause(&self) {

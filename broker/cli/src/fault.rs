@@ -1,6 +1,7 @@
-//! `highwater fault`: what happens to nodes of a broker that runs.
+//! `highwater fault`: what happens to nodes of a broker that runs, and to the links between them.
 
 mod endpoint;
+mod link;
 mod list;
 mod order;
 
@@ -14,6 +15,10 @@ pub(crate) enum Fault {
     Start(order::Start),
     Pause(order::Pause),
     Resume(order::Resume),
+    Cut(link::Cut),
+    Heal(link::Heal),
+    Isolate(order::Isolate),
+    Rejoin(order::Rejoin),
     List(list::List),
 }
 
@@ -26,6 +31,10 @@ impl Fault {
             Self::Start(start) => start.run(),
             Self::Pause(pause) => pause.run(),
             Self::Resume(resume) => resume.run(),
+            Self::Cut(cut) => cut.run(),
+            Self::Heal(heal) => heal.run(),
+            Self::Isolate(isolate) => isolate.run(),
+            Self::Rejoin(rejoin) => rejoin.run(),
             Self::List(list) => list.run(),
         }
     }

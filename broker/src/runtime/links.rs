@@ -164,7 +164,8 @@ impl Links {
         }
     }
 
-    fn is_cut(&self, one: Peer, other: Peer) -> bool {
+    /// Whether nothing gets through between two ends.
+    pub(crate) fn is_cut(&self, one: Peer, other: Peer) -> bool {
         self.are_any_cut.load(Ordering::Acquire)
             && self.cut.lock().contains(&(one.min(other), one.max(other)))
     }

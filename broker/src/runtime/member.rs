@@ -268,6 +268,11 @@ impl Member {
         }
     }
 
+    /// Whether nothing gets through between this node and another end.
+    pub(crate) fn is_cut_from(&self, other: Peer) -> bool {
+        self.plan.links.is_cut(Peer::Node(self.plan.id), other)
+    }
+
     pub(crate) fn pause(&self) {
         if let Some(shell) = self.shell() {
             shell.pause();

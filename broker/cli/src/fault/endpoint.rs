@@ -40,6 +40,7 @@ pub(super) struct Node {
     pub(super) holds: Option<usize>,
     pub(super) leads: Option<usize>,
     pub(super) in_sync: Option<usize>,
+    pub(super) cut_from: Vec<String>,
 }
 
 /// Why something was not done.

@@ -8,7 +8,11 @@ use serde::Deserialize;
 use super::endpoint::{Control, Node};
 use crate::table;
 
-/// List the nodes: how each is, where it listens, and how many partitions it holds, leads, and is in sync for.
+/// List the nodes: how each is, where it listens, how many partitions it holds, leads, and is in sync for, and whom it is cut
+/// from.
+///
+/// Below that, the unclean elections there were, each with the offsets that are lost by it: to the end of what is known, which
+/// is told by those that had them when they are back.
 #[derive(Debug, Args)]
 #[command(visible_alias = "status")]
 pub(crate) struct List {
@@ -20,27 +24,56 @@ pub(crate) struct List {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Nodes {
     nodes: Vec<Node>,
+    unclean_elections: Vec<Election>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Election {
+    topic: String,
+    partition: i32,
+    epoch: i32,
+    leader: i32,
+    lost_from: Option<i64>,
+    lost_to: Option<i64>,
 }
 
 impl List {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let Nodes { nodes } = self.control.ask("GET", "/nodes")?;
+        let Nodes { nodes, unclean_elections } = self.control.ask("GET", "/nodes")?;
         let mut out = BufWriter::new(stdout().lock());
         if self.json {
             writeln!(out, "{}", serde_json::to_string_pretty(&nodes)?)?;
         } else {
-            let mut rows = vec![["NODE", "STATE", "LISTENS", "HOLDS", "LEADS", "IN SYNC"].map(str::to_owned)];
+            let titles = ["NODE", "STATE", "LISTENS", "HOLDS", "LEADS", "IN SYNC", "CUT FROM"];
+            let mut rows = vec![titles.map(str::to_owned)];
             rows.extend(nodes.iter().map(row));
-            table::print(&mut out, &rows, "<<<>>>")?;
+            table::print(&mut out, &rows, "<<<>>><")?;
+            for election in &unclean_elections {
+                writeln!(out, "{}", election.line())?;
+            }
         }
         Ok(out.flush()?)
     }
 }
 
-fn row(node: &Node) -> [String; 6] {
+impl Election {
+    fn line(&self) -> String {
+        let Self { topic, partition, epoch, leader, .. } = self;
+        let offset = |at: Option<i64>| at.map_or_else(|| "?".to_owned(), |at| at.to_string());
+        let (from, to) = (offset(self.lost_from), offset(self.lost_to));
+        format!(
+            "unclean election: {topic}-{partition} is led by node {leader} from epoch {epoch} on; lost: [{from}, {to})"
+        )
+    }
+}
+
+fn row(node: &Node) -> [String; 7] {
     let count = |count: Option<usize>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
+    let cut = if node.cut_from.is_empty() { "-".to_owned() } else { node.cut_from.join(" ") };
     let [holds, leads, in_sync] = [node.holds, node.leads, node.in_sync].map(count);
-    [node.id.to_string(), node.state.clone(), node.listen.join(" "), holds, leads, in_sync]
+    [node.id.to_string(), node.state.clone(), node.listen.join(" "), holds, leads, in_sync, cut]
 }

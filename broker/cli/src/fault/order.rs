@@ -1,4 +1,4 @@
-//! `highwater fault kill`, `poweroff`, `stop`, `start`, `pause` and `resume`.
+//! `highwater fault kill`, `poweroff`, `stop`, `start`, `pause`, `resume`, `isolate` and `rejoin`.
 
 use std::io::{Write, stdout};
 
@@ -73,6 +73,23 @@ pub(crate) struct Resume {
     which: Which,
 }
 
+/// Cut a node off from the other nodes and the controller.
+///
+/// Clients reach it; what it leads it leads on for them, until the others miss its heartbeats (broker.session.timeout.ms)
+/// and one of them leads instead. It cannot know of that.
+#[derive(Debug, Args)]
+pub(crate) struct Isolate {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Mend all links of a node.
+#[derive(Debug, Args)]
+pub(crate) struct Rejoin {
+    #[command(flatten)]
+    which: Which,
+}
+
 impl Kill {
     pub(super) fn run(self) -> anyhow::Result<()> {
         self.which.order("kill", |node| format!("killed node {node}"))
@@ -110,14 +127,27 @@ impl Resume {
     }
 }
 
+impl Isolate {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        self.which.order("isolate", |node| format!("cut node {node} off"))
+    }
+}
+
+impl Rejoin {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        self.which.order("rejoin", |node| format!("mended all links of node {node}"))
+    }
+}
+
 impl Which {
     fn order(self, order: &str, done: impl Fn(i32) -> String) -> anyhow::Result<()> {
         let node: Node = self.control.ask("POST", &format!("/nodes/{}/{order}", self.node))?;
-        if self.json {
-            writeln!(stdout(), "{}", serde_json::to_string_pretty(&node)?)?;
-        } else {
-            writeln!(stdout(), "{}", done(node.id))?;
-        }
-        Ok(())
+        tell(&node, self.json, || done(node.id))
     }
+}
+
+/// Tells what became of a node: as it is then, or in words.
+pub(super) fn tell(node: &Node, is_json: bool, done: impl Fn() -> String) -> anyhow::Result<()> {
+    let text = if is_json { serde_json::to_string_pretty(node)? } else { done() };
+    Ok(writeln!(stdout(), "{text}")?)
 }

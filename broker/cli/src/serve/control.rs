@@ -1,5 +1,5 @@
 //! `--control`: a small HTTP endpoint that tells whether the broker lives, whether it is ready, and what it does; and
-//! where nodes are killed, stopped, paused and started.
+//! where nodes are killed, stopped, paused and started, and their links cut.
 //!
 //! Nothing but a POST changes anything, and none that a page in a browser sends. Always: one request a connection, a limited
 //! number of connections, and a limited time and size for each; whoever exceeds one is sent away.
@@ -90,11 +90,14 @@ impl Broker {
     }
 
     fn metrics(&self) -> String {
-        let (observed, lives) = match &*self.phase.lock() {
-            Phase::Running(running) => (running.cluster.observe(), running.lives()),
-            Phase::Starting | Phase::Stopping => (Vec::new(), Vec::new()),
+        let (observed, lives, unclean) = match &*self.phase.lock() {
+            Phase::Running(running) => {
+                let last = running.cluster.unclean_elections().pop();
+                (running.cluster.observe(), running.lives(), last.map_or(0, |election| election.number))
+            }
+            Phase::Starting | Phase::Stopping => (Vec::new(), Vec::new(), 0),
         };
-        metrics::text(&observed, &lives, self.started)
+        metrics::text(&observed, &lives, unclean, self.started)
     }
 
     async fn answer(&self, request: &Request) -> Answer {
@@ -321,6 +324,10 @@ mod tests {
             ("start", "alive", 1, "ready"),
             ("pause", "paused", 0, "incomplete"),
             ("resume", "alive", 1, "ready"),
+            ("isolate", "alive", 1, "ready"),
+            ("rejoin", "alive", 1, "ready"),
+            ("cut/2", "alive", 1, "ready"),
+            ("heal/2", "alive", 1, "ready"),
             ("stop", "dead", 0, "incomplete"),
             ("poweroff", "dead", 0, "incomplete"),
             ("start", "alive", 1, "ready"),
@@ -350,6 +357,15 @@ mod tests {
             ("1/start", "409 node 1 is alive already"),
             ("1/resume", "409 node 1 is not paused"),
             ("1/poweroff?seed=x", "400 seed=x is no number"),
+            ("1/rejoin", "409 node 1 is cut from nobody"),
+            ("1/heal/0", "409 the link between nodes 1 and 0 is not cut"),
+            ("1/cut/0", ""),
+            ("0/cut/1", "409 the link between nodes 0 and 1 is cut already"),
+            ("0/cut/0", "409 a node has no link to itself"),
+            ("0/cut/7", "404 there is no node 7: the nodes are 0 and 1"),
+            ("1/isolate", ""),
+            ("1/isolate", "409 node 1 is isolated already"),
+            ("1/rejoin", ""),
             ("1/kill", ""),
             ("1/kill", "409 node 1 is dead already"),
             ("1/stop", "409 node 1 is dead already"),
@@ -374,7 +390,8 @@ mod tests {
         assert!(broker.answer(&page).await.in_short().starts_with("403 "));
         assert!(told(&broker, "/nodes/1/kill").await.starts_with("405 "));
         assert!(ordered(&broker, "/nodes").await.starts_with("405 "));
-        for path in ["/nodes/1", "/nodes/1/", "/nodes/1/dance", "/nodesx", "/nodes/1/kill/x"] {
+        for path in ["/nodes/1", "/nodes/1/", "/nodes/1/dance", "/nodesx", "/nodes/1/kill/x", "/nodes/1/cut"]
+        {
             assert!(ordered(&broker, path).await.starts_with("404 "), "{path}");
         }
         stop(&broker).await;

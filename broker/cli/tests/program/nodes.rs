@@ -148,10 +148,10 @@ fn nodes_are_listed_as_they_are() {
     let list =
         || -> Value { serde_json::from_str(&broker.run(&["fault", "list", "--json"]).text()).unwrap() };
     let listen = |node: usize| broker.ready["nodes"][node]["listen"].clone();
-    let alive = |node: usize| json!({"id": node, "state": "alive", "listen": [listen(node)], "holds": 6, "leads": 2, "inSync": 6});
+    let alive = |node: usize| json!({"id": node, "state": "alive", "listen": [listen(node)], "holds": 6, "leads": 2, "inSync": 6, "cutFrom": []});
     assert_eq!(list(), json!([alive(0), alive(1), alive(2)]));
     let killed: Value = serde_json::from_str(&broker.run(&["fault", "kill", "2", "--json"]).text()).unwrap();
-    let dead = json!({"id": 2, "state": "dead", "listen": [listen(2)], "holds": null, "leads": null, "inSync": null});
+    let dead = json!({"id": 2, "state": "dead", "listen": [listen(2)], "holds": null, "leads": null, "inSync": null, "cutFrom": []});
     assert_eq!((&killed, &list()[2]), (&dead, &dead));
     broker.run(&["fault", "pause", "1"]).text();
     let shown = broker.run(&["fault", "status"]).text();
@@ -160,6 +160,79 @@ fn nodes_are_listed_as_they_are() {
     assert_eq!(states, ["STATE", "alive", "paused", "dead"], "{shown}");
     assert_eq!(broker.run(&["fault", "resume", "1"]).text(), "resumed node 1\n");
     assert!(broker.end(Signal::TERM).success());
+}
+
+#[test]
+fn links_are_cut_and_mended() {
+    let broker = three(&["--memory", "-c", "replica.lag.time.max.ms=400"]);
+    broker.topic("t", &[]);
+    broker.produce(&["-t", "t"], "one\n");
+    let first = leader(&partitions(&broker, "t"));
+    let [second, third] = &["0", "1", "2"].into_iter().filter(|id| **id != *first).collect::<Vec<_>>()[..]
+    else {
+        panic!("three nodes")
+    };
+    let cut_from = || -> Vec<Value> {
+        let listed: Value = serde_json::from_str(&broker.run(&["fault", "list", "--json"]).text()).unwrap();
+        listed.as_array().unwrap().iter().map(|node| node["cutFrom"].clone()).collect()
+    };
+    let said = broker.run(&["fault", "cut", &first, second]).text();
+    assert_eq!(said, format!("cut the link between nodes {first} and {second}\n"));
+    let place = |id: &str| id.parse::<usize>().unwrap();
+    assert_eq!((&cut_from()[place(&first)], &cut_from()[place(second)]), (&json!([second]), &json!([first])));
+    broker.produce(&["-t", "t", "--acks", "all"], "two\n");
+    until(&broker, "t", are_in_sync(2));
+    let said = broker.run(&["fault", "heal", second, &first]).text();
+    assert_eq!(said, format!("mended the link between nodes {second} and {first}\n"));
+    until(&broker, "t", are_in_sync(3));
+
+    assert_eq!(broker.run(&["fault", "isolate", third]).text(), format!("cut node {third} off\n"));
+    let all = json!([first.as_str().min(second), first.as_str().max(second), "controller"]);
+    assert_eq!(cut_from()[place(third)], all);
+    let shown = broker.run(&["fault", "list"]).text();
+    let row = shown.lines().nth(1 + place(third)).unwrap();
+    assert!(row.ends_with(" controller"), "{shown}");
+    assert_eq!(broker.run(&["fault", "rejoin", third]).text(), format!("mended all links of node {third}\n"));
+    assert_eq!(cut_from(), [json!([]), json!([]), json!([])]);
+    assert!(broker.run(&["fault", "cut", &first, &first]).failure().contains("no link to itself"));
+    broker.run(&["fault", "cut", &first]).usage_error();
+}
+
+#[test]
+fn an_unclean_election_is_shown_with_what_is_lost() {
+    let settings =
+        ["replica.lag.time.max.ms=400", "min.insync.replicas=1", "unclean.leader.election.enable=true"];
+    let settings: Vec<_> = settings.iter().flat_map(|setting| ["-c", setting]).collect();
+    let broker = three(&[&["--memory"][..], &settings].concat());
+    broker.topic("t", &[]);
+    broker.produce(&["-t", "t", "--acks", "all"], "one\n");
+    until(&broker, "t", are_in_sync(3));
+    let first = leader(&partitions(&broker, "t"));
+    let others: Vec<_> = ["0", "1", "2"].into_iter().filter(|id| *id != first).collect();
+    for other in &others {
+        broker.run(&["fault", "cut", &first, other]).text();
+    }
+    broker.produce(&["-t", "t"], "two\nthree\n");
+    until(&broker, "t", are_in_sync(1));
+    broker.run(&["fault", "kill", &first]).text();
+    let shown = |end: &str| {
+        let begun = Instant::now();
+        loop {
+            let shown = broker.run(&["fault", "list"]).text();
+            let line = shown.lines().last().unwrap();
+            if line.starts_with("unclean election: t-0 is led by node ") && line.ends_with(end) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{shown}");
+        }
+    };
+    shown("; lost: [1, ?)");
+    for other in &others {
+        broker.run(&["fault", "heal", &first, other]).text();
+    }
+    broker.run(&["fault", "start", &first]).text();
+    until(&broker, "t", are_in_sync(3));
+    shown("; lost: [1, 3)");
 }
 
 #[test]

@@ -11,10 +11,19 @@ use highwater::{NodeId, NodeLife, Observation};
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Everything, in the text format 0.0.4.
-pub(super) fn text(observed: &[Observation], lives: &[(NodeId, NodeLife)], started: SystemTime) -> String {
+pub(super) fn text(
+    observed: &[Observation],
+    lives: &[(NodeId, NodeLife)],
+    unclean_elections: u64,
+    started: SystemTime,
+) -> String {
     let mut text = Exposition(String::new());
     process(&mut text, started);
     up(&mut text, lives);
+    let help =
+        "Leaders that were elected though they may lack what is committed (/nodes tells what is lost).";
+    text.family("highwater_unclean_elections_total", Kind::Counter, help);
+    text.sample("highwater_unclean_elections_total", &[], unclean_elections);
     connections(&mut text, observed);
     let nodes: Vec<_> = observed.iter().filter_map(|seen| Some((seen.id.0, seen.node.as_ref()?))).collect();
     appended(&mut text, &nodes);
@@ -297,7 +306,7 @@ mod tests {
         let cluster = highwater::Cluster::builder().in_memory().start().await.unwrap();
         let producer = cluster.client().producer().build().await.unwrap();
         producer.send(highwater::client::Record::of("some.topic", "value")).await.unwrap();
-        let text = text(&cluster.observe(), &[(NodeId(0), NodeLife::Alive)], UNIX_EPOCH);
+        let text = text(&cluster.observe(), &[(NodeId(0), NodeLife::Alive)], 2, UNIX_EPOCH);
         let (mut family, mut seen) = (String::new(), std::collections::BTreeSet::new());
         for line in text.lines() {
             if let Some(head) = line.strip_prefix("# HELP ") {
@@ -312,6 +321,7 @@ mod tests {
         for line in [
             "process_start_time_seconds 0",
             "highwater_up{node=\"0\"} 1",
+            "highwater_unclean_elections_total 2",
             "highwater_requests_total{node=\"0\",api=\"Produce\"} 1",
             "highwater_appended_records_total{node=\"0\"} 1",
             "highwater_leaders{node=\"0\"} 1",
