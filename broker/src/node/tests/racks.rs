@@ -18,8 +18,6 @@ fn is_read_at_once(config: BrokerConfig) -> bool {
     };
     let mut effects = EnsembleEffects::new();
     let mut cluster = Ensemble::open(options, now, &mut effects).unwrap();
-    // Nobody is told anything before saying something.
-    cluster.tick(now, &mut effects);
     let topic = NewTopic {
         name: "t".into(),
         partitions: 1,
