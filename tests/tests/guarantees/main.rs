@@ -17,7 +17,9 @@ mod rot;
 mod unclean;
 mod views;
 
+use std::fs;
 use std::future::poll_fn;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -25,10 +27,13 @@ use highwater::faults::{Fault, Step};
 use highwater_tests::guarantees::judge::{Judge, Run};
 use highwater_tests::guarantees::scene::{Hand, Scene};
 use highwater_tests::guarantees::words::Told;
-use highwater_tests::guarantees::{Row, TABLE, Way};
+use highwater_tests::guarantees::{Costs, Row, TABLE, Way};
 
 /// So many ways of producing are played at a time: most of what they do is wait for what the brokers' clocks say.
 const AT_A_TIME: usize = 4;
+
+/// The last issue whose rows are to be true by now.
+const SERVED: u8 = 6;
 
 type Playing<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
@@ -78,6 +83,23 @@ fn plays_at_once<F: Clone>(id: &str, forms: &[F], play: impl Fn(Way, F) -> Run) 
             judge.weigh(&run).unwrap_or_else(|wrong| panic!("{wrong}"));
         }
         judge.end().unwrap_or_else(|wrong| panic!("{wrong}"));
+    }
+}
+
+/// Every row about appending that is true by now is played by a test of its name.
+#[test]
+fn every_row_is_a_test_of_its_name() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guarantees");
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let sources: Vec<_> = files.map(|file| fs::read_to_string(file).unwrap()).collect();
+    let rows = TABLE.rows().iter().filter(|row| matches!(row.costs, Costs::Append(_)));
+    for row in rows.filter(|row| row.served_from <= SERVED) {
+        let letters = |c: char| {
+            if c.is_alphanumeric() { Some(c.to_ascii_lowercase()) } else { (c == ' ').then_some('_') }
+        };
+        let title: String = row.title.chars().filter_map(letters).collect();
+        let name = format!("fn row_{}_{title}()", row.id.to_string().to_lowercase());
+        assert!(sources.iter().any(|source| source.contains(&name)), "no test {name}");
     }
 }
 
