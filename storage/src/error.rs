@@ -66,6 +66,12 @@ impl LogError {
         move |source| Self::Io { what, path, source }
     }
 
+    /// Whether bytes are not what was written: trying again finds the same.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::DamagedBelow { .. } | Self::Malformed { .. })
+    }
+
     /// Whether the disk refused for want of room: nothing is unknown then, and there may be room again.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use highwater_storage::batch::{BatchHeader, StoredBatch};
+use bytes::Bytes;
+use highwater_storage::batch::{BatchHeader, RecordIter, StoredBatch};
 use highwater_storage::{LeaderEpoch, Log, LogError, Offset, TopicId};
 
 use crate::cluster::metadata::ClusterMetadata;
@@ -21,6 +22,16 @@ struct Committed {
     /// Where it ends; zero while nothing is.
     end: i64,
     batches: BTreeMap<Offset, [u8; BatchHeader::LEN]>,
+    keys: BTreeMap<Offset, Bytes>,
+}
+
+/// How far a group is with a partition.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Its members got everything below.
+    delivered: Offset,
+    /// What was acknowledged as committed.
+    committed: Offset,
 }
 
 /// A replica as it was looked at last.
@@ -40,6 +51,11 @@ pub(super) struct Checks {
     seen: BTreeMap<(NodeId, Partition), Seen>,
     /// Where the logs of nodes end that have lost nothing since.
     ends: BTreeMap<(NodeId, Partition), Offset>,
+    /// In which epoch a leader acknowledged a batch alone; the first one, where several did at that offset.
+    told: BTreeMap<(Partition, Offset), LeaderEpoch>,
+    /// Where partitions begin that had records deleted.
+    starts: BTreeMap<PartitionIndex, Offset>,
+    groups: BTreeMap<(usize, PartitionIndex), Progress>,
     complaints: Vec<String>,
     /// How often something was looked at.
     pub(super) looks: u64,
@@ -69,15 +85,34 @@ impl Checks {
     pub(super) fn look(&mut self, node: &Node, life: u64, agreed: &ClusterMetadata) {
         self.looks += 1;
         let id = node.id();
+        self.ends.retain(|(of, partition), _| *of != id || node.holds(*partition));
         for view in node.views() {
             let partition = (view.topic, view.partition);
             let now = Seen { life, leads: view.leads, epoch: view.epoch, positions: view.positions };
             let before = self.seen.insert((id, partition), now).filter(|before| before.life == life);
             self.ends.insert((id, partition), view.log.end_offset());
+            self.begins_at(partition, view.log.start_offset(), agreed);
             if let Err(what) = self.look_at(id, &view, before, now, agreed) {
                 self.complain(format!("node {id}, partition {}: {what}", view.partition));
             }
         }
+    }
+
+    fn begins_at(&mut self, partition: Partition, start: Offset, agreed: &ClusterMetadata) {
+        if start > Offset::ZERO && agreed.id_of(&super::client::TOPIC.into()) == Some(partition.0) {
+            let known = self.starts.entry(partition.1).or_default();
+            *known = (*known).max(start);
+        }
+    }
+
+    /// Where the partitions of the topic begin that had records deleted, at the furthest.
+    pub(super) fn starts(&self) -> &BTreeMap<PartitionIndex, Offset> {
+        &self.starts
+    }
+
+    /// The same of one.
+    pub(super) fn start_of(&self, partition: PartitionIndex) -> Offset {
+        self.starts.get(&partition).copied().unwrap_or_default()
     }
 
     fn look_at(
@@ -153,7 +188,13 @@ impl Checks {
                     batch.header.base_offset, committed.end
                 ));
             }
+            let mut bytes = batch.header.to_bytes().to_vec();
             committed.batches.insert(batch.header.base_offset, batch.header.to_bytes());
+            bytes.extend_from_slice(&batch.body);
+            for record in RecordIter::new(bytes.into()).map_err(|error| error.to_string())? {
+                let record = record.map_err(|error| error.to_string())?;
+                committed.keys.insert(record.offset, record.key.unwrap_or_default());
+            }
             committed.end = next.get();
         }
         if committed.end == high_watermark.get() {
@@ -197,6 +238,37 @@ impl Checks {
         }
     }
 
+    /// Somebody got a record with this key.
+    pub(super) fn got(&mut self, partition: Partition, at: Offset, key: &Bytes) {
+        let known = self.committed.get(&partition).and_then(|committed| committed.keys.get(&at));
+        if known != Some(key) {
+            self.complain(format!("partition {}: {key:?} was got at {at}; there is {known:?}", partition.1));
+        }
+    }
+
+    /// A member of a group got a record; whether it was its first since it has the partition.
+    pub(super) fn delivered(&mut self, of: (usize, PartitionIndex), at: Offset, resumes: bool) {
+        let progress = self.groups.entry(of).or_default();
+        let (delivered, committed) = (progress.delivered, progress.committed);
+        progress.delivered = delivered.max(Offset::new(at.get() + 1));
+        if at > delivered && delivered >= self.start_of(of.1) {
+            self.complain(format!("group {of:?}: {at} is delivered, and nobody got {delivered}"));
+        } else if resumes && at < committed {
+            self.complain(format!("group {of:?}: a member resumes at {at}; {committed} is committed"));
+        }
+    }
+
+    /// Up to there a group's members got everything.
+    pub(super) fn delivered_end(&self, of: (usize, PartitionIndex)) -> Offset {
+        self.groups.get(&of).map_or(Offset::ZERO, |progress| progress.delivered)
+    }
+
+    /// The coordinator acknowledged a commit.
+    pub(super) fn group_committed(&mut self, of: (usize, PartitionIndex), upto: Offset) {
+        let progress = self.groups.entry(of).or_default();
+        progress.committed = progress.committed.max(upto);
+    }
+
     /// A producer that waits for all is told that its records are there.
     pub(super) fn acknowledged(&mut self, partition: Partition, base_offset: Offset) {
         let committed = self.committed_end(partition);
@@ -206,6 +278,17 @@ impl Checks {
                 partition.1
             ));
         }
+    }
+
+    /// A leader alone says that a batch is there.
+    pub(super) fn told(&mut self, partition: Partition, base_offset: Offset, epoch: LeaderEpoch) {
+        let known = self.told.entry((partition, base_offset)).or_insert(epoch);
+        *known = epoch.min(*known);
+    }
+
+    /// Whether what a leader alone acknowledged there may be lost: another leadership began since.
+    pub(super) fn may_be_lost(&self, partition: Partition, base_offset: Offset, epoch: LeaderEpoch) -> bool {
+        self.told.get(&(partition, base_offset)).is_some_and(|told| *told < epoch)
     }
 
     /// Who is in sync has all that is committed, as far as its log goes.

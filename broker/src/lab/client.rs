@@ -1,7 +1,10 @@
 //! What a client of a run is: a machine that is told what comes and when it is, and says what it does.
 
-use highwater_storage::TopicId;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use highwater_storage::batch::StoredBatch;
+use highwater_storage::{LeaderEpoch, Offset, TopicId};
 
 use super::chance::Chance;
 use crate::ids::{NodeId, PartitionIndex, TopicName};
@@ -10,17 +13,63 @@ use crate::node::{MetadataReply, MetadataRequest, Reply, Request, TopicRef};
 /// The topic that everybody writes to and reads.
 pub(super) const TOPIC: &str = "orders";
 
+/// One of a client's connections: to which node, and which of those it has there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct To {
+    pub(super) node: NodeId,
+    pub(super) line: u8,
+}
+
+impl Desk<'_> {
+    /// Whether a reader that waits for the first of these offsets may get the second one.
+    pub(super) fn may_skip(&self, partition: PartitionIndex, expected: Offset, got: Offset) -> bool {
+        let start = self.starts.get(&partition).copied().unwrap_or_default();
+        got == expected || (expected < got && expected < start)
+    }
+}
+
+impl From<NodeId> for To {
+    fn from(node: NodeId) -> Self {
+        Self { node, line: 0 }
+    }
+}
+
+/// What a client asks: in the broker's own words, or as Kafka's protocol has it.
+#[derive(Debug)]
+pub(super) enum Question {
+    Words(Box<Request>),
+    Frame(Bytes),
+}
+
+/// What a client is told, in the way it asked.
+#[derive(Debug)]
+pub(super) enum Told {
+    Words {
+        reply: Box<Reply>,
+        /// Whether who said it led what it is about when it did; one that is cut off may believe that it still does.
+        by_leader: bool,
+    },
+    Frame(Bytes),
+}
+
 /// Something that a client does.
 pub(super) enum Act {
-    /// Sends a request over its connection to a node, which is opened if there is none; the number comes back with the
-    /// answer.
-    Send(NodeId, u64, Request),
+    /// Asks over a connection, which is opened if there is none; the number comes back with the answer.
+    Send(To, u64, Question),
     /// Closes that connection: no answer comes any more.
-    HangUp(NodeId),
+    HangUp(To),
     /// Wants to be woken then.
     Wake(u64),
     /// Read this below a high watermark.
     Saw(PartitionIndex, Vec<StoredBatch>),
+    /// Was told that there is nothing at this offset any more.
+    OutOfRange(PartitionIndex, Offset),
+    /// Got a record with this key.
+    Got(PartitionIndex, Offset, Bytes),
+    /// A member of a group got this record; whether it was its first since it has the partition.
+    Delivered { group: usize, partition: PartitionIndex, at: Offset, resumes: bool },
+    /// The coordinator acknowledged a commit.
+    Committed { group: usize, partition: PartitionIndex, upto: Offset },
     /// Something that must not happen did.
     Complain(String),
 }
@@ -29,6 +78,9 @@ pub(super) enum Act {
 pub(super) struct Desk<'a> {
     pub(super) now: u64,
     pub(super) chance: &'a mut Chance,
+    pub(super) is_trouble: bool,
+    /// Below which offsets records were deleted somewhere.
+    pub(super) starts: &'a BTreeMap<PartitionIndex, Offset>,
     pub(super) acts: Vec<Act>,
 }
 
@@ -37,16 +89,23 @@ pub(super) trait Client {
     /// It is time.
     fn wake(&mut self, desk: &mut Desk<'_>);
     /// An answer came.
-    fn answered(&mut self, desk: &mut Desk<'_>, number: u64, reply: Reply);
-    /// The connection to a node is gone, with all that was asked over it.
-    fn hung_up(&mut self, desk: &mut Desk<'_>, node: NodeId);
+    fn answered(&mut self, desk: &mut Desk<'_>, number: u64, told: Told);
+    /// A connection is gone, with all that was asked over it; whether it was ever open.
+    fn hung_up(&mut self, desk: &mut Desk<'_>, gone: To, was_open: bool);
 }
 
-/// What a client knows of who leads.
+/// Who leads a partition, as far as a client knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leader {
+    pub(super) node: Option<NodeId>,
+    pub(super) epoch: LeaderEpoch,
+}
+
+/// What a client knows of who leads. A leader epoch never goes back, whoever is asked (KIP-320).
 #[derive(Debug, Default)]
 pub(super) struct Map {
     pub(super) topic: Option<TopicId>,
-    pub(super) leaders: Vec<Option<NodeId>>,
+    leaders: Vec<Leader>,
 }
 
 impl Map {
@@ -57,11 +116,22 @@ impl Map {
 
     pub(super) fn learn(&mut self, reply: &MetadataReply) {
         let Some(topic) = reply.topics.iter().find(|topic| topic.refusal.is_none()) else { return };
-        self.topic = Some(topic.id);
-        self.leaders = topic.partitions.iter().map(|partition| partition.leader).collect();
+        if self.topic.replace(topic.id) != Some(topic.id) {
+            self.leaders.clear();
+        }
+        for (slot, told) in topic.partitions.iter().enumerate() {
+            let told = Leader { node: told.leader, epoch: told.leader_epoch };
+            match self.leaders.get_mut(slot) {
+                Some(known) if told.epoch >= known.epoch => *known = told,
+                Some(_) => {}
+                None => self.leaders.push(told),
+            }
+        }
     }
 
-    pub(super) fn leader(&self, partition: PartitionIndex) -> Option<NodeId> {
-        *self.leaders.get(partition.slot()?)?
+    /// Who leads, and in which epoch.
+    pub(super) fn leader(&self, partition: PartitionIndex) -> Option<(NodeId, LeaderEpoch)> {
+        let known = self.leaders.get(partition.slot()?)?;
+        Some((known.node?, known.epoch))
     }
 }

@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 
 use super::chance::Chance;
+use super::wide::Wide;
 use crate::config::BrokerConfig;
 
 /// How a producer works.
@@ -19,6 +20,16 @@ pub(super) struct Producing {
     pub(super) request_timeout_micros: u64,
     /// How large the padding of a record may be.
     pub(super) padding_bytes: u64,
+    /// What only our own producer can be told.
+    pub(super) ours: Ours,
+}
+
+/// Settings of our own producer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ours {
+    pub(super) linger_micros: u64,
+    pub(super) batch_bytes: usize,
+    pub(super) delivery_timeout_micros: u64,
 }
 
 /// One kind of fault.
@@ -36,6 +47,12 @@ pub(super) enum FaultKind {
     CutClient,
     SlowDisk,
     ElectPreferred,
+    /// The rest happens in wide runs only.
+    RestartProcess,
+    PowerOffAll,
+    Reassign,
+    DeleteRecords,
+    Rot,
 }
 
 #[derive(Debug)]
@@ -59,10 +76,25 @@ pub(super) struct Conditions {
     pub(super) trouble_micros: u64,
     /// Whether what every replica synced is all that counts, so that the power of any node may go.
     pub(super) is_synced: bool,
+    /// `highwater.durability`.
+    pub(super) durability: &'static str,
+    /// What else is played.
+    pub(super) wide: Wide,
 }
 
 impl Conditions {
-    pub(super) fn draw(chance: &mut Chance) -> Self {
+    /// What a seed's run is like; wide or not.
+    pub(super) fn of(seed: u64, is_wide: bool, chance: &mut Chance) -> Self {
+        let mut drawn = Self::draw(chance);
+        if is_wide {
+            drawn.wide = Wide::draw(seed, &mut drawn.config);
+            drawn.nodes = drawn.wide.nodes;
+            drawn.faults.extend(&drawn.wide.faults);
+        }
+        drawn
+    }
+
+    fn draw(chance: &mut Chance) -> Self {
         use FaultKind::{
             CutClient, CutLink, ElectPreferred, HalfCut, Isolate, Kill, KillAll, KillLeader, Pause, PowerOff,
             SlowDisk, Stop,
@@ -115,6 +147,8 @@ impl Conditions {
             faults,
             trouble_micros: chance.draw(5..=40) * 1_000_000,
             is_synced,
+            durability,
+            wide: Wide::default(),
         }
     }
 }
@@ -131,7 +165,20 @@ impl Producing {
             pause_micros: range(chance.pick(&[(0, 5_000), (1_000, 100_000), (50_000, 1_000_000)])),
             request_timeout_micros: chance.pick(&[200_000, 1_000_000, 5_000_000]),
             padding_bytes: chance.pick(&[0, 100, 20_000]),
+            ours: Ours::default(),
         }
+    }
+
+    /// One of ours: idempotent with acks=all only.
+    pub(super) fn draw_ours(chance: &mut Chance) -> Self {
+        let mut drawn = Self::draw(chance);
+        drawn.is_idempotent = drawn.acks == -1 && chance.percent(80);
+        drawn.ours = Ours {
+            linger_micros: chance.pick(&[0, 0, 5_000, 200_000]),
+            batch_bytes: chance.pick(&[200, 5_000, 256 * 1024]),
+            delivery_timeout_micros: chance.pick(&[6_000_000, 30_000_000, 1_000_000_000]),
+        };
+        drawn
     }
 }
 

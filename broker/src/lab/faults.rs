@@ -122,6 +122,25 @@ impl World {
                 self.slow_disks.insert(node, micros);
                 Some(Mend::SpeedUp(node))
             }
+            FaultKind::RestartProcess => self.restarts(false),
+            FaultKind::PowerOffAll if self.conditions.is_synced => self.restarts(true),
+            FaultKind::Reassign => {
+                self.reassign(node);
+                Some(Mend::HealClients)
+            }
+            FaultKind::Rot if is_alive && self.is_whole() => {
+                self.is_fragile = true;
+                self.kill(node);
+                if let Err(error) = self.rot(node) {
+                    self.checks.complain(format!("what is to rot: {error}"));
+                }
+                self.checks.lost_power(node);
+                Some(Mend::Start(node))
+            }
+            FaultKind::DeleteRecords => {
+                self.delete_records();
+                Some(Mend::HealClients)
+            }
             FaultKind::ElectPreferred => {
                 let request = ElectLeadersRequest { kind: ElectionKind::Preferred, topics: None };
                 self.ask_for_nobody(node, Request::ElectLeaders(request));
@@ -129,6 +148,13 @@ impl World {
             }
             _ => None,
         }
+    }
+
+    fn restarts(&mut self, loses_power: bool) -> Option<Mend> {
+        if let Err(what) = self.restart_process(loses_power) {
+            self.checks.complain(format!("the process does not begin anew: {what}"));
+        }
+        Some(Mend::HealClients)
     }
 
     pub(super) fn mend(&mut self, mend: Mend) {
@@ -209,7 +235,7 @@ impl World {
         self.members[&node].power.disk()
     }
 
-    fn kill(&mut self, node: NodeId) -> bool {
+    pub(super) fn kill(&mut self, node: NodeId) -> bool {
         let Some(member) = self.members.get_mut(&node) else { return false };
         let Some(ended) = member.end() else { return false };
         member.power.kill();

@@ -7,6 +7,7 @@ use highwater_storage::disk::{MemoryDisk, PowerDisk};
 
 use crate::ids::NodeId;
 use crate::node::{Event, Node};
+use crate::wire::TopicRules;
 
 #[derive(Debug)]
 pub(super) enum Now {
@@ -21,6 +22,8 @@ pub(super) struct Member {
     pub(super) id: NodeId,
     pub(super) power: PowerDisk,
     pub(super) now: Now,
+    /// What its present life says of batches.
+    pub(super) rules: TopicRules,
     lives: u64,
     deadline: Option<u64>,
     /// Until when its disk is at what is urgent.
@@ -35,6 +38,7 @@ impl Member {
             id,
             power: PowerDisk::new(Arc::new(MemoryDisk::new())),
             now: Now::Dead,
+            rules: TopicRules::default(),
             lives: 0,
             deadline: None,
             busy_until: 0,
@@ -49,6 +53,7 @@ impl Member {
 
     pub(super) fn begin(&mut self, node: Node) -> u64 {
         self.lives += 1;
+        self.rules = TopicRules::default();
         self.now = Now::Runs(Box::new(node));
         self.is_stopping = false;
         self.lives

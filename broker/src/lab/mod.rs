@@ -6,6 +6,11 @@
 //! sync, all logs the same, all producers answered, all readers at the end; what producers were told is compared with the
 //! logs. The same seed gives the same run, to the byte of its trace.
 //!
+//! Of each seed there are two runs. In the [narrow](run) one the clients are the lab's own, plain and quick. In the
+//! [wide](run_wide) one the machines of our client play beside them, in Kafka's protocol, with groups that commit; there are
+//! three to five nodes; and the process restarts with its controller, or all power goes, replicas are moved, records are
+//! deleted, and logs are damaged.
+//!
 //! ```
 //! let report = highwater::lab::run(1).expect("a run without a fault of ours");
 //! assert!(report.records > 0);
@@ -19,13 +24,17 @@ mod conditions;
 mod faults;
 mod links;
 mod member;
+mod ours;
 mod producer;
 mod reader;
+mod upheaval;
 mod verdict;
+mod wide;
 mod world;
 
 use crate::ids::{NodeId, PartitionIndex, TopicName};
 use crate::node::{CreateTopicsRequest, NewTopic, Request};
+use ours::{OurProducer, OurReader};
 use producer::Producer;
 use reader::Reader;
 use world::{Happening, Role, World};
@@ -44,16 +53,22 @@ pub struct Report {
     pub faults: u64,
     /// How many records are in the logs in the end.
     pub records: u64,
+    /// How many of those that a leader acknowledged alone are not.
+    pub lost: u64,
+    /// `highwater.durability`.
+    pub durability: &'static str,
     /// How long it took, in the virtual time of the run.
     pub micros: u64,
 }
 
 /// What did not hold, and when.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("seed {seed}, at {micros} us: {what}")]
+#[error("{}seed {seed}, at {micros} us: {what}", if *.is_wide { "wide " } else { "" })]
 pub struct Failure {
     /// The run.
     pub seed: u64,
+    /// Whether it was a wide one.
+    pub is_wide: bool,
     /// The virtual time.
     pub micros: u64,
     /// What.
@@ -65,17 +80,31 @@ pub struct Failure {
 /// # Errors
 /// Something did not hold that must.
 pub fn run(seed: u64) -> Result<Report, Failure> {
-    go(seed, false).0
+    go(seed, false, false).0
+}
+
+/// Does a run in which more is played: our own producers, consumers and groups, and faults that only they notice. It is
+/// another run than the narrow one of that seed.
+///
+/// # Errors
+/// Something did not hold that must.
+pub fn run_wide(seed: u64) -> Result<Report, Failure> {
+    go(seed, true, false).0
 }
 
 /// Does a run, and tells everything that happened in it.
 pub fn trace(seed: u64) -> (Result<Report, Failure>, String) {
-    go(seed, true)
+    go(seed, false, true)
 }
 
-fn go(seed: u64, is_traced: bool) -> (Result<Report, Failure>, String) {
-    let failed = |micros, what| Failure { seed, micros, what };
-    let mut world = match World::open(seed, is_traced) {
+/// Does a wide run, and tells everything that happened in it.
+pub fn trace_wide(seed: u64) -> (Result<Report, Failure>, String) {
+    go(seed, true, true)
+}
+
+fn go(seed: u64, is_wide: bool, is_traced: bool) -> (Result<Report, Failure>, String) {
+    let failed = |micros, what| Failure { seed, is_wide, micros, what };
+    let mut world = match World::open(seed, is_wide, is_traced) {
         Ok(world) => world,
         Err(what) => return (Err(failed(0, what)), String::new()),
     };
@@ -95,7 +124,7 @@ impl World {
         self.run_until(self.now + self.conditions.trouble_micros);
         self.end_trouble();
         let limit = self.now + SETTLING_MICROS;
-        let records = loop {
+        let (records, lost) = loop {
             let all: Vec<_> = self.members.keys().copied().collect();
             self.start_those(&all);
             self.run_until(self.now + 250_000);
@@ -111,7 +140,14 @@ impl World {
         self.look_at_all();
         match self.checks.complaint() {
             Some(what) => Err(what.to_owned()),
-            None => Ok(Report { steps: self.steps, faults: self.fault_count, records, micros: self.now }),
+            None => Ok(Report {
+                steps: self.steps,
+                faults: self.fault_count,
+                records,
+                lost,
+                durability: self.conditions.durability,
+                micros: self.now,
+            }),
         }
     }
 
@@ -138,8 +174,28 @@ impl World {
             let partition = PartitionIndex(i32::try_from(number).unwrap_or(0) % partitions);
             self.clients.push(Role::Reads(Reader::new(partition, nodes)));
         }
+        self.bring_ours();
         for client in 0..self.clients.len() {
             self.happens(self.now, Happening::Wakes(client));
+        }
+    }
+    fn bring_ours(&mut self) {
+        let (nodes, partitions) = (self.conditions.nodes, self.conditions.partitions);
+        let lanes = usize::try_from(partitions).unwrap_or(1);
+        let wide = self.conditions.wide.clone();
+        for (name, how) in (self.clients.len()..).zip(wide.producers) {
+            let producer = OurProducer::new(name, how, lanes, nodes, self.chance.seed());
+            self.clients.push(Role::ProducesOurs(Box::new(producer)));
+        }
+        for _ in 0..wide.readers {
+            let reader = OurReader::new(partitions, nodes, self.chance.seed());
+            self.clients.push(Role::ReadsOurs(Box::new(reader)));
+        }
+        for how in wide.groups {
+            for _ in 0..how.members {
+                let member = ours::Member::new(how.clone(), nodes, self.chance.seed());
+                self.clients.push(Role::IsMember(Box::new(member)));
+            }
         }
     }
 }

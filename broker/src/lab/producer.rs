@@ -1,12 +1,16 @@
 //! A producer by the rules of Kafka's own: batches of a partition leave in order, what is unknown is asked again with the
 //! same sequence, and only the oldest of what is asked again is under way (`RecordAccumulator.shouldStopDrainBatchesForPartition`).
+//!
+//! Two rules of it are stricter than the Java client's, which loses its order without them: until a partition acknowledged
+//! a batch of the producer no second one is under way, since who does not know a producer takes any sequence from it; and
+//! the oldest unanswered batch is among the last five that left, since nobody recognises more.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use highwater_storage::batch::{BatchBuilder, CheckedBatch};
 use highwater_storage::{Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
-use super::client::{Act, Client, Desk, Map};
+use super::client::{Act, Client, Desk, Map, Question, To, Told};
 use super::conditions::Producing;
 use crate::ids::{NodeId, PartitionIndex};
 use crate::node::{
@@ -16,6 +20,8 @@ use crate::refusal::Refusal;
 
 /// How long it waits before it asks again.
 const RETRY_MICROS: u64 = 50_000;
+/// How many batches of a producer a leader recognises.
+const WINDOW_BATCHES: u64 = 5;
 
 /// What became of a batch, as far as its producer knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +30,8 @@ pub(super) enum Fate {
     Acknowledged(Offset),
     /// Nobody knows.
     Unknown,
+    /// It is nowhere.
+    Absent,
 }
 
 /// A batch whose producer is done with it.
@@ -41,12 +49,16 @@ struct Batch {
     number: u64,
     values: Vec<String>,
     sequence: i32,
+    /// Its place among all that left.
+    ordinal: u64,
     /// Under way in this request.
     request: Option<u64>,
     not_before: u64,
     attempts: u32,
     /// Attempts of which nobody knows what became of them.
     unknown: usize,
+    /// How many copies there may be although it has a sequence.
+    more_copies: usize,
     padding: usize,
 }
 
@@ -55,6 +67,38 @@ struct Batch {
 struct Lane {
     batches: VecDeque<Batch>,
     next_sequence: i32,
+    next_ordinal: u64,
+    /// Its leader acknowledged a batch of this producer.
+    is_known: bool,
+    /// How many epochs it is ahead of what the producer was given.
+    epochs: i16,
+    /// It is to have another one as soon as nothing is under way (KIP-360).
+    needs_epoch: bool,
+}
+
+impl Lane {
+    /// How many batches there may be from the oldest unanswered one on.
+    fn window_batches(&self) -> u64 {
+        if self.is_known { WINDOW_BATCHES } else { 1 }
+    }
+
+    /// Begins another epoch: what is not acknowledged is numbered anew. What may be stored already may then be twice.
+    fn begin_epoch(&mut self) {
+        (self.needs_epoch, self.is_known) = (false, false);
+        self.epochs += 1;
+        self.next_sequence = 0;
+        for batch in self.batches.iter_mut().filter(|batch| batch.sequence >= 0) {
+            batch.sequence = self.next_sequence;
+            self.next_sequence += i32::try_from(batch.values.len()).unwrap_or(0);
+            batch.more_copies += usize::from(batch.unknown > 0);
+            batch.unknown = 0;
+        }
+    }
+
+    fn is_window_full(&self) -> bool {
+        let oldest = self.batches.front().filter(|first| first.sequence >= 0);
+        oldest.is_some_and(|oldest| self.next_ordinal - oldest.ordinal >= self.window_batches())
+    }
 }
 
 #[derive(Debug)]
@@ -137,10 +181,12 @@ impl Producer {
                 number: self.next_batch,
                 values,
                 sequence: -1,
+                ordinal: 0,
                 request: None,
                 not_before: 0,
                 attempts: 0,
                 unknown: 0,
+                more_copies: 0,
                 padding: usize::try_from(desk.chance.draw(0..=self.how.padding_bytes)).unwrap_or(0),
             };
             self.next_batch += 1;
@@ -195,30 +241,41 @@ impl Producer {
     /// Sends the next batch of a partition, if one may leave.
     fn send_next(&mut self, desk: &mut Desk<'_>, slot: usize) -> bool {
         let partition = PartitionIndex(i32::try_from(slot).unwrap_or(0));
-        let (Some(topic), Some(leader)) = (self.map.topic, self.map.leader(partition)) else {
+        let (Some(topic), Some((leader, _))) = (self.map.topic, self.map.leader(partition)) else {
             self.is_map_old |= !self.lanes[slot].batches.is_empty() && self.map.topic.is_some();
             return false;
         };
         let lane = &mut self.lanes[slot];
         let under_way = lane.batches.iter().filter(|batch| batch.request.is_some()).count();
+        if lane.needs_epoch {
+            if under_way > 0 {
+                return false;
+            }
+            lane.begin_epoch();
+        }
         let Some(place) = lane.batches.iter().position(|batch| batch.request.is_none()) else { return false };
+        let is_full = lane.is_window_full();
         let batch = &mut lane.batches[place];
-        if under_way >= self.how.in_flight || (self.how.is_idempotent && batch.attempts > 0 && place > 0) {
+        let is_new = batch.sequence < 0;
+        let must_wait = if is_new { is_full } else { place > 0 };
+        if under_way >= self.how.in_flight || (self.how.is_idempotent && must_wait) {
             return false;
         }
         if batch.not_before > desk.now {
             desk.acts.push(Act::Wake(batch.not_before));
             return false;
         }
-        if batch.sequence < 0 {
+        if is_new {
             batch.sequence = lane.next_sequence;
+            batch.ordinal = lane.next_ordinal;
+            lane.next_ordinal += 1;
             lane.next_sequence += i32::try_from(batch.values.len()).unwrap_or(0);
         }
         batch.attempts += 1;
         let (number, request_number) = (batch.number, self.next_request);
         batch.request = Some(request_number);
         let (sequence, values, padding) = (batch.sequence, batch.values.clone(), batch.padding);
-        let checked = self.build(sequence, &values, padding);
+        let checked = self.build(slot, sequence, &values, padding);
         let part = ProducePartition {
             topic: TopicRef::Id(topic),
             partition,
@@ -236,9 +293,10 @@ impl Producer {
         true
     }
 
-    fn build(&self, sequence: i32, values: &[String], padding: usize) -> CheckedBatch {
+    fn build(&self, slot: usize, sequence: i32, values: &[String], padding: usize) -> CheckedBatch {
         let mut builder = BatchBuilder::new();
         if let Some((id, epoch)) = self.id {
+            let epoch = ProducerEpoch::new(epoch.get() + self.lanes[slot].epochs);
             builder.set_producer(id, epoch, Sequence::new(sequence));
         }
         let padding = vec![b'.'; padding];
@@ -255,7 +313,7 @@ impl Producer {
         let due = desk.now + self.how.request_timeout_micros;
         let never_answered = self.how.acks == 0 && matches!(what, Asked::Produce { .. });
         self.asked.insert(number, (node, due, what));
-        desk.acts.push(Act::Send(node, number, request));
+        desk.acts.push(Act::Send(node.into(), number, Question::Words(Box::new(request))));
         if never_answered {
             // It is done when it is sent.
             self.over(desk, number, Err(None));
@@ -265,25 +323,25 @@ impl Producer {
     }
 
     /// A request is over. `Err(None)`: nobody knows how.
-    fn over(&mut self, desk: &mut Desk<'_>, number: u64, outcome: Result<Reply, Option<()>>) {
+    fn over(&mut self, desk: &mut Desk<'_>, number: u64, outcome: Result<(Reply, bool), Option<()>>) {
         let Some((_, _, asked)) = self.asked.remove(&number) else { return };
         match (asked, outcome) {
-            (Asked::Metadata, Ok(Reply::Metadata(reply))) => {
+            (Asked::Metadata, Ok((Reply::Metadata(reply), _))) => {
                 self.map.learn(&reply);
-                let needs = self.lanes.iter().zip(&self.map.leaders);
+                let mut lanes = (0..).map(PartitionIndex).zip(&self.lanes);
                 let is_missing = self.map.topic.is_none()
-                    || needs.clone().any(|(lane, leader)| leader.is_none() && !lane.batches.is_empty());
+                    || lanes.any(|(at, lane)| self.map.leader(at).is_none() && !lane.batches.is_empty());
                 if is_missing {
                     self.is_map_old = true;
                     desk.acts.push(Act::Wake(desk.now + RETRY_MICROS));
                 }
             }
             (Asked::Metadata, _) => self.is_map_old = true,
-            (Asked::Id, Ok(Reply::InitProducerId(Ok(id)))) => self.id = Some(id),
+            (Asked::Id, Ok((Reply::InitProducerId(Ok(id)), _))) => self.id = Some(id),
             (Asked::Id, _) => {}
-            (Asked::Produce { slot, batch }, Ok(Reply::Produce(mut parts))) => {
+            (Asked::Produce { slot, batch }, Ok((Reply::Produce(mut parts), by_leader))) => {
                 let part = parts.pop().expect("the answer of one partition");
-                self.produced(desk, slot, batch, part);
+                self.produced(desk, slot, batch, part, by_leader);
             }
             (Asked::Produce { slot, batch }, _) => {
                 self.is_map_old = true;
@@ -292,19 +350,37 @@ impl Producer {
         }
     }
 
-    fn produced(&mut self, desk: &mut Desk<'_>, slot: usize, number: u64, part: ProducedPartition) {
+    fn produced(
+        &mut self,
+        desk: &mut Desk<'_>,
+        slot: usize,
+        number: u64,
+        part: ProducedPartition,
+        by_leader: bool,
+    ) {
         match part.outcome {
-            Ok(produced) => self.finish(slot, number, Fate::Acknowledged(produced.base_offset)),
+            Ok(produced) => {
+                // It may be of who it was before it began anew.
+                let is_present = self.lanes[slot].batches.iter().any(|batch| batch.number == number);
+                self.lanes[slot].is_known |= is_present;
+                self.finish(slot, number, Fate::Acknowledged(produced.base_offset));
+            }
             Err(Refusal::OutOfOrderSequence { .. } | Refusal::InvalidProducerEpoch { .. }) => {
                 let is_first = self.lanes[slot].batches.front().is_some_and(|first| first.number == number);
                 if !is_first {
                     return self.again(desk, slot, number, false);
                 }
-                if self.how.acks == -1 {
+                if self.how.acks != -1 {
+                    return self.begin_anew();
+                }
+                if by_leader {
                     let pending = self.pending();
                     desk.acts.push(Act::Complain(format!("{:?}: {pending}", part.outcome)));
                 }
-                self.begin_anew();
+                // Who believes that it leads may lack what others acknowledged since.
+                self.is_map_old = true;
+                self.lanes[slot].needs_epoch = true;
+                self.again(desk, slot, number, false);
             }
             Err(why) => {
                 self.is_map_old = true;
@@ -333,7 +409,7 @@ impl Producer {
         let Some(place) = lane.batches.iter().position(|batch| batch.number == number) else { return };
         let Some(batch) = lane.batches.remove(place) else { return };
         let partition = PartitionIndex(i32::try_from(slot).unwrap_or(0));
-        let copies = if self.how.is_idempotent { 1 } else { 1 + batch.unknown };
+        let copies = 1 + if self.how.is_idempotent { batch.more_copies } else { batch.unknown };
         self.done.push(Done { partition, values: batch.values, fate, copies });
     }
 
@@ -347,7 +423,8 @@ impl Producer {
             for number in tried.map(|batch| batch.number).collect::<Vec<_>>() {
                 self.finish(slot, number, Fate::Unknown);
             }
-            self.lanes[slot].next_sequence = 0;
+            let lane = &mut self.lanes[slot];
+            (lane.next_sequence, lane.is_known, lane.epochs) = (0, false, 0);
         }
     }
 }
@@ -356,18 +433,26 @@ impl Client for Producer {
     fn wake(&mut self, desk: &mut Desk<'_>) {
         let late = self.asked.values().filter(|(_, due, _)| *due <= desk.now).map(|(node, _, _)| *node);
         for node in late.collect::<std::collections::BTreeSet<_>>() {
-            desk.acts.push(Act::HangUp(node));
-            self.hung_up(desk, node);
+            desk.acts.push(Act::HangUp(node.into()));
+            self.lost(desk, node);
         }
         self.work(desk);
     }
 
-    fn answered(&mut self, desk: &mut Desk<'_>, number: u64, reply: Reply) {
-        self.over(desk, number, Ok(reply));
+    fn answered(&mut self, desk: &mut Desk<'_>, number: u64, told: Told) {
+        let Told::Words { reply, by_leader } = told else { unreachable!("it asks in words") };
+        self.over(desk, number, Ok((*reply, by_leader)));
         self.work(desk);
     }
 
-    fn hung_up(&mut self, desk: &mut Desk<'_>, node: NodeId) {
+    fn hung_up(&mut self, desk: &mut Desk<'_>, gone: To, _was_open: bool) {
+        self.lost(desk, gone.node);
+    }
+}
+
+impl Producer {
+    /// The connection to a node is gone, with all that was asked over it.
+    fn lost(&mut self, desk: &mut Desk<'_>, node: NodeId) {
         let lost = self.asked.iter().filter(|(_, (asked, _, _))| *asked == node).map(|(number, _)| *number);
         for number in lost.collect::<Vec<_>>() {
             self.over(desk, number, Err(None));

@@ -3,7 +3,7 @@
 use highwater_storage::batch::StoredBatch;
 use highwater_storage::{LeaderEpoch, Offset};
 
-use super::client::{Act, Client, Desk, Map};
+use super::client::{Act, Client, Desk, Map, Question, To, Told};
 use crate::ids::{NodeId, PartitionIndex};
 use crate::node::{FetchPartition, FetchReply, FetchRequest, Reply, Request, TopicRef};
 use crate::partition::leader::Isolation;
@@ -54,7 +54,7 @@ impl Reader {
         }
         let leader = self.map.leader(self.partition).filter(|_| !self.is_map_old);
         let (node, request) = match (leader, self.map.topic) {
-            (Some(leader), Some(topic)) => (leader, self.fetch(TopicRef::Id(topic))),
+            (Some((leader, epoch)), Some(topic)) => (leader, self.fetch(TopicRef::Id(topic), epoch)),
             _ => {
                 self.is_map_old = false;
                 let anyone = desk.chance.below(usize::try_from(self.nodes).unwrap_or(1));
@@ -64,11 +64,11 @@ impl Reader {
         let (number, due) = (self.next_request, desk.now + TIMEOUT_MICROS);
         self.next_request += 1;
         self.asked = Some((node, number, due));
-        desk.acts.push(Act::Send(node, number, request));
+        desk.acts.push(Act::Send(node.into(), number, Question::Words(Box::new(request))));
         desk.acts.push(Act::Wake(due));
     }
 
-    fn fetch(&self, topic: TopicRef) -> Request {
+    fn fetch(&self, topic: TopicRef, leader_epoch: LeaderEpoch) -> Request {
         Request::Fetch(FetchRequest {
             rack: None,
             replica: -1,
@@ -82,7 +82,7 @@ impl Reader {
             partitions: vec![FetchPartition {
                 topic,
                 partition: self.partition,
-                current_leader_epoch: LeaderEpoch::NONE,
+                current_leader_epoch: leader_epoch,
                 fetch_offset: self.at,
                 last_fetched_epoch: self.last_epoch,
                 max_bytes: 1 << 20,
@@ -96,9 +96,9 @@ impl Reader {
         let fetched = match part.outcome {
             Ok(fetched) => fetched,
             Err(Refusal::OffsetOutOfRange) => {
-                let at = self.at;
-                desk.acts
-                    .push(Act::Complain(format!("a reader of {} at {at} is out of range", self.partition)));
+                desk.acts.push(Act::OutOfRange(self.partition, self.at));
+                let start = desk.starts.get(&self.partition).copied().unwrap_or_default();
+                (self.at, self.last_epoch) = (start, LeaderEpoch::NONE);
                 return self.later(desk);
             }
             Err(_) => return self.later(desk),
@@ -118,7 +118,8 @@ impl Reader {
                 }
                 desk.acts.push(Act::Saw(self.partition, batches));
                 if desk.chance.percent(2) {
-                    (self.at, self.last_epoch) = (Offset::ZERO, LeaderEpoch::NONE);
+                    let start = desk.starts.get(&self.partition).copied().unwrap_or_default();
+                    (self.at, self.last_epoch) = (start, LeaderEpoch::NONE);
                 }
             }
             Err(error) => desk.acts.push(Act::Complain(format!("a reader got no batches: {error}"))),
@@ -137,19 +138,20 @@ impl Client for Reader {
         if let Some((node, _, due)) = self.asked
             && due <= desk.now
         {
-            desk.acts.push(Act::HangUp(node));
+            desk.acts.push(Act::HangUp(node.into()));
             self.asked = None;
             self.later(desk);
         }
         self.work(desk);
     }
 
-    fn answered(&mut self, desk: &mut Desk<'_>, number: u64, reply: Reply) {
+    fn answered(&mut self, desk: &mut Desk<'_>, number: u64, told: Told) {
+        let Told::Words { reply, .. } = told else { unreachable!("it asks in words") };
         if self.asked.is_none_or(|(_, asked, _)| asked != number) {
             return;
         }
         self.asked = None;
-        match reply {
+        match *reply {
             Reply::Metadata(reply) => {
                 self.map.learn(&reply);
                 if self.map.leader(self.partition).is_none() {
@@ -162,8 +164,8 @@ impl Client for Reader {
         self.work(desk);
     }
 
-    fn hung_up(&mut self, desk: &mut Desk<'_>, node: NodeId) {
-        if self.asked.is_some_and(|(asked, _, _)| asked == node) {
+    fn hung_up(&mut self, desk: &mut Desk<'_>, gone: To, _was_open: bool) {
+        if self.asked.is_some_and(|(asked, _, _)| asked == gone.node) {
             self.asked = None;
             self.later(desk);
         }

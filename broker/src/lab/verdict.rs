@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use highwater_storage::Offset;
 use highwater_storage::batch::RecordIter;
+use highwater_storage::{Offset, TopicId};
 
 use super::checks;
 use super::client::TOPIC;
-use super::producer::{Fate, Producer};
+use super::conditions::Producing;
+use super::producer::{Done, Fate};
 use super::world::{Role, World};
 use crate::ids::PartitionIndex;
 
@@ -18,21 +19,23 @@ impl World {
             return Some(format!("not everybody is in sync: {:?}", self.controller().known()));
         }
         for role in &self.clients {
-            if let Role::Produces(producer) = role
-                && !producer.is_done()
-            {
-                return Some(producer.pending());
+            match role {
+                Role::Produces(producer) if !producer.is_done() => return Some(producer.pending()),
+                Role::ProducesOurs(producer) if !producer.is_done() => return Some(producer.pending()),
+                _ => {}
             }
         }
         let known = self.controller().known();
-        let mut ends: BTreeMap<_, Offset> = BTreeMap::new();
+        let topic = known.id_of(&TOPIC.into());
+        let mut ends: BTreeMap<PartitionIndex, Offset> = BTreeMap::new();
         for node in self.members.values().filter_map(super::member::Member::node) {
             if node.known() != known {
                 return Some(format!("node {} does not know the cluster as it is", node.id()));
             }
-            for view in node.views() {
+            // Groups commit on: of their topic it is enough that everybody is in sync.
+            for view in node.views().filter(|view| Some(view.topic) == topic) {
                 let positions = view.positions;
-                let end = *ends.entry((view.topic, view.partition)).or_insert(positions.log_end);
+                let end = *ends.entry(view.partition).or_insert(positions.log_end);
                 if positions.log_end != end || positions.high_watermark != end {
                     return Some(format!(
                         "node {}, partition {}: {positions:?}, another log ends at {end}",
@@ -42,25 +45,36 @@ impl World {
                 }
             }
         }
-        let topic = known.id_of(&TOPIC.into());
-        self.clients.iter().find_map(|role| match role {
-            Role::Reads(reader) => {
-                let end = ends.get(&(topic?, reader.partition())).copied().unwrap_or_default();
-                (reader.at < end).then(|| format!("{reader:?}, of a log up to {end}"))
-            }
-            Role::Produces(_) => None,
-        })
+        self.clients.iter().find_map(|role| self.reads_on(role, &ends))
     }
 
-    /// Compares the logs with what producers were told.
-    pub(super) fn judge(&mut self) -> u64 {
-        let mut found: BTreeMap<(PartitionIndex, String), Vec<i64>> = BTreeMap::new();
+    /// Whether somebody has not read all yet.
+    fn reads_on(&self, role: &Role, ends: &BTreeMap<PartitionIndex, Offset>) -> Option<String> {
+        let mut ends_of_all = ends.iter();
+        match role {
+            Role::Reads(reader) => {
+                let end = ends.get(&reader.partition()).copied().unwrap_or_default();
+                (reader.at < end).then(|| format!("{reader:?}, of a log up to {end}"))
+            }
+            Role::ReadsOurs(reader) => ends_of_all
+                .find(|(at, end)| reader.at(**at) < **end)
+                .map(|(at, end)| format!("our reader is at {} of {at}, which ends at {end}", reader.at(*at))),
+            Role::IsMember(member) => ends_of_all
+                .find(|(at, end)| self.checks.delivered_end((member.how().group, **at)) < **end)
+                .map(|(at, end)| format!("partition {at} up to {end}: {}", member.pending())),
+            Role::Produces(_) | Role::ProducesOurs(_) => None,
+        }
+    }
+
+    /// Compares the logs with what producers were told. Gives how many records there are, and how many are not although
+    /// their leader said so.
+    pub(super) fn judge(&mut self) -> (u64, u64) {
         let known = self.controller().known();
-        let topic = known.id_of(&TOPIC.into());
-        let mut complaints = Vec::new();
+        let Some(topic) = known.id_of(&TOPIC.into()) else { return (0, 0) };
+        let mut found = BTreeMap::new();
         let mut records = 0;
         for node in self.members.values().filter_map(super::member::Member::node) {
-            for view in node.views().filter(|view| view.leads && Some(view.topic) == topic) {
+            for view in node.views().filter(|view| view.leads && view.topic == topic) {
                 let batches = checks::read(view.log, view.log.start_offset(), view.log.end_offset());
                 for batch in batches.unwrap_or_default() {
                     let mut bytes = batch.header.to_bytes().to_vec();
@@ -69,62 +83,108 @@ impl World {
                     for record in iter.flatten() {
                         let key = record.key.unwrap_or_default();
                         let value = String::from_utf8_lossy(&key).into_owned();
-                        found.entry((view.partition, value)).or_default().push(record.offset.get());
+                        let at: &mut Vec<i64> = found.entry((view.partition, value)).or_default();
+                        at.push(record.offset.get());
                         records += 1;
                     }
                 }
             }
         }
+        let mut judge =
+            Judge { world: self, topic, found, lanes: BTreeMap::new(), lost: 0, complaints: Vec::new() };
         for role in &self.clients {
-            if let Role::Produces(producer) = role {
-                judge_one(producer, &mut found, &mut complaints);
+            match role {
+                Role::Produces(producer) => {
+                    let how = producer.how();
+                    let keeps_order =
+                        (how.is_idempotent && !producer.began_anew) || (how.acks == -1 && how.in_flight == 1);
+                    judge.judge(how, keeps_order, &producer.done);
+                }
+                Role::ProducesOurs(producer) => {
+                    judge.judge(producer.how(), producer.how().is_idempotent, &producer.done);
+                }
+                _ => {}
             }
         }
-        if let Some(((partition, value), _)) = found.first_key_value() {
-            complaints.push(format!("partition {partition}: nobody sent {value}"));
+        if let Some(((partition, value), _)) = judge.found.first_key_value() {
+            judge.complaints.push(format!("partition {partition}: nobody sent {value}"));
         }
+        let (lost, complaints) = (judge.lost, judge.complaints);
         complaints.into_iter().for_each(|what| self.checks.complain(what));
-        records
+        (records, lost)
     }
 }
 
-fn judge_one(
-    producer: &Producer,
-    found: &mut BTreeMap<(PartitionIndex, String), Vec<i64>>,
-    complaints: &mut Vec<String>,
-) {
-    let how = producer.how();
-    let keeps_order = (how.is_idempotent && !producer.began_anew) || (how.acks == -1 && how.in_flight == 1);
-    let mut lanes: BTreeMap<PartitionIndex, Vec<(u64, i64)>> = BTreeMap::new();
-    for done in &producer.done {
+/// Compares what there is with what each producer was told.
+struct Judge<'a> {
+    world: &'a World,
+    topic: TopicId,
+    /// Where each record is.
+    found: BTreeMap<(PartitionIndex, String), Vec<i64>>,
+    /// The records of a producer: number and offset.
+    lanes: BTreeMap<PartitionIndex, Vec<(u64, i64)>>,
+    lost: u64,
+    complaints: Vec<String>,
+}
+
+impl Judge<'_> {
+    fn judge(&mut self, how: &Producing, keeps_order: bool, done: &[Done]) {
+        self.lanes.clear();
+        for done in done {
+            self.compare(how, done);
+        }
+        for (partition, mut lane) in std::mem::take(&mut self.lanes) {
+            lane.sort_unstable();
+            if keeps_order && let Some(pair) = lane.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
+                self.complaints.push(format!(
+                    "partition {partition}: out of order, batch and offset: {pair:?}: {how:?}"
+                ));
+            }
+        }
+    }
+
+    fn compare(&mut self, how: &Producing, done: &Done) {
+        let partition = done.partition;
         for (number, value) in (0..).zip(&done.values) {
-            let partition = done.partition;
-            let offsets = found.remove(&(partition, value.clone())).unwrap_or_default();
+            let offsets = self.found.remove(&(partition, value.clone())).unwrap_or_default();
             if offsets.len() > done.copies {
-                complaints.push(format!(
+                self.complaints.push(format!(
                     "partition {partition}: {value} is there {offsets:?}, and may be {} times: {how:?}",
                     done.copies
                 ));
             }
             if let Fate::Acknowledged(at) = done.fate
-                && how.acks == -1
+                && Offset::new(at.get() + number) >= self.world.checks.start_of(partition)
                 && !offsets.contains(&(at.get() + number))
             {
-                complaints.push(format!(
-                    "partition {partition}: {value} was acknowledged at {at} and is at {offsets:?}: {how:?}"
-                ));
+                self.is_lost(how, partition, value, at, &offsets);
             }
             let batch = value.split('.').nth(1).and_then(|batch| batch.parse().ok()).unwrap_or(0);
             if let Some(first) = offsets.first() {
-                lanes.entry(partition).or_default().push((batch, *first));
+                self.lanes.entry(partition).or_default().push((batch, *first));
             }
         }
     }
-    for (partition, mut lane) in lanes {
-        lane.sort_unstable();
-        if keeps_order && let Some(pair) = lane.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
-            complaints
-                .push(format!("partition {partition}: out of order, batch and offset: {pair:?}: {how:?}"));
+
+    /// A record is not where it was acknowledged.
+    fn is_lost(
+        &mut self,
+        how: &Producing,
+        partition: PartitionIndex,
+        value: &str,
+        at: Offset,
+        found: &[i64],
+    ) {
+        let (world, of) = (self.world, (self.topic, partition));
+        let epoch = world.controller().known().partition(of.0, of.1).map(|known| known.leader_epoch);
+        let waits_for_all = how.acks == -1 || world.conditions.is_synced;
+        let may_be = epoch.is_some_and(|epoch| world.checks.may_be_lost(of, at, epoch));
+        if waits_for_all || !may_be {
+            self.complaints.push(format!(
+                "partition {partition}: {value} was acknowledged at {at} and is at {found:?}: {how:?}"
+            ));
+        } else {
+            self.lost += 1;
         }
     }
 }

@@ -5,15 +5,17 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use highwater_storage::disk::{Disk, MemoryDisk};
+use highwater_protocol::frame::SIZE_BYTES;
+use highwater_storage::disk::{MemoryDisk, PowerDisk};
 use highwater_storage::{TimestampMs, TopicId};
 
 use super::chance::Chance;
 use super::checks::Checks;
-use super::client::{Act, Client, Desk};
+use super::client::{Act, Client, Desk, Question, To, Told};
 use super::conditions::Conditions;
 use super::links::{Link, Links};
 use super::member::{Member, Now as Standing};
+use super::ours::{self, OurProducer, OurReader};
 use super::producer::Producer;
 use super::reader::Reader;
 use crate::config::BrokerConfig;
@@ -23,28 +25,38 @@ use crate::controller::{
 use crate::ids::{Monotonic, NodeId, Now, PartitionIndex};
 use crate::message::{Message, Peer, Word};
 use crate::node::{Birth, ConnectionId, DiskWork, Effect, Effects, Event, Reply, Request, Ticket};
+use crate::wire::{self, Address, Addresses, Call, Incoming};
 
 /// How often nothing but the same deadline may be served.
 const MAX_TURNS_AT_ONCE: u32 = 10_000;
 
+/// At which port the first node is found, by those who need one.
+pub(super) const PORT: u16 = 9_000;
+
 /// Who asked a client's request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Asker {
     client: usize,
     number: u64,
-    /// A produce that all are to acknowledge, of this partition.
-    awaits_all: Option<(TopicId, PartitionIndex)>,
+    /// A produce that is to be acknowledged, of these partitions; whether by all.
+    produces: Vec<(TopicId, PartitionIndex)>,
+    awaits_all: bool,
+    /// How it is answered where it came in a frame.
+    call: Option<Call>,
 }
 
 /// A connection of a client to one life of a node. In order in both directions.
 #[derive(Debug)]
 struct Connection {
     client: usize,
-    node: NodeId,
-    life: u64,
+    to: To,
+    life: Option<u64>,
     next_request: u64,
     to_node_until: u64,
     to_client_until: u64,
+    /// The request that is to be answered next, and answers to later ones.
+    answered: u64,
+    ready: BTreeMap<u64, Reply>,
     /// Something was lost: nothing behind it comes.
     is_broken: bool,
 }
@@ -53,13 +65,13 @@ struct Connection {
 #[derive(Debug)]
 pub(super) enum Happening {
     Arrives(Link, u64),
-    Asked(Ticket, Box<Request>),
-    Answered(Ticket, Box<Reply>),
+    Asked(Ticket, Question),
+    Answered(Ticket, Told),
     ClientLeft(ConnectionId),
     HungUp(ConnectionId),
     Continues(NodeId, u64, Box<Event>),
     Worked(NodeId, u64, Box<DiskWork>),
-    ControllerWorked(Box<DiskWork>),
+    ControllerWorked(u64, Box<DiskWork>),
     Wakes(usize),
     Fault,
     Mends(super::faults::Mend),
@@ -71,6 +83,9 @@ pub(super) enum Happening {
 pub(super) enum Role {
     Produces(Box<Producer>),
     Reads(Reader),
+    ProducesOurs(Box<OurProducer>),
+    ReadsOurs(Box<OurReader>),
+    IsMember(Box<ours::Member>),
 }
 
 impl Role {
@@ -78,6 +93,9 @@ impl Role {
         match self {
             Self::Produces(producer) => producer.as_mut(),
             Self::Reads(reader) => reader,
+            Self::ProducesOurs(producer) => producer.as_mut(),
+            Self::ReadsOurs(reader) => reader.as_mut(),
+            Self::IsMember(member) => member.as_mut(),
         }
     }
 }
@@ -87,16 +105,19 @@ pub(super) struct World {
     pub(super) chance: Chance,
     pub(super) conditions: Conditions,
     pub(super) config: Arc<BrokerConfig>,
+    addresses: Addresses,
     queue: BTreeMap<(u64, u64), Happening>,
     next_happening: u64,
     controller: Controller,
     controller_busy_until: u64,
+    controller_life: u64,
+    pub(super) controller_power: PowerDisk,
     pub(super) members: BTreeMap<NodeId, Member>,
     pub(super) links: Links,
     pub(super) clients: Vec<Role>,
     wakes: BTreeSet<(u64, usize)>,
     connections: BTreeMap<ConnectionId, Connection>,
-    connected: BTreeMap<(usize, NodeId), ConnectionId>,
+    connected: BTreeMap<(usize, To), ConnectionId>,
     next_connection: u64,
     askers: BTreeMap<Ticket, Asker>,
     /// Clients whose way to a node is cut.
@@ -113,16 +134,19 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn open(seed: u64, is_traced: bool) -> Result<Self, String> {
+    pub(super) fn open(seed: u64, is_wide: bool, is_traced: bool) -> Result<Self, String> {
         let mut chance = Chance::from_seed(seed);
-        let conditions = Conditions::draw(&mut chance);
+        let conditions = Conditions::of(seed, is_wide, &mut chance);
         let nodes: Vec<_> = (0..conditions.nodes).map(NodeId).collect();
+        let addresses = (PORT..)
+            .zip(&nodes)
+            .map(|(port, node)| (*node, Address { host: "lab".into(), port, rack: None }));
         let config = Arc::new(conditions.config.clone().of_cluster(nodes.len()));
-        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let power = PowerDisk::new(Arc::new(MemoryDisk::new()));
         let options = ControllerOptions {
             nodes: nodes.clone(),
             config: Arc::clone(&config),
-            disk,
+            disk: power.disk(),
             folder: PathBuf::from("data"),
             entropy: chance.entropy(),
         };
@@ -133,10 +157,13 @@ impl World {
             chance,
             conditions,
             config,
+            addresses: Addresses::new(addresses.collect()),
             queue: BTreeMap::new(),
             next_happening: 0,
             controller,
             controller_busy_until: 0,
+            controller_life: 0,
+            controller_power: power,
             members: nodes.iter().map(|node| (*node, Member::new(*node))).collect(),
             links: Links::default(),
             clients: Vec::new(),
@@ -170,6 +197,12 @@ impl World {
 
     pub(super) fn controller(&self) -> &Controller {
         &self.controller
+    }
+
+    /// Another life of it begins: what the one before had under way is void.
+    pub(super) fn replace_controller(&mut self, controller: Controller) {
+        self.controller = controller;
+        self.controller_life += 1;
     }
 
     pub(super) fn controller_mut(&mut self) -> &mut Controller {
@@ -236,19 +269,22 @@ impl World {
     fn let_happen(&mut self, what: Happening) {
         match what {
             Happening::Arrives(link, number) => self.arrive(link, number),
-            Happening::Asked(ticket, request) => self.bring_request(ticket, *request),
-            Happening::Answered(ticket, reply) => self.bring_answer(ticket, *reply),
+            Happening::Asked(ticket, question) => self.bring_request(ticket, question),
+            Happening::Answered(ticket, told) => self.bring_answer(ticket, told),
             Happening::ClientLeft(connection) => {
-                if let Some(gone) = self.forget_connection(connection) {
-                    self.event_in_life(gone.node, gone.life, Event::Disconnected(connection));
+                if let Some(gone) = self.forget_connection(connection)
+                    && let Some(life) = gone.life
+                {
+                    self.event_in_life(gone.to.node, life, Event::Disconnected(connection));
                 }
             }
             Happening::HungUp(connection) => {
                 if let Some(gone) = self.forget_connection(connection)
-                    && self.connected.get(&(gone.client, gone.node)) == Some(&connection)
+                    && self.connected.get(&(gone.client, gone.to)) == Some(&connection)
                 {
-                    self.connected.remove(&(gone.client, gone.node));
-                    self.with_client(gone.client, |client, desk| client.hung_up(desk, gone.node));
+                    self.connected.remove(&(gone.client, gone.to));
+                    let was_open = gone.life.is_some();
+                    self.with_client(gone.client, |client, desk| client.hung_up(desk, gone.to, was_open));
                 }
             }
             Happening::Continues(node, life, event) => self.event_in_life(node, life, *event),
@@ -259,8 +295,10 @@ impl World {
                     self.event_in_life(node, life, event);
                 }
             }
-            Happening::ControllerWorked(work) => {
-                if let Some(Event::Synced { outcome, .. }) = work.run() {
+            Happening::ControllerWorked(life, work) => {
+                if life == self.controller_life
+                    && let Some(Event::Synced { outcome, .. }) = work.run()
+                {
                     self.step_controller(ControllerEvent::Synced(outcome));
                 }
             }
@@ -386,7 +424,7 @@ impl World {
         let range = self.conditions.disk_micros.clone();
         let at = self.controller_busy_until.max(self.now) + self.chance.draw(range);
         self.controller_busy_until = at;
-        self.happens(at, Happening::ControllerWorked(Box::new(work)));
+        self.happens(at, Happening::ControllerWorked(self.controller_life, Box::new(work)));
     }
 
     fn send(&mut self, link: Link, message: Message) {
@@ -420,7 +458,11 @@ impl World {
                     self.happens(at, Happening::HungUp(connection));
                 }
                 Effect::Disk(work) => self.node_works(id, life, work),
-                Effect::TopicOpened { .. } | Effect::TopicClosed { .. } | Effect::Configured(_) => {}
+                Effect::TopicOpened { id: topic, name, config } => {
+                    self.members[&id].rules.open(topic, name, &config);
+                }
+                Effect::TopicClosed { id: topic, name } => self.members[&id].rules.close(topic, &name),
+                Effect::Configured(_) => {}
             }
         }
     }
@@ -440,52 +482,112 @@ impl World {
 
     fn reply(&mut self, ticket: Ticket, reply: Reply) {
         // Who asked may be gone.
-        if !self.connections.contains_key(&ticket.connection) {
-            return;
-        }
-        let Some(asker) = self.askers.get(&ticket).copied() else {
+        let Some(connection) = self.connections.get_mut(&ticket.connection) else { return };
+        let Some(asker) = self.askers.get(&ticket) else {
             return self.checks.complain(format!("an answer to nobody: {ticket:?} {reply:?}"));
         };
-        if let (Reply::Produce(parts), Some(partition)) = (&reply, asker.awaits_all) {
-            for produced in parts.iter().filter_map(|part| part.outcome.as_ref().ok()) {
-                self.checks.acknowledged(partition, produced.base_offset);
+        if let Reply::Produce(parts) = &reply {
+            let node = self.members.get(&connection.to.node).and_then(Member::node);
+            for (part, partition) in parts.iter().zip(&asker.produces) {
+                match (&part.outcome, node.and_then(|node| node.known().partition(partition.0, partition.1)))
+                {
+                    (Ok(produced), _) if asker.awaits_all => {
+                        self.checks.acknowledged(*partition, produced.base_offset);
+                    }
+                    (Ok(produced), Some(known)) => {
+                        self.checks.told(*partition, produced.base_offset, known.leader_epoch);
+                    }
+                    _ => {}
+                }
             }
         }
-        if self.trace.is_some() {
-            let said = format!("{reply:?}");
-            self.note(|| format!("  -> client {} {}: {said}", asker.client, asker.number));
+        connection.ready.insert(ticket.request, reply);
+        // They leave in the order of the requests.
+        while let Some(connection) = self.connections.get_mut(&ticket.connection)
+            && let Some(reply) = connection.ready.remove(&connection.answered)
+        {
+            let ticket = Ticket { connection: ticket.connection, request: connection.answered };
+            connection.answered += 1;
+            self.send_answer(ticket, reply);
         }
+    }
+
+    fn send_answer(&mut self, ticket: Ticket, reply: Reply) {
+        let Some(asker) = self.askers.get(&ticket) else { return };
+        let Some(node) = self.connections.get(&ticket.connection).map(|connection| connection.to.node) else {
+            return;
+        };
+        if let Some(trace) = &mut self.trace {
+            // Text takes all that is written to it.
+            let _ =
+                writeln!(trace, "{:>12}   -> client {} {}: {reply:?}", self.now, asker.client, asker.number);
+        }
+        let told = match &asker.call {
+            _ if matches!(reply, Reply::Nothing) => return,
+            None => {
+                Told::Words { reply: Box::new(reply), by_leader: by_leader(&self.controller, asker, node) }
+            }
+            Some(call) => match wire::encode(call, reply, &self.addresses) {
+                Ok(Some(segments)) => Told::Frame(segments.into_bytes().slice(SIZE_BYTES..)),
+                Ok(None) => return,
+                Err(error) => {
+                    return self.checks.complain(format!("an answer that cannot be written: {error}"));
+                }
+            },
+        };
         let delay = self.link_micros();
         let Some(connection) = self.connections.get_mut(&ticket.connection) else { return };
         connection.to_client_until = connection.to_client_until.max(self.now + delay);
         let at = connection.to_client_until;
-        self.happens(at, Happening::Answered(ticket, Box::new(reply)));
+        self.happens(at, Happening::Answered(ticket, told));
     }
 
-    fn bring_answer(&mut self, ticket: Ticket, reply: Reply) {
+    fn bring_answer(&mut self, ticket: Ticket, told: Told) {
         let Some(asker) = self.askers.remove(&ticket) else { return };
         let Some(connection) = self.connections.get_mut(&ticket.connection) else { return };
-        let node = connection.node;
-        connection.is_broken |= self.cut_clients.contains(&(asker.client, node));
-        let is_current = self.connected.get(&(asker.client, node)) == Some(&ticket.connection);
-        if connection.is_broken || !is_current || matches!(reply, Reply::Nothing) {
-            return;
+        let to = connection.to;
+        connection.is_broken |= self.cut_clients.contains(&(asker.client, to.node));
+        let is_current = self.connected.get(&(asker.client, to)) == Some(&ticket.connection);
+        if !connection.is_broken && is_current {
+            self.with_client(asker.client, |client, desk| client.answered(desk, asker.number, told));
         }
-        self.with_client(asker.client, |client, desk| client.answered(desk, asker.number, reply));
     }
 
-    fn bring_request(&mut self, ticket: Ticket, request: Request) {
+    fn bring_request(&mut self, ticket: Ticket, question: Question) {
         let Some(connection) = self.connections.get_mut(&ticket.connection) else { return };
-        connection.is_broken |= self.cut_clients.contains(&(connection.client, connection.node));
-        let (node, life) = (connection.node, connection.life);
-        if !connection.is_broken {
-            self.event_in_life(node, life, Event::Request(ticket, request));
+        let node = connection.to.node;
+        connection.is_broken |= self.cut_clients.contains(&(connection.client, node));
+        let Some(life) = connection.life.filter(|_| !connection.is_broken) else { return };
+        if self.members.get(&node).is_none_or(|member| member.life() != Some(life)) {
+            return;
         }
+        let (mut request, call) = match question {
+            Question::Words(request) => (*request, None),
+            Question::Frame(frame) => {
+                let (rules, now) = (&self.members[&node].rules, self.clock().wall);
+                match wire::decode(frame, rules, now) {
+                    Ok(Incoming::Request(call, request)) => (request, Some(call)),
+                    other => return self.checks.complain(format!("our client asks what is none: {other:?}")),
+                }
+            }
+        };
+        request.set_client_host(|| "/lab".into());
+        if let Some(asker) = self.askers.get_mut(&ticket) {
+            asker.call = call;
+            if let Request::Produce(produce) = &request
+                && produce.acks != 0
+            {
+                let parts = produce.partitions.iter();
+                asker.awaits_all = produce.acks == -1 || self.conditions.is_synced;
+                asker.produces = parts.filter_map(|part| Some((part.checked_for?, part.partition))).collect();
+            }
+        }
+        self.event_in_life(node, life, Event::Request(ticket, request));
     }
 
     /// The connections to a node break.
     pub(super) fn break_connections(&mut self, node: NodeId) {
-        let broken = self.connections.iter().filter(|(_, connection)| connection.node == node);
+        let broken = self.connections.iter().filter(|(_, connection)| connection.to.node == node);
         for connection in broken.map(|(id, _)| *id).collect::<Vec<_>>() {
             let at = self.now + self.link_micros();
             self.happens(at, Happening::HungUp(connection));
@@ -503,7 +605,13 @@ impl World {
 
     pub(super) fn with_client(&mut self, number: usize, act: impl FnOnce(&mut dyn Client, &mut Desk<'_>)) {
         let mut clients = std::mem::take(&mut self.clients);
-        let mut desk = Desk { now: self.now, chance: &mut self.chance, acts: Vec::new() };
+        let mut desk = Desk {
+            now: self.now,
+            chance: &mut self.chance,
+            is_trouble: self.is_trouble,
+            starts: self.checks.starts(),
+            acts: Vec::new(),
+        };
         if let Some(role) = clients.get_mut(number) {
             act(role.client(), &mut desk);
         }
@@ -514,9 +622,9 @@ impl World {
 
     fn act(&mut self, client: usize, what: Act) {
         match what {
-            Act::Send(node, number, request) => self.ask(client, node, number, request),
-            Act::HangUp(node) => {
-                if let Some(id) = self.connected.remove(&(client, node))
+            Act::Send(to, number, question) => self.ask(client, to, number, question),
+            Act::HangUp(to) => {
+                if let Some(id) = self.connected.remove(&(client, to))
                     && let Some(connection) = self.connections.get(&id)
                 {
                     let at = connection.to_node_until.max(self.now);
@@ -534,57 +642,78 @@ impl World {
                     self.checks.saw((topic, partition), &batches);
                 }
             }
+            Act::OutOfRange(partition, at) => {
+                if at >= self.checks.start_of(partition) {
+                    self.checks.complain(format!("a reader of {partition} at {at} is out of range"));
+                }
+            }
+            Act::Got(partition, at, key) => {
+                if let Some(topic) = self.controller.known().id_of(&super::client::TOPIC.into()) {
+                    self.checks.got((topic, partition), at, &key);
+                }
+            }
+            Act::Delivered { group, partition, at, resumes } => {
+                self.checks.delivered((group, partition), at, resumes);
+            }
+            Act::Committed { group, partition, upto } => {
+                self.checks.group_committed((group, partition), upto)
+            }
             Act::Complain(what) => self.checks.complain(what),
         }
     }
 
     /// Asks a node for something whose answer nobody waits for.
     pub(super) fn ask_for_nobody(&mut self, node: NodeId, request: Request) {
-        self.ask(usize::MAX, node, 0, request);
+        self.ask(usize::MAX, node.into(), 0, Question::Words(Box::new(request)));
     }
 
-    fn ask(&mut self, client: usize, node: NodeId, number: u64, request: Request) {
-        let id = match self.connected.get(&(client, node)) {
+    fn ask(&mut self, client: usize, to: To, number: u64, question: Question) {
+        let id = match self.connected.get(&(client, to)) {
             Some(id) => *id,
-            None => self.connect(client, node),
+            None => self.connect(client, to),
         };
         let delay = self.link_micros();
-        let awaits_all = match &request {
-            Request::Produce(produce) if produce.acks == -1 => {
-                produce.partitions.first().and_then(|part| Some((part.checked_for?, part.partition)))
-            }
-            _ => None,
-        };
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let ticket = Ticket { connection: id, request: connection.next_request };
         connection.next_request += 1;
         connection.to_node_until = connection.to_node_until.max(self.now + delay);
         let at = connection.to_node_until;
-        self.askers.insert(ticket, Asker { client, number, awaits_all });
-        self.happens(at, Happening::Asked(ticket, Box::new(request)));
+        self.askers
+            .insert(ticket, Asker { client, number, produces: Vec::new(), awaits_all: false, call: None });
+        self.happens(at, Happening::Asked(ticket, question));
     }
 
-    fn connect(&mut self, client: usize, node: NodeId) -> ConnectionId {
+    fn connect(&mut self, client: usize, to: To) -> ConnectionId {
         let id = ConnectionId(self.next_connection);
         self.next_connection += 1;
-        let life = self.members.get(&node).and_then(Member::life);
+        let life = self.members.get(&to.node).and_then(Member::life);
         let connection = Connection {
             client,
-            node,
-            life: life.unwrap_or(u64::MAX),
+            to,
+            life,
             next_request: 0,
             to_node_until: self.now,
             to_client_until: self.now,
+            answered: 0,
+            ready: BTreeMap::new(),
             is_broken: false,
         };
         self.connections.insert(id, connection);
-        self.connected.insert((client, node), id);
+        self.connected.insert((client, to), id);
         if life.is_none() {
             let at = self.now + self.link_micros();
             self.happens(at, Happening::HungUp(id));
         }
         id
     }
+}
+
+/// Whether a node leads what it was asked about.
+fn by_leader(controller: &Controller, asker: &Asker, node: NodeId) -> bool {
+    let leads = |(topic, partition): &(TopicId, PartitionIndex)| {
+        controller.known().partition(*topic, *partition).is_some_and(|known| known.leader == Some(node))
+    };
+    asker.produces.iter().all(leads)
 }
 
 fn at(micros: u64) -> Now {

@@ -39,6 +39,12 @@ impl Node {
         })
     }
 
+    /// Whether it has a replica of this partition.
+    pub(crate) fn holds(&self, (topic, partition): (TopicId, PartitionIndex)) -> bool {
+        let slot = self.topics.get(&topic).zip(partition.slot());
+        slot.is_some_and(|(local, slot)| local.partitions.get(slot).is_some_and(Result::is_ok))
+    }
+
     /// What it knows of the cluster.
     pub(crate) fn known(&self) -> &ClusterMetadata {
         &self.metadata

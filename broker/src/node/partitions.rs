@@ -1,7 +1,9 @@
 //! The folders and logs of a node's partitions: `<topic>-<partition>/`, as Kafka lays them out.
 //!
 //! A folder belongs to the topic whose id its `partition.metadata` gives. One that belongs to no topic of the cluster is
-//! set aside, never served and never removed; one that is on its way out is removed.
+//! set aside, never served and never removed; one that is on its way out is removed. A log that is damaged below what was
+//! durable is not cut: where nothing rests on this replica it is set aside, too, and made anew from its leader; else the
+//! partition stays closed here.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,9 +16,9 @@ use highwater_storage::{LeaderEpoch, Log, LogError, Opening, TopicId, partition_
 use super::checkpoints::Remembered;
 use super::replica::{Replica, Role, elsewhere, held, rules};
 use super::{DiskWork, Effect, Effects, LocalTopic, Node};
-use crate::cluster::metadata::TopicMetadata;
+use crate::cluster::metadata::{PartitionMetadata, TopicMetadata};
 use crate::config::TopicConfig;
-use crate::ids::{Now, PartitionIndex, TopicName};
+use crate::ids::{NodeId, Now, PartitionIndex, TopicName};
 use crate::partition::follower::Follower;
 use crate::partition::parked::Watched;
 use crate::partition::term::Rules;
@@ -117,13 +119,20 @@ impl Node {
         let opening = found.remembered.of(&topic.name, slot, id, is_compacted);
         let clean_upto = found.remembered.clean_upto(&topic.name, slot);
         let index = PartitionIndex(i32::try_from(slot).unwrap_or(i32::MAX));
-        let log = self.open_or_create(&name, id, config, found, opening, now).map_err(|error| {
-            self.log_failed((id, index));
-            let refusal = Refusal::storage(&error);
-            tracing::error!(partition = name, %refusal, "a partition cannot be opened");
-            self.checkpoints.keep_unopened(&topic.name, slot, opening, clean_upto);
-            refusal
-        })?;
+        let log = match self.open_or_create(&name, id, config, found, opening, now) {
+            Ok(log) => log,
+            Err(error) => {
+                let refusal = Refusal::storage(&error);
+                tracing::error!(partition = name, %refusal, "a partition cannot be opened");
+                if error.is_damage() && is_dispensable(self.id, partition) && self.set_aside(&name).is_ok() {
+                    tracing::warn!(partition = name, "it is made anew from its leader");
+                    return self.open_partition(now, (id, topic, config, rules), slot, &mut Found::nothing());
+                }
+                self.log_failed((id, index));
+                self.checkpoints.keep_unopened(&topic.name, slot, opening, clean_upto);
+                return Err(refusal);
+            }
+        };
         self.checkpoints.note_opened(&topic.name, slot, opening, &log);
         if log.is_unborn() && found.remembered.speaks_of(&topic.name, index) {
             found.made_anew.push((id, index));
@@ -230,7 +239,7 @@ impl Node {
     fn set_aside(&mut self, name: &str) -> Result<(), LogError> {
         let from = self.folder.join(name);
         let to = self.folder.join(renamed(name, self.entropy.uuid(), STRAY_SUFFIX));
-        tracing::warn!(from = %from.display(), to = %to.display(), "a folder belongs to no topic: set aside");
+        tracing::warn!(from = %from.display(), to = %to.display(), "a folder that is not served is set aside");
         self.disk.rename(&from, &to).map_err(|source| LogError::Io { what: "rename", path: from, source })
     }
 
@@ -261,6 +270,14 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// Whether nothing rests on a node's replica: somebody else leads, and all that is committed is with those in sync and
+/// those who are eligible.
+fn is_dispensable(node: NodeId, partition: &PartitionMetadata) -> bool {
+    partition.leader.is_some_and(|leader| leader != node)
+        && !partition.in_sync.contains(&node)
+        && !partition.eligible().any(|eligible| eligible == node)
 }
 
 fn partition_folder(topic: &TopicName, slot: usize) -> String {

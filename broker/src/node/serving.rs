@@ -227,6 +227,8 @@ impl Node {
             self.serving.followers.insert(from, Session::begin(&fetch));
         }
         let Some(session) = self.serving.followers.get_mut(&from) else { return };
+        // Something it said did not come. It is told as if an answer had been lost: it begins anew.
+        session.answers += u64::from(!fetch.begins && session.number + 1 != fetch.number);
         session.number = fetch.number;
         session.is_answered = false;
         for partition in fetch.gone {

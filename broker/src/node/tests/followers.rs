@@ -104,3 +104,37 @@ fn a_follower_that_knows_of_a_topic_before_its_leader_is_heard_when_that_one_kno
     let [fetched] = &told[..] else { panic!("{told:?}") };
     assert!(matches!(&fetched.partitions[0].outcome, Ok(ReplicaData::Batches(sent)) if sent.len() == 1));
 }
+
+/// What it said of other partitions in that fetch is not known here, and it believes that it is.
+#[test]
+fn a_follower_of_whom_a_fetch_is_missed_is_told_to_begin_anew() {
+    for (number, place) in [(2, 1), (3, 2)] {
+        let mut world = World::new();
+        world.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 });
+        let id = TopicId::new([7; 16]);
+        world.learns(MetadataRecord::TopicCreated {
+            id: id.get(),
+            name: "t".into(),
+            configs: BTreeMap::new(),
+            replicas: vec![vec![0, FOLLOWER.0]],
+        });
+        assert!(told(world.is_followed(at_its_beginning(id))).is_empty());
+        let fetch = ReplicaFetch {
+            broker_epoch: world.node.metadata.broker_epoch(FOLLOWER),
+            leader_broker_epoch: world.node.broker_epoch(),
+            number,
+            begins: false,
+            partitions: Vec::new(),
+            gone: Vec::new(),
+        };
+        let message = Message(Word::Fetch(fetch));
+        world.bring(Event::Message { from: Peer::Node(FOLLOWER), message });
+        let told = told(world.produce(vec![(0, batch(b"a"))]));
+        let [fetched] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(
+            (fetched.number, fetched.place),
+            (number, place),
+            "2 tells of an answer that did not come"
+        );
+    }
+}
