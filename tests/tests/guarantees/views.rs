@@ -18,7 +18,7 @@ use crate::plays_as_client;
 const REQUEST: Step = Step::Request(Api::Produce);
 const REPLY: Step = Step::Reply(Api::Produce);
 /// How long the producer waits for an answer that is lost.
-const SOON: Duration = Duration::from_millis(100);
+const SOON: Duration = Duration::from_millis(400);
 
 /// A cluster in memory, and a producer that goes about it in this way.
 struct View {
