@@ -83,7 +83,8 @@ impl Log {
         self.cut_to(offset);
         self.start_offset = offset;
         self.epochs.truncate_from_start(offset);
-        Ok(())
+        // Only the name of its first file tells where an empty log begins.
+        self.be_born()
     }
 
     fn truncate_files(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {

@@ -50,9 +50,17 @@ fn a_log_that_was_never_appended_to_closes_and_goes_without_a_trace() {
     let mut deletion = log.into_deletion();
     deletion.rename(std::path::Path::new("orders-0.0-delete")).unwrap();
     deletion.run().unwrap();
-    let (mut log, _) = open(&disk, &small(), StopKind::Unclean);
-    log.restart_at(Offset::new(7), NOW).unwrap();
+    drop(open(&disk, &small(), StopKind::Unclean));
     assert!(disk.list(dir()).is_err());
+}
+
+/// Or it would give out again, after a crash, the offsets of what its leader has deleted.
+#[test]
+fn a_log_that_restarts_is_there_before_it_is_appended_to() {
+    let (disk, mut log) = fresh(&small());
+    log.restart_at(Offset::new(7), NOW).unwrap();
+    let (mut log, _) = open(&disk, &small(), StopKind::Unclean);
+    assert_eq!((log.start_offset(), log.end_offset()), (Offset::new(7), Offset::new(7)));
     append(&mut log, &batch(10), EPOCH);
     assert_eq!(names(&*disk), ["00000000000000000007.log"]);
     let (log, _) = open(&disk, &small(), StopKind::Unclean);
