@@ -151,6 +151,9 @@ impl Checks {
             if same_term.is_none() {
                 self.begins_to_lead(view, is_current)?;
             }
+        }
+        // Who led when the step began may have committed something in it, and lost its leadership then.
+        if now.leads || before.is_some_and(|before| before.leads) {
             self.commit(partition, view.log, high_watermark)?;
         }
         let committed = self.committed_end(partition);
