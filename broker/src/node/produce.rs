@@ -43,6 +43,9 @@ struct Awaited {
     by: By,
     /// Where what is to be acknowledged ends.
     end: Offset,
+    /// What became of it, once that is known. It stays so while other partitions of the request are waited for
+    /// (`DelayedProduce`): who leads again later has perhaps another log.
+    decided: Option<Result<(), Refusal>>,
 }
 
 /// By whom records are to be acknowledged.
@@ -60,6 +63,16 @@ pub(super) struct ParkedProduce {
     pub(super) ticket: Ticket,
     done: Vec<ProducedPartition>,
     awaited: Vec<Awaited>,
+}
+
+impl ParkedProduce {
+    /// Takes note of what became of partitions; whether that is known of all.
+    fn decide(&mut self, decisions: Vec<(usize, Result<(), Refusal>)>) -> bool {
+        for (at, decision) in decisions {
+            self.awaited[at].decided = Some(decision);
+        }
+        self.awaited.iter().all(|awaited| awaited.decided.is_some())
+    }
 }
 
 impl Node {
@@ -106,7 +119,8 @@ impl Node {
             let outcome = self.append(now, (progress.acks, who), &part, &mut log, effects);
             if let Some((partition, end)) = log.awaited {
                 let by = if progress.acks == ALL { By::All } else { By::Leader };
-                progress.awaited.push(Awaited { place: progress.done.len(), partition, by, end });
+                let place = progress.done.len();
+                progress.awaited.push(Awaited { place, partition, by, end, decided: None });
             }
             let ProducePartition { topic, partition, .. } = part;
             let log_start = log.start;
@@ -120,8 +134,9 @@ impl Node {
         if awaited.is_empty() || acks == 0 {
             return finish(ticket, acks, done, effects);
         }
-        let produce = ParkedProduce { ticket, done, awaited };
-        if self.is_decided(&produce) {
+        let mut produce = ParkedProduce { ticket, done, awaited };
+        let decisions = self.decisions(&produce);
+        if produce.decide(decisions) {
             return self.answer_produce(produce, effects);
         }
         let watches = produce.awaited.iter().map(|awaited| awaited.partition).collect();
@@ -132,8 +147,11 @@ impl Node {
     /// Something happened to a partition: looks at who waits for it.
     pub(super) fn wake_produces(&mut self, partition: Watched, effects: &mut Effects) {
         for id in self.parked_produces.watching(partition) {
-            let decided = self.parked_produces.get(id).is_some_and(|produce| self.is_decided(produce));
-            if decided && let Some(produce) = self.parked_produces.release(id) {
+            let Some(produce) = self.parked_produces.get(id) else { continue };
+            let decisions = self.decisions(produce);
+            let is_decided =
+                self.parked_produces.get_mut(id).is_some_and(|produce| produce.decide(decisions));
+            if is_decided && let Some(produce) = self.parked_produces.release(id) {
                 self.answer_produce(produce, effects);
             }
         }
@@ -145,8 +163,10 @@ impl Node {
         }
     }
 
-    fn is_decided(&self, produce: &ParkedProduce) -> bool {
-        produce.awaited.iter().all(|awaited| self.decision(awaited).is_some())
+    /// What became of partitions of which that was not known: their places among those awaited.
+    fn decisions(&self, produce: &ParkedProduce) -> Vec<(usize, Result<(), Refusal>)> {
+        let open = produce.awaited.iter().enumerate().filter(|(_, awaited)| awaited.decided.is_none());
+        open.filter_map(|(at, awaited)| Some((at, self.decision(awaited)?))).collect()
     }
 
     /// Whether what is waited for has come, or never will; none while that is open.
@@ -174,7 +194,8 @@ impl Node {
         let ParkedProduce { ticket, mut done, awaited } = produce;
         for awaited in awaited {
             let part = &mut done[awaited.place];
-            let refusal = match self.decision(&awaited) {
+            let decided = awaited.decided.clone().or_else(|| self.decision(&awaited));
+            let refusal = match decided {
                 Some(Ok(())) => continue,
                 Some(Err(refusal)) => refusal,
                 None if part.outcome.is_err() => continue,

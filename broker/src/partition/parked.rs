@@ -71,6 +71,10 @@ impl<T> Parked<T> {
         self.entries.get(&id).map(|entry| &entry.what)
     }
 
+    pub(crate) fn get_mut(&mut self, id: ParkedId) -> Option<&mut T> {
+        self.entries.get_mut(&id).map(|entry| &mut entry.what)
+    }
+
     /// Takes a request out.
     pub(crate) fn release(&mut self, id: ParkedId) -> Option<T> {
         let entry = self.entries.remove(&id)?;

@@ -152,3 +152,9 @@ fn readers_keep_to_the_newest_leader_they_heard_of() {
 fn an_answer_that_is_lost_between_others_is_noticed() {
     holds(lab::run_wide, [401, 440]);
 }
+
+/// Who led again was believed of a record that it had appended when it led before, and lost.
+#[test]
+fn who_leads_again_does_not_answer_for_what_it_appended_before() {
+    holds(lab::run_wide, [630]);
+}

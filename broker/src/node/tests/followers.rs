@@ -1,6 +1,7 @@
 //! Followers of what this node leads, as it hears them.
 
 use super::*;
+use crate::cluster::partition::{LeaderChange, PartitionChange};
 use crate::cluster::record::MetadataRecord;
 use crate::ids::{MetadataOffset, PartitionIndex};
 use crate::message::{FromController, ReplicaAt, ReplicaData, ReplicaFetch, ReplicaFetched};
@@ -137,4 +138,52 @@ fn a_follower_of_whom_a_fetch_is_missed_is_told_to_begin_anew() {
             "2 tells of an answer that did not come"
         );
     }
+}
+
+/// What it appended while it led may be gone, and something else committed in its place: who leads again does not answer for it.
+#[test]
+fn a_producer_is_told_that_its_leader_was_none_also_where_that_one_leads_again_before_it_is_told() {
+    let mut world = World::new();
+    world.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 });
+    let id = TopicId::new([7; 16]);
+    world.learns(MetadataRecord::TopicCreated {
+        id: id.get(),
+        name: "t".into(),
+        configs: BTreeMap::new(),
+        replicas: vec![vec![0, FOLLOWER.0]; 2],
+    });
+    assert!(told(world.is_followed(at_its_beginning(id))).is_empty());
+    world.produce(vec![(0, batch(b"a")), (1, batch(b"b"))]);
+    for leader in [FOLLOWER.0, 0] {
+        let change = PartitionChange {
+            partition: 0,
+            leader: LeaderChange::To(leader),
+            in_sync: None,
+            replicas: None,
+            unusual: None,
+        };
+        world.learns(MetadataRecord::PartitionsChanged { id: id.get(), changes: vec![change] });
+    }
+    let at = |partition, leader_epoch| ReplicaAt {
+        partition: PartitionIndex(partition),
+        leader_epoch: LeaderEpoch::new(leader_epoch),
+        fetch_offset: Offset::new(1),
+        last_epoch: LeaderEpoch::new(0),
+        ..at_its_beginning(id)
+    };
+    let mut effects = Effects::new();
+    for (number, at) in [(1, at(0, 2)), (2, at(1, 0))] {
+        let fetch = ReplicaFetch {
+            broker_epoch: world.node.metadata.broker_epoch(FOLLOWER),
+            leader_broker_epoch: world.node.broker_epoch(),
+            number,
+            begins: number == 1,
+            partitions: vec![at],
+            gone: Vec::new(),
+        };
+        let message = Message(Word::Fetch(fetch));
+        effects.extend(world.bring(Event::Message { from: Peer::Node(FOLLOWER), message }));
+    }
+    let outcomes = produced(&effects);
+    assert!(matches!(outcomes[..], [Err(Refusal::NotLeader { .. }), Ok(0)]), "{outcomes:?}");
 }
