@@ -149,6 +149,12 @@ mod records {
         }
 
         #[test]
+        fn of_transactions(seed: u64) {
+            attack::<highwater_protocol::coordinator::TransactionLogKey>(seed);
+            attack::<highwater_protocol::coordinator::TransactionLogValue>(seed);
+        }
+
+        #[test]
         fn of_consumers(seed: u64) {
             attack::<ConsumerProtocolSubscription>(seed);
             attack::<ConsumerProtocolAssignment>(seed);

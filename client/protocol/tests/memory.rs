@@ -151,6 +151,12 @@ fn records_of_groups() {
 }
 
 #[test]
+fn records_of_transactions() {
+    each_version::<highwater_protocol::coordinator::TransactionLogKey>();
+    each_version::<highwater_protocol::coordinator::TransactionLogValue>();
+}
+
+#[test]
 fn what_consumers_tell_each_other() {
     each_version::<highwater_protocol::consumer_protocol::ConsumerProtocolSubscription>();
     each_version::<highwater_protocol::consumer_protocol::ConsumerProtocolAssignment>();

@@ -1,4 +1,5 @@
-//! What group coordinators keep: the records of `__consumer_offsets`, as Kafka writes them.
+//! What group coordinators keep: the records of `__consumer_offsets`, as Kafka writes them. What transaction coordinators
+//! keep in `__transaction_state` is a [`TransactionRecord`].
 //!
 //! A record's key begins with two bytes that say its type, its value with two that say its version; a record without a
 //! value (a tombstone) takes back what stood under its key. [`GroupRecord`] is both together, so that no key stands
@@ -23,6 +24,7 @@ mod consumer_group;
 mod group_metadata;
 mod offset_commit;
 mod regular_expression;
+mod transaction;
 
 pub use consumer_assignment::{
     ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupCurrentMemberAssignmentValue,
@@ -38,12 +40,13 @@ pub use consumer_group::{
 pub use group_metadata::{GroupMetadataKey, GroupMetadataValue, MemberMetadata};
 pub use offset_commit::{LegacyOffsetCommitKey, LegacyOffsetCommitValue, OffsetCommitKey, OffsetCommitValue};
 pub use regular_expression::{ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue};
+pub use transaction::{PartitionsSchema, TransactionLogKey, TransactionLogValue, TransactionRecord};
 
 use bytes::Bytes;
 
 use crate::{DecodeError, Decoder, EncodeError, Message, versioned};
 
-/// Why bytes are no record of a group.
+/// Why bytes are no record of a coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnreadableRecord {
     /// A type of record that is not here.

@@ -1,4 +1,5 @@
 mod consumer_groups;
+mod transactions;
 
 use super::*;
 use crate::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
