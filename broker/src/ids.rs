@@ -25,6 +25,14 @@ impl PartitionIndex {
     pub fn slot(self) -> Option<usize> {
         usize::try_from(self.0).ok()
     }
+
+    /// Which of so many partitions of a coordinators' topic keeps what goes by a name: Java's hash of the string.
+    pub(crate) fn of_name(name: &str, partitions: usize) -> Self {
+        let next = |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit));
+        let hash = name.encode_utf16().fold(0_i32, next);
+        let positive = usize::try_from(hash.checked_abs().unwrap_or(0)).unwrap_or(0);
+        Self(i32::try_from(positive % partitions.max(1)).unwrap_or(0))
+    }
 }
 
 impl fmt::Display for PartitionIndex {
@@ -51,8 +59,9 @@ pub(crate) struct MetadataOffset(pub i64);
 pub struct TopicName(Arc<str>);
 
 const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+const TRANSACTION_STATE: &str = "__transaction_state";
 /// The topics that Kafka keeps for itself (`Topic.INTERNAL_TOPICS`).
-const INTERNAL_TOPICS: [&str; 3] = [CONSUMER_OFFSETS, "__transaction_state", "__share_group_state"];
+const INTERNAL_TOPICS: [&str; 3] = [CONSUMER_OFFSETS, TRANSACTION_STATE, "__share_group_state"];
 
 impl TopicName {
     /// The longest name that still makes a folder name, with room for the partition and a suffix.
@@ -61,6 +70,12 @@ impl TopicName {
     /// The topic that keeps groups and how far they have read.
     pub fn consumer_offsets() -> Self {
         CONSUMER_OFFSETS.into()
+    }
+
+    /// The topic that keeps transactions.
+    #[allow(dead_code, reason = "the node takes it up next")]
+    pub(crate) fn transaction_state() -> Self {
+        TRANSACTION_STATE.into()
     }
 
     /// The name as text.

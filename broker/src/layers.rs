@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// The folders that decide and compose, and the one that runs them without a world.
-const PURE: [&str; 7] = ["partition", "producer", "cluster", "group", "controller", "node", "lab"];
+const PURE: [&str; 8] =
+    ["partition", "producer", "cluster", "group", "transaction", "controller", "node", "lab"];
 /// What they do without: sockets, files past a `Disk`, threads, clocks, chance.
 const FOREIGN: [&str; 9] = [
     "tokio",

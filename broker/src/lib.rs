@@ -25,6 +25,7 @@
 mod cluster;
 mod config;
 pub mod controller;
+mod deadlines;
 mod embedded;
 pub mod ensemble;
 mod entropy;
@@ -42,6 +43,7 @@ mod partition;
 mod producer;
 mod refusal;
 mod runtime;
+mod transaction;
 pub mod wire;
 
 pub use highwater_client as client;

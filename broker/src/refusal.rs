@@ -277,6 +277,47 @@ pub enum Refusal {
     #[error("a transaction may still change the offset")]
     UnstableOffsetCommit,
 
+    // Transactions.
+    /// The coordinator cannot say yet what it is asked.
+    #[error("the coordinator is not ready yet")]
+    CoordinatorLoadInProgress,
+    /// What was asked before is not done yet.
+    #[error("the producer's transaction is about to change")]
+    ConcurrentTransactions,
+    /// Another producer goes by this transactional id now.
+    #[error("another producer took the place of this one")]
+    ProducerFenced,
+    /// This transactional id is unknown, or goes with another producer id.
+    #[error("the producer id does not go with the transactional id")]
+    InvalidProducerIdMapping,
+    /// What was asked makes no sense in the state that the transaction is in.
+    #[error("{message}")]
+    InvalidTransactionState {
+        /// Which state, and what was asked.
+        message: String,
+    },
+    /// The transaction is to last longer than the broker allows, or no time at all.
+    #[error("the transaction's timeout is out of range")]
+    InvalidTransactionTimeout,
+    /// Nothing is kept of this transactional id.
+    #[error("no such transactional id")]
+    TransactionalIdNotFound,
+    /// The partition is not part of the transaction, which has to be aborted.
+    #[error("the partition is not part of the transaction")]
+    TransactionAbortable,
+    /// The transaction has a newer coordinator.
+    #[error("{message}")]
+    TransactionCoordinatorFenced {
+        /// Which epochs.
+        message: String,
+    },
+    /// Something else in the request was refused, and so nothing was done.
+    #[error("nothing was done, for something else in the request was refused")]
+    OperationNotAttempted,
+    /// Commits in two phases are not allowed here (KIP-939).
+    #[error("commits in two phases are not allowed")]
+    TwoPhaseCommitNotAllowed,
+
     /// The request's time was over before its records were acknowledged. They are in the log and may yet be.
     #[error("the request's time was over before it was acknowledged")]
     TimedOut,

@@ -58,15 +58,9 @@ names! {
 }
 
 impl GroupId {
-    /// Which of so many partitions of `__consumer_offsets` keeps this group: Java's hash of the string
-    /// (`GroupCoordinatorService.partitionFor`).
+    /// Which of so many partitions of `__consumer_offsets` keeps this group (`GroupCoordinatorService.partitionFor`).
     pub fn partition(&self, partitions: usize) -> PartitionIndex {
-        let hash = self
-            .as_str()
-            .encode_utf16()
-            .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-        let positive = usize::try_from(hash.checked_abs().unwrap_or(0)).unwrap_or(0);
-        PartitionIndex(i32::try_from(positive % partitions.max(1)).unwrap_or(0))
+        PartitionIndex::of_name(self.as_str(), partitions)
     }
 }
 

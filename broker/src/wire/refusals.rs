@@ -31,7 +31,9 @@ impl Refusal {
             Self::InvalidRequiredAcks => ErrorCode::InvalidRequiredAcks,
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
             Self::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-            Self::TransactionalIdMissing => ErrorCode::TransactionalIdAuthorizationFailed,
+            Self::TransactionalIdMissing | Self::TwoPhaseCommitNotAllowed => {
+                ErrorCode::TransactionalIdAuthorizationFailed
+            }
             Self::TopicExists { .. } => ErrorCode::TopicAlreadyExists,
             Self::InvalidPartitions { .. } => ErrorCode::InvalidPartitions,
             Self::InvalidReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
@@ -71,6 +73,16 @@ impl Refusal {
             Self::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
             Self::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
             Self::UnstableOffsetCommit => ErrorCode::UnstableOffsetCommit,
+            Self::CoordinatorLoadInProgress => ErrorCode::CoordinatorLoadInProgress,
+            Self::ConcurrentTransactions => ErrorCode::ConcurrentTransactions,
+            Self::ProducerFenced => ErrorCode::ProducerFenced,
+            Self::InvalidProducerIdMapping => ErrorCode::InvalidProducerIdMapping,
+            Self::InvalidTransactionState { .. } => ErrorCode::InvalidTxnState,
+            Self::InvalidTransactionTimeout => ErrorCode::InvalidTransactionTimeout,
+            Self::TransactionalIdNotFound => ErrorCode::TransactionalIdNotFound,
+            Self::TransactionAbortable => ErrorCode::TransactionAbortable,
+            Self::TransactionCoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
+            Self::OperationNotAttempted => ErrorCode::OperationNotAttempted,
             Self::TimedOut => ErrorCode::RequestTimedOut,
             Self::Storage { .. } | Self::DiskFull { .. } => ErrorCode::KafkaStorageError,
         }
