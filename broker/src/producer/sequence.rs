@@ -32,21 +32,34 @@ pub(crate) fn judge(known: Option<&ProducerEntry>, batch: &BatchHeader) -> Resul
     if let Some(duplicate) = duplicate_of(known, batch) {
         return Ok(duplicate);
     }
+    check_epoch(known, batch)?;
+    check_sequence(known, batch)?;
+    Ok(Verdict::Append)
+}
+
+/// Whether a batch is not of an epoch that was fenced (`ProducerAppendInfo.checkProducerEpoch`).
+pub(super) fn check_epoch(known: &ProducerEntry, batch: &BatchHeader) -> Result<(), Refusal> {
     if batch.producer_epoch < known.epoch {
         let message =
             format!("epoch {} is older than the last seen epoch {}", batch.producer_epoch, known.epoch);
         return Err(Refusal::InvalidProducerEpoch { message });
     }
+    Ok(())
+}
+
+/// Whether a batch follows the last one, or begins an epoch.
+pub(super) fn check_sequence(known: &ProducerEntry, batch: &BatchHeader) -> Result<(), Refusal> {
     let in_order = if batch.producer_epoch == known.epoch {
         // Of this epoch nothing may be cached (after a marker): then only 0 begins it.
         known.epoch == ProducerEpoch::NONE || batch.base_sequence == next_of(known.last_sequence())
     } else {
         batch.base_sequence == Sequence::ZERO || known.epoch == ProducerEpoch::NONE
     };
-    if in_order { Ok(Verdict::Append) } else { Err(out_of_order(known, batch)) }
+    if in_order { Ok(()) } else { Err(out_of_order(known, batch)) }
 }
 
-fn duplicate_of(known: &ProducerEntry, batch: &BatchHeader) -> Option<Verdict> {
+/// What a batch is a duplicate of, if it is.
+pub(super) fn duplicate_of(known: &ProducerEntry, batch: &BatchHeader) -> Option<Verdict> {
     let same = known.duplicate_of(batch.base_sequence, batch.last_sequence());
     let same = same.filter(|_| batch.producer_epoch == known.epoch)?;
     Some(Verdict::Duplicate {
