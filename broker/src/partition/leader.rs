@@ -89,6 +89,8 @@ pub(crate) struct Leader {
     node: NodeId,
     epoch: LeaderEpoch,
     positions: Positions,
+    /// From here on not every transaction is decided for good; none where all are.
+    undecided: Option<Offset>,
     /// Everything below is known to be durable here.
     synced: Offset,
     /// Where the log ended when this epoch began.
@@ -108,7 +110,7 @@ impl Leader {
         synced: Offset,
     ) -> Self {
         let positions = Positions { log_start, last_stable: log_end, high_watermark: log_end, log_end };
-        Self { node, epoch, positions, synced, epoch_start: log_end, in_sync: None }
+        Self { node, epoch, positions, undecided: None, synced, epoch_start: log_end, in_sync: None }
     }
 
     /// Leadership from now on, in an epoch that begins where the log ends. Of what this replica does not know to be
@@ -128,8 +130,15 @@ impl Leader {
         assert!(log_start <= log_end && synced <= log_end, "no log: {ends:?}");
         let high_watermark = high_watermark.clamp(log_start, log_end);
         let positions = Positions { log_start, last_stable: high_watermark, high_watermark, log_end };
-        let mut leader =
-            Self { node, epoch: term.leader_epoch, positions, synced, epoch_start: log_end, in_sync: None };
+        let mut leader = Self {
+            node,
+            epoch: term.leader_epoch,
+            positions,
+            undecided: None,
+            synced,
+            epoch_start: log_end,
+            in_sync: None,
+        };
         leader.in_sync = leader.others(now, term, lives);
         leader.commit(now, rules);
         leader
@@ -350,6 +359,7 @@ impl Leader {
     pub(crate) fn began_at(&mut self, log_start: Offset) {
         assert!(log_start <= self.positions.high_watermark, "only what is committed is removed");
         self.positions.log_start = self.positions.log_start.max(log_start);
+        self.move_last_stable();
     }
 
     fn at(&self) -> LeaderAt {
@@ -367,9 +377,27 @@ impl Leader {
         let grows = committed.filter(|committed| *committed > self.positions.high_watermark);
         if let Some(high_watermark) = grows {
             self.positions.high_watermark = high_watermark;
-            self.positions.last_stable = high_watermark;
+            self.move_last_stable();
         }
         grows.is_some()
+    }
+
+    /// The transactions that are not decided for good begin here, as the log tells for the present high watermark
+    /// ([`Log::first_unstable_offset`](highwater_storage::Log::first_unstable_offset)); whether that moved the last stable
+    /// offset. To be called for what is appended before the log is said to have [grown](Self::grew), and whenever the
+    /// high watermark moved.
+    #[allow(dead_code, reason = "the node takes it up next")]
+    pub(crate) fn undecided_from(&mut self, first_unstable: Option<Offset>) -> bool {
+        let before = self.positions.last_stable;
+        self.undecided = first_unstable;
+        self.move_last_stable();
+        self.positions.last_stable != before
+    }
+
+    fn move_last_stable(&mut self) {
+        let Positions { log_start, high_watermark, .. } = self.positions;
+        let decided = self.undecided.map_or(high_watermark, |first| first.min(high_watermark));
+        self.positions.last_stable = decided.max(log_start);
     }
 }
 
