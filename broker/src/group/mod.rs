@@ -26,6 +26,7 @@ mod session;
 mod sync;
 mod tally;
 mod timers;
+mod transactional;
 pub(crate) mod turn;
 mod words;
 

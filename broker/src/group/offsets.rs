@@ -261,7 +261,8 @@ fn check_commit(group: &Classic, request: &CommitOffsets) -> Result<(), Refusal>
     }
 }
 
-fn record_of(
+/// The record of a commit.
+pub(super) fn record_of(
     group: &GroupId,
     commit: NewCommit,
     committed_at: TimestampMs,

@@ -11,6 +11,7 @@ mod migrations_midway;
 mod offsets;
 mod static_members;
 mod table;
+mod transactional;
 
 use std::collections::BTreeMap;
 
