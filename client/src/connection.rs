@@ -4,18 +4,18 @@
 //! highest version both sides know. Brokers answer in order, so the oldest waiter gets each answer, and its
 //! correlation id must match. When the connection ends, for whatever reason, every waiter learns the same cause.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use highwater_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use highwater_protocol::{ApiKey, DecodeError, Decoder, ErrorCode, Message, Request, VersionRange, frame};
+use highwater_protocol::{ApiKey, DecodeError, Decoder, ErrorCode, Message, Request, frame};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use crate::exchange::Failure;
+use crate::exchange::{Failure, Offers};
 use crate::transport::embedded::Target;
 use crate::transport::{Link, Sink, Source, Transport, Written};
 
@@ -33,7 +33,7 @@ pub(crate) struct Connection {
 
 struct Shared {
     client_id: Arc<str>,
-    versions: BTreeMap<i16, VersionRange>,
+    offers: Offers,
     next_correlation_id: AtomicI32,
     state: Mutex<State>,
 }
@@ -90,14 +90,14 @@ impl Connection {
     ) -> Result<Self, Failure> {
         let opening = async {
             let mut link = transport.open(target).await.map_err(|error| error.to_string())?;
-            let versions = shake_hands(&mut link, &client_id).await?;
-            Ok::<_, String>((link, versions))
+            let offers = shake_hands(&mut link, &client_id).await?;
+            Ok::<_, String>((link, offers))
         };
         let silent = || format!("no answer within {timeout:?}");
         let opened = tokio::time::timeout(timeout, opening).await.unwrap_or_else(|_| Err(silent()));
-        let (link, versions) = opened.map_err(|cause| Failure::NotSent(cause.into()))?;
+        let (link, offers) = opened.map_err(|cause| Failure::NotSent(cause.into()))?;
         let state = Mutex::new(State { sink: Some(link.sink), ..State::default() });
-        let shared = Arc::new(Shared { client_id, versions, next_correlation_id: AtomicI32::new(1), state });
+        let shared = Arc::new(Shared { client_id, offers, next_correlation_id: AtomicI32::new(1), state });
         let reader = tokio::spawn(read_answers(link.source, Arc::downgrade(&shared)));
         shared.state.lock().reader = Some(reader.abort_handle());
         Ok(Self { shared })
@@ -109,9 +109,12 @@ impl Connection {
 
     /// The highest version of a request that both sides know.
     pub(crate) fn version_of<R: Request>(&self) -> Option<i16> {
-        let theirs = self.shared.versions.get(&R::KEY.number())?;
-        let version = theirs.last.min(R::VERSIONS.last);
-        (version >= theirs.first.max(R::VERSIONS.first)).then_some(version)
+        self.shared.offers.version_of::<R>()
+    }
+
+    /// What the broker said when the connection was opened.
+    pub(crate) fn offers(&self) -> &Offers {
+        &self.shared.offers
     }
 
     /// Sends a request; `answer` is called once, from wherever the answer or the end of the connection is met.
@@ -124,6 +127,21 @@ impl Connection {
     {
         match self.version_of::<R>() {
             Some(version) => self.send_at(request, version, answer),
+            None => answer(Err(Failure::Unsupported(R::KEY.name().into()))),
+        }
+    }
+
+    /// Sends a request in the highest version that both sides know and that is not above `newest`.
+    pub(crate) fn send_up_to<R: Request>(
+        &self,
+        request: &R,
+        newest: i16,
+        answer: impl FnOnce(Result<R::Response, Failure>) + Send + 'static,
+    ) where
+        R::Response: 'static,
+    {
+        match self.version_of::<R>() {
+            Some(version) => self.send_at(request, version.min(newest), answer),
             None => answer(Err(Failure::Unsupported(R::KEY.name().into()))),
         }
     }
@@ -238,7 +256,7 @@ fn hand_over(shared: &Shared, frame: Decoder) -> Result<(), String> {
 
 /// Learns which versions the broker serves; one that does not know our version of the question says so in its
 /// oldest, with the versions it does know.
-async fn shake_hands(link: &mut Link, client_id: &str) -> Result<BTreeMap<i16, VersionRange>, String> {
+async fn shake_hands(link: &mut Link, client_id: &str) -> Result<Offers, String> {
     let request = ApiVersionsRequest {
         client_software_name: SOFTWARE_NAME.into(),
         client_software_version: env!("CARGO_PKG_VERSION").into(),
@@ -255,19 +273,14 @@ async fn shake_hands(link: &mut Link, client_id: &str) -> Result<BTreeMap<i16, V
         let readable = if refused { 0 } else { version };
         let (_, response) = frame::decode_response::<ApiVersionsResponse>(answer, readable)
             .map_err(|error| format!("not a Kafka broker? Its first answer is unreadable: {error}"))?;
-        let versions = versions_in(&response);
+        let offers = Offers::of(&response);
         if !refused {
-            return response.error_code.into_result().map(|()| versions).map_err(|code| code.to_string());
+            return response.error_code.into_result().map(|()| offers).map_err(|code| code.to_string());
         }
-        let theirs = versions.get(&ApiKey::ApiVersions.number()).map_or(0, |range| range.last);
+        let theirs = offers.versions.get(&ApiKey::ApiVersions.number()).map_or(0, |range| range.last);
         version = theirs.min(version - 1).max(0);
         if std::mem::replace(&mut asked_before, true) {
             return Err("no common version of ApiVersions".to_owned());
         }
     }
-}
-
-fn versions_in(response: &ApiVersionsResponse) -> BTreeMap<i16, VersionRange> {
-    let sane = response.api_keys.iter().filter(|api| api.min_version <= api.max_version);
-    sane.map(|api| (api.api_key, VersionRange { first: api.min_version, last: api.max_version })).collect()
 }

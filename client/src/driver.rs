@@ -10,14 +10,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use highwater_protocol::ApiKey;
-use highwater_protocol::messages::{ConsumerGroupHeartbeatRequest, FetchRequest, ProduceRequest};
+use highwater_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, FetchRequest, ProduceRequest, TxnOffsetCommitRequest,
+};
 use highwater_storage::TimestampMs;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::connection::Connection;
 use crate::dialect;
-use crate::exchange::{Action, Answer, Body, Failure, Peer, RequestId};
+use crate::exchange::{Action, Answer, Body, Failure, Offers, Peer, RequestId};
 use crate::producer::{Acks, SealedBatch};
 use crate::time::{Monotonic, Now};
 use crate::transport::Transport;
@@ -32,11 +34,20 @@ const FETCH_WITH_EPOCH: i16 = 12;
 /// The first ConsumerGroupHeartbeat version that can subscribe to a pattern.
 const HEARTBEAT_WITH_PATTERN: i16 = 1;
 
+/// The first TxnOffsetCommit version that says which member of the group commits, so that a former one is refused (KIP-447).
+const TXN_OFFSET_COMMIT_WITH_MEMBER: i16 = 3;
+
 /// What the driver needs of a machine.
 pub(crate) trait Machine: Send + 'static {
     fn step(&mut self, now: Now, actions: &mut Vec<Action>);
     fn deadline(&self) -> Option<Monotonic>;
     fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>);
+    /// Hears what a broker offers, when a connection to it has been opened.
+    fn met(&mut self, _peer: Peer, _offers: &Offers) {}
+    /// Whether nothing is left to be done, although nobody has said that the driver is to end.
+    fn is_over(&self) -> bool {
+        false
+    }
     /// Takes encoded batches back; only a producer lends any.
     fn sealed(&mut self, batches: Vec<SealedBatch>);
     /// Tells those who wait what came of it. Called after each step, under the lock.
@@ -104,7 +115,7 @@ fn as_ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Runs a machine until the task is aborted.
+/// Runs a machine until it is over or the task is aborted.
 pub(crate) async fn drive<M: Machine>(shared: Arc<Shared<M>>, courier: CourierConfig) {
     let (events_in, mut events) = mpsc::unbounded_channel();
     let mut courier = Courier { config: courier, events: events_in, lines: BTreeMap::new(), attempts: 0 };
@@ -114,14 +125,17 @@ pub(crate) async fn drive<M: Machine>(shared: Arc<Shared<M>>, courier: CourierCo
     let mut has_news = true;
     loop {
         shared.clock.set();
-        let deadline = {
+        let (deadline, is_over) = {
             let mut machine = shared.machine.lock();
             machine.step(shared.clock.now(), &mut actions);
             machine.settle();
-            machine.deadline()
+            (machine.deadline(), machine.is_over())
         };
         if has_news {
             shared.changed.notify_waiters();
+        }
+        if is_over {
+            return;
         }
         for action in actions.drain(..) {
             carry_out(&shared, &mut courier, action);
@@ -155,10 +169,10 @@ fn carry_out<M: Machine>(shared: &Shared<M>, courier: &mut Courier, action: Acti
         Action::Send { id, peer, target, body } => {
             let parcel = match body {
                 Body::Produce(send) => {
-                    let acks = send.acks();
+                    let (acks, newest) = (send.acks(), send.newest());
                     let (request, sealed) = send.seal();
                     shared.machine.lock().sealed(sealed);
-                    Parcel::Produce(acks, request)
+                    Parcel::Produce { acks, newest, request }
                 }
                 other => Parcel::Plain(other),
             };
@@ -170,7 +184,12 @@ fn carry_out<M: Machine>(shared: &Shared<M>, courier: &mut Courier, action: Acti
 fn take_event<M: Machine>(shared: &Shared<M>, courier: &mut Courier, event: Event) {
     match event {
         Event::Answered(id, answer) => shared.machine.lock().answer(shared.clock.now(), id, answer),
-        Event::Opened { peer, attempt, connection } => courier.opened(peer, attempt, connection),
+        Event::Opened { peer, attempt, connection } => {
+            if let Ok(connection) = &connection {
+                shared.machine.lock().met(peer, connection.offers());
+            }
+            courier.opened(peer, attempt, connection);
+        }
     }
 }
 
@@ -189,7 +208,12 @@ enum Event {
 
 /// A request ready for the wire.
 enum Parcel {
-    Produce(Acks, ProduceRequest),
+    Produce {
+        acks: Acks,
+        /// The newest version it may be sent in.
+        newest: i16,
+        request: ProduceRequest,
+    },
     Plain(Body),
 }
 
@@ -277,6 +301,14 @@ fn deliver(events: &mpsc::UnboundedSender<Event>, connection: &Connection, id: R
             });
         }};
     }
+    macro_rules! send_up_to {
+        ($request:expr, $newest:expr, $answer:expr) => {{
+            let events = events.clone();
+            connection.send_up_to($request, $newest, move |response| {
+                let _ = events.send(Event::Answered(id, response.map($answer)));
+            });
+        }};
+    }
     macro_rules! speak {
         ($request:expr, $answer:expr) => {{
             let events = events.clone();
@@ -286,13 +318,15 @@ fn deliver(events: &mpsc::UnboundedSender<Event>, connection: &Connection, id: R
         }};
     }
     match parcel {
-        Parcel::Produce(Acks::None, request) => {
+        Parcel::Produce { acks: Acks::None, request, .. } => {
             let events = events.clone();
             connection.send_unanswered(&request, move |written| {
                 let _ = events.send(Event::Answered(id, written.map(|()| Answer::Produce(None))));
             });
         }
-        Parcel::Produce(_, request) => send!(&request, |response| Answer::Produce(Some(response))),
+        Parcel::Produce { newest, request, .. } => {
+            send_up_to!(&request, newest, |response| Answer::Produce(Some(response)));
+        }
         Parcel::Plain(Body::Metadata(request)) => send!(&request, Answer::Metadata),
         Parcel::Plain(Body::InitProducerId(request)) => send!(&request, Answer::InitProducerId),
         Parcel::Plain(Body::ListOffsets(request)) => send!(&request, Answer::ListOffsets),
@@ -329,6 +363,24 @@ fn deliver(events: &mpsc::UnboundedSender<Event>, connection: &Connection, id: R
         Parcel::Plain(Body::LeaveGroup(request)) => speak!(request, Answer::LeaveGroup),
         Parcel::Plain(Body::OffsetCommit(request)) => speak!(request, Answer::OffsetCommit),
         Parcel::Plain(Body::OffsetFetch(request)) => speak!(request, Answer::OffsetFetch),
+        Parcel::Plain(Body::AddPartitionsToTxn(request)) => {
+            // From version 4 on it is the brokers' own.
+            send_up_to!(&request, 3, Answer::AddPartitionsToTxn);
+        }
+        Parcel::Plain(Body::AddOffsetsToTxn(request)) => send!(&request, Answer::AddOffsetsToTxn),
+        Parcel::Plain(Body::TxnOffsetCommit { request, newest }) => {
+            let version = connection.version_of::<TxnOffsetCommitRequest>();
+            if version.is_some_and(|version| version < TXN_OFFSET_COMMIT_WITH_MEMBER) {
+                let what = format!(
+                    "{} {TXN_OFFSET_COMMIT_WITH_MEMBER}, which says who commits",
+                    ApiKey::TxnOffsetCommit.name()
+                );
+                let _ = events.send(Event::Answered(id, Err(Failure::Unsupported(what.into()))));
+                return;
+            }
+            send_up_to!(&*request, newest, Answer::TxnOffsetCommit);
+        }
+        Parcel::Plain(Body::EndTxn { request, newest }) => send_up_to!(&request, newest, Answer::EndTxn),
         Parcel::Plain(Body::Produce(_)) => unreachable!("sealed before"),
     }
 }

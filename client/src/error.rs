@@ -175,6 +175,25 @@ pub enum Error {
         /// What the store said.
         cause: Arc<str>,
     },
+    /// The transaction takes no effect: it was aborted, or can only be aborted. The producer lives on: let the transaction go,
+    /// begin another, and do the work again.
+    #[error("the transaction of {transactional_id} is aborted{}", cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    TransactionAborted {
+        /// Whose transaction it was.
+        transactional_id: Arc<str>,
+        /// Why, unless the application wanted it so.
+        cause: Option<Arc<Error>>,
+    },
+    /// The transactional producer cannot go on. An open transaction is aborted by whoever fenced this producer, or else when its
+    /// timeout is over. Where another instance has taken over ([`is_fenced`](Error::is_fenced)) there is nothing left to be done
+    /// here; otherwise build another producer.
+    #[error("the producer {transactional_id} cannot go on: {cause}")]
+    ProducerLost {
+        /// Whose.
+        transactional_id: Arc<str>,
+        /// Why.
+        cause: Arc<Error>,
+    },
     /// An option has a value that cannot be.
     #[error("{option}: {problem}")]
     Config {
@@ -194,21 +213,32 @@ pub enum Error {
 impl Error {
     /// The broker's error code, where there is one.
     #[must_use]
-    pub const fn code(&self) -> Option<ErrorCode> {
+    pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused { code, .. } => Some(*code),
+            Self::TransactionAborted { cause: Some(cause), .. } | Self::ProducerLost { cause, .. } => {
+                cause.code()
+            }
             _ => None,
         }
     }
 
-    /// Whether a record whose delivery failed so may be in the log nevertheless.
+    /// Whether another producer has begun under the same transactional id, so that this one is done for.
     #[must_use]
-    pub const fn possibly_stored(&self) -> bool {
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::ProducerLost { .. }) && self.code() == Some(ErrorCode::ProducerFenced)
+    }
+
+    /// Whether a record whose delivery failed so may be in the log nevertheless; of a commit that failed so, whether the
+    /// transaction may be committed nevertheless.
+    #[must_use]
+    pub fn possibly_stored(&self) -> bool {
         match self {
             Self::Refused { possibly_stored, .. }
             | Self::TimedOut { possibly_stored, .. }
             | Self::Batch { possibly_stored, .. }
             | Self::Closed { possibly_stored } => *possibly_stored,
+            Self::ProducerLost { cause, .. } => cause.possibly_stored(),
             _ => false,
         }
     }

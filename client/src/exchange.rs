@@ -4,18 +4,21 @@
 //! [`Answer`] or a [`Failure`], and after [`Action::Disconnect`] need not answer what was under way there: the
 //! machine has already counted it as lost, and ignores answers to requests it no longer waits for.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use highwater_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, FetchRequest, FetchResponse,
-    FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse,
-    InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
-    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupRequest,
-    SyncGroupResponse,
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
+    ApiVersionsResponse, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, EndTxnRequest,
+    EndTxnResponse, FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse,
+    HeartbeatRequest, HeartbeatResponse, InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest,
+    JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListOffsetsRequest, ListOffsetsResponse,
+    MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest,
+    OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceResponse,
+    SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
+use highwater_protocol::{Request, Text, VersionRange};
 
 use crate::metadata::NodeId;
 use crate::producer::ProduceSend;
@@ -45,8 +48,44 @@ pub enum Peer {
     /// The connection to one broker, for what only that broker can do.
     Node(NodeId),
     /// The connection to the coordinator of the machine's group. It is apart from that broker's other one, so that a
-    /// heartbeat never waits behind a fetch.
+    /// heartbeat never waits behind a fetch. For a producer it is that of the group whose offsets are in its transaction.
     Coordinator,
+    /// The connection to the coordinator of the machine's transactional id.
+    TransactionCoordinator,
+}
+
+/// What a broker says of itself and its cluster when a connection to it is opened (ApiVersions).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offers {
+    /// The versions it serves, by API key.
+    pub versions: BTreeMap<i16, VersionRange>,
+    /// Which state of the cluster's features it knows; -1 where it knows of none.
+    pub features_epoch: i64,
+    /// The cluster's features and their levels.
+    pub features: BTreeMap<Text, i16>,
+}
+
+impl Offers {
+    /// What an answer to ApiVersions says.
+    #[must_use]
+    pub fn of(response: &ApiVersionsResponse) -> Self {
+        let sane = response.api_keys.iter().filter(|api| api.min_version <= api.max_version);
+        let range = |first, last| VersionRange { first, last };
+        let features = response.finalized_features.iter();
+        Self {
+            versions: sane.map(|api| (api.api_key, range(api.min_version, api.max_version))).collect(),
+            features_epoch: response.finalized_features_epoch,
+            features: features.map(|feature| (feature.name.detached(), feature.max_version_level)).collect(),
+        }
+    }
+
+    /// The highest version of a request that both sides know.
+    #[must_use]
+    pub fn version_of<R: Request>(&self) -> Option<i16> {
+        let theirs = self.versions.get(&R::KEY.number())?;
+        let version = theirs.last.min(R::VERSIONS.last);
+        (version >= theirs.first.max(R::VERSIONS.first)).then_some(version)
+    }
 }
 
 /// What a machine wants done.
@@ -99,6 +138,24 @@ pub enum Body {
     OffsetCommit(OffsetCommitRequest),
     /// How far a group has read; in the form of versions 8 and 9, a list of groups, topics by name.
     OffsetFetch(OffsetFetchRequest),
+    /// Partitions a transaction is going to write to; in the form of version 3, one transaction.
+    AddPartitionsToTxn(AddPartitionsToTxnRequest),
+    /// The group whose offsets a transaction is going to commit.
+    AddOffsetsToTxn(AddOffsetsToTxnRequest),
+    /// How far a group has read, as part of a transaction.
+    TxnOffsetCommit {
+        /// The request.
+        request: Box<TxnOffsetCommitRequest>,
+        /// The newest version it may be sent in: the version says by which rules the transaction goes.
+        newest: i16,
+    },
+    /// How a transaction ends.
+    EndTxn {
+        /// The request.
+        request: EndTxnRequest,
+        /// The newest version it may be sent in.
+        newest: i16,
+    },
 }
 
 /// The response to a [`Body`] of the same name.
@@ -132,6 +189,14 @@ pub enum Answer {
     OffsetCommit(OffsetCommitResponse),
     /// To an OffsetFetch request, in the form of version 8.
     OffsetFetch(OffsetFetchResponse),
+    /// To an AddPartitionsToTxn request, in the form of version 3.
+    AddPartitionsToTxn(AddPartitionsToTxnResponse),
+    /// To an AddOffsetsToTxn request.
+    AddOffsetsToTxn(AddOffsetsToTxnResponse),
+    /// To a TxnOffsetCommit request.
+    TxnOffsetCommit(TxnOffsetCommitResponse),
+    /// To an EndTxn request.
+    EndTxn(EndTxnResponse),
 }
 
 /// Why a request has no answer.

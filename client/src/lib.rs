@@ -22,7 +22,8 @@
 //! ```
 //!
 //! Reading in a group, and what that promises of each record, is described in [`group`]; leaving out messages that are in the
-//! log more than once, in [`dedup`].
+//! log more than once, in [`dedup`]. Writing to several partitions, and the offsets of what was read, all of it or nothing:
+//! [`producer::transaction`]. Loops that read, process and write, with each of the three promises: [`process`].
 //!
 //! The parts that decide are pure machines: [`producer::ProducerMachine`], [`consumer::ConsumerMachine`] and
 //! [`group::GroupMachine`] take events and the time, and say what to send. They know no socket, clock or runtime, so a test or a simulation can
@@ -43,9 +44,11 @@ mod dialect;
 mod driver;
 mod error;
 pub mod exchange;
+mod finder;
 pub mod group;
 pub mod metadata;
 mod partitioner;
+pub mod process;
 pub mod producer;
 mod record;
 pub mod retry;
@@ -72,5 +75,9 @@ pub use highwater_storage::batch::{Codec, Header, Headers, TimestampType};
 pub use highwater_storage::{LeaderEpoch, Offset, TimestampMs, TopicId};
 pub use metadata::{BrokerAddress, NodeId, TopicPartition};
 pub use partitioner::{murmur2, partition_for_key};
-pub use producer::{Acks, Delivery, Producer, ProducerBuilder, ProducerConfig};
+pub use process::{Output, Process, ProcessBuilder};
+pub use producer::{
+    Acks, Delivery, GroupMetadata, Outcome, Producer, ProducerBuilder, ProducerConfig, Transaction,
+    TransactionConfig, TransactionalProducer, TransactionalProducerBuilder,
+};
 pub use record::{ConsumedRecord, Record, RecordMetadata};

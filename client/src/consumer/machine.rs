@@ -50,8 +50,20 @@ pub struct PartitionStatus {
     pub last_stable_offset: Option<Offset>,
     /// The first offset there is, as last heard.
     pub log_start_offset: Option<Offset>,
+    /// The end of what this consumer may see, as last heard: the last stable offset with read committed, else the high watermark.
+    pub end: Option<Offset>,
     /// Whether nothing was left to read when the broker last answered.
     pub at_end: bool,
+}
+
+impl PartitionStatus {
+    /// How many offsets are left to be read; `None` while the position or the end is not known. (There may be fewer records:
+    /// markers and what was aborted or compacted away have offsets too.)
+    #[must_use]
+    pub fn lag(&self) -> Option<u64> {
+        let (position, end) = self.position.zip(self.end)?;
+        Some(u64::try_from(end.get().saturating_sub(position.get())).unwrap_or(0))
+    }
 }
 
 #[derive(Debug)]
@@ -310,6 +322,7 @@ impl ConsumerMachine {
             high_watermark: assigned.high_watermark,
             last_stable_offset: assigned.last_stable_offset,
             log_start_offset: assigned.log_start_offset,
+            end,
             at_end: position.zip(end).is_some_and(|(position, end)| position >= end),
         })
     }

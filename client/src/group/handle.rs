@@ -20,7 +20,7 @@ use crate::driver::{Machine, Shared};
 use crate::error::{Error, Result};
 use crate::exchange::{Action, Answer, Failure, RequestId};
 use crate::metadata::TopicPartition;
-use crate::producer::SealedBatch;
+use crate::producer::{GroupMetadata, SealedBatch};
 use crate::time::{Monotonic, Now};
 
 /// The machine together with those who wait for their commits.
@@ -258,6 +258,24 @@ impl GroupHandle {
     #[must_use]
     pub fn assignment(&self) -> Vec<TopicPartition> {
         self.inner.shared.machine.lock().machine.consumer().assignment().cloned().collect()
+    }
+
+    /// Who the coordinator takes the consumer for, to be handed to [`Transaction::send_offsets`](crate::Transaction::send_offsets)
+    /// with offsets of what its polls have given.
+    ///
+    /// # Errors
+    /// [`Error::NotAMember`] when the group has lost the consumer, or the consumer it.
+    pub fn group_metadata(&self) -> Result<GroupMetadata> {
+        self.inner.shared.machine.lock().machine.group_metadata()
+    }
+
+    /// The same, and how far the polls have read of every partition assigned.
+    ///
+    /// # Errors
+    /// As [`group_metadata`](Self::group_metadata).
+    pub fn consumed(&self) -> Result<(GroupMetadata, Offsets)> {
+        let core = self.inner.shared.machine.lock();
+        Ok((core.machine.group_metadata()?, core.machine.positions(None)))
     }
 
     /// Who the coordinator takes the consumer for.

@@ -11,16 +11,18 @@ use std::time::Duration;
 
 use highwater_protocol::{ErrorCode, Text};
 
+use super::Generation;
 use super::commits::{CommitId, Commits, Offsets, Persistence};
 use super::committed::Resuming;
 use super::config::{GroupConfig, GroupProtocol};
 use super::errands::Errand;
-use super::finder::Finder;
 use super::membership::{Identity, Membership};
 use crate::consumer::{ConsumerConfig, ConsumerMachine};
 use crate::error::{Error, Result};
 use crate::exchange::{Action, RequestId};
+use crate::finder::{Coordinated, Finder};
 use crate::metadata::{Refresh, TopicPartition};
+use crate::producer::GroupMetadata;
 use crate::record::ConsumedRecord;
 use crate::time::{Monotonic, Now};
 
@@ -108,7 +110,7 @@ impl GroupMachine {
         let mut consumer = ConsumerMachine::new(consumer, seed)?;
         let jitter = &mut consumer.jitter;
         let mut machine = Self {
-            finder: Finder::new(config.group_id.clone(), backoff, request_timeout),
+            finder: Finder::new(Coordinated::Group, config.group_id.clone(), backoff, request_timeout),
             membership: Membership::new(config.clone(), backoff, request_timeout, jitter),
             commits: Commits::new(&config, backoff),
             resuming: Resuming::new(config.group_id.clone(), backoff),
@@ -160,6 +162,28 @@ impl GroupMachine {
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         self.membership.identity()
+    }
+
+    /// Who commits, when it commits as part of a transaction. While it joins the next generation that is the last one it was in:
+    /// what it was given then is its own until it gives it back, and the coordinator knows whose it is.
+    ///
+    /// # Errors
+    /// [`Error::NotAMember`] when it is in none: whatever it was given may be somebody else's.
+    pub fn group_metadata(&self) -> Result<GroupMetadata> {
+        let identity = self.identity();
+        let group_id = self.config.group_id.clone();
+        if !self.is_member() {
+            return Ok(GroupMetadata::without_members(group_id));
+        }
+        if identity.generation == Generation::NONE || self.is_closing {
+            return Err(Error::NotAMember { group: (*group_id).into(), reason: None });
+        }
+        Ok(GroupMetadata {
+            group_id,
+            generation: identity.generation,
+            member_id: identity.member_id.clone(),
+            group_instance_id: self.config.group_instance_id.clone(),
+        })
     }
 
     /// What it reads.

@@ -75,7 +75,6 @@ pub(crate) mod committed;
 mod config;
 mod consumer;
 mod errands;
-mod finder;
 mod handle;
 mod listener;
 mod machine;

@@ -92,7 +92,9 @@ impl ProducerMachine {
         let queue = &mut self.topics[key.0].partitions[key.1];
         let fits = queue.fresh.back().is_some_and(|open| open.has_room_for(bytes, self.config.batch_bytes));
         if !fits {
-            let batch = Batch::begin(BatchId(self.next_batch), now, &self.config, queue.last_batch_bytes);
+            let is_transactional = self.transactions.is_some();
+            let id = BatchId(self.next_batch);
+            let batch = Batch::begin(id, now, &self.config, is_transactional, queue.last_batch_bytes);
             self.next_batch += 1;
             queue.fresh.push_back(batch);
             self.active.insert(key);
@@ -110,14 +112,18 @@ impl ProducerMachine {
         }
         let is_full = !batch.has_room_for(bytes, self.config.batch_bytes);
         let finished_batch = is_full || (index == 0 && queue.fresh.len() > 1);
+        if index == 0 {
+            self.take_into_transaction(key);
+        }
         Ok(Appended { batch: id, index, finished_batch })
     }
 
     fn check_open(&self) -> Result<()> {
-        match &self.fatal {
-            Some(error) => Err(error.clone()),
-            None if self.closing => Err(Error::Closed { possibly_stored: false }),
-            None => Ok(()),
+        match (&self.fatal, &self.transactions) {
+            (Some(error), _) => Err(error.clone()),
+            (None, _) if self.closing => Err(Error::Closed { possibly_stored: false }),
+            (None, Some(transactions)) => transactions.check_open(),
+            (None, None) => Ok(()),
         }
     }
 

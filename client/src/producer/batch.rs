@@ -79,12 +79,20 @@ pub(crate) struct Batch {
     /// Whether an attempt may have stored it without our knowing.
     pub(crate) uncertain: bool,
     pub(crate) last_failure: Option<Arc<str>>,
+    is_transactional: bool,
     contents: Contents,
 }
 
 impl Batch {
     /// Begins an empty batch, with room for `expected_bytes` from the start.
-    pub(crate) fn begin(id: BatchId, now: Now, config: &ProducerConfig, expected_bytes: usize) -> Self {
+    pub(crate) fn begin(
+        id: BatchId,
+        now: Now,
+        config: &ProducerConfig,
+        is_transactional: bool,
+        expected_bytes: usize,
+    ) -> Self {
+        let builder = BatchBuilder::with_capacity(expected_bytes).codec(config.compression);
         Self {
             id,
             origin: id,
@@ -99,7 +107,8 @@ impl Batch {
             failures: 0,
             uncertain: false,
             last_failure: None,
-            contents: Contents::Open(BatchBuilder::with_capacity(expected_bytes).codec(config.compression)),
+            is_transactional,
+            contents: Contents::Open(builder.transactional(is_transactional)),
         }
     }
 
@@ -181,8 +190,8 @@ impl Batch {
             unreachable!("what was refused had been encoded")
         };
         let first_count = self.records / 2;
-        let mut builders =
-            (BatchBuilder::new().codec(config.compression), BatchBuilder::new().codec(config.compression));
+        let builder = || BatchBuilder::new().codec(config.compression).transactional(self.is_transactional);
+        let mut builders = (builder(), builder());
         for (at, record) in (0_u32..).zip(RecordIter::new(bytes.clone())?) {
             let record = record?;
             let headers: Vec<_> = record.headers.views().collect();
@@ -204,6 +213,7 @@ impl Batch {
             failures: 0,
             uncertain: self.uncertain,
             last_failure: self.last_failure.clone(),
+            is_transactional: self.is_transactional,
             contents: Contents::Open(builder),
         };
         Ok((

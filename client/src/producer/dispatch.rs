@@ -11,6 +11,7 @@ use super::identity::IdentityState;
 use super::machine::{InFlight, Key, ProducerMachine};
 use super::partition::{Pressure, Readiness};
 use super::request::{LentBatch, ProduceSend};
+use super::transaction::Transactions;
 use crate::error::{Error, Result};
 use crate::exchange::{Action, Body, Peer};
 use crate::metadata::NodeId;
@@ -27,6 +28,10 @@ pub struct SealedBatch {
 
 impl ProducerMachine {
     pub(super) fn settle_partitions(&mut self, now: Monotonic) {
+        if self.transactions.is_some() {
+            // A gap ends the transaction; the next begins under another epoch.
+            return;
+        }
         let identity = self.known_identity();
         let mut used_up = false;
         for key in &self.active {
@@ -48,6 +53,7 @@ impl ProducerMachine {
             batch_bytes: self.config.batch_bytes,
             flush_before: self.flush_before,
             urgent: self.closing || self.someone_waits_for_room,
+            first_is_guarded: self.transactions.as_ref().is_some_and(Transactions::is_guarded),
         };
         if matches!(self.identity, IdentityState::Unknown { .. } | IdentityState::Asked { .. }) {
             return;
@@ -72,6 +78,9 @@ impl ProducerMachine {
         let mut wake_at = None;
         let mut leaderless = false;
         for key in &self.active {
+            if self.transactions.as_ref().is_some_and(|transactions| !transactions.has(*key)) {
+                continue;
+            }
             let topic = &self.topics[key.0];
             match topic.partitions[key.1].readiness(now, pressure) {
                 Readiness::Blocked => {}
@@ -109,6 +118,9 @@ impl ProducerMachine {
         let id = self.ids.next();
         let identity = self.known_identity();
         let mut send = ProduceSend::new(self.config.acks, self.config.request_timeout);
+        if let Some(transactions) = &self.transactions {
+            send = send.transactional(transactions.id().clone(), transactions.version());
+        }
         let mut batches = BTreeMap::new();
         let mut bytes = 0;
         self.turn = self.turn.wrapping_add(1);

@@ -12,7 +12,7 @@ use crate::time::Monotonic;
 
 #[derive(Debug)]
 pub(super) enum IdentityState {
-    /// Not idempotent: none is needed.
+    /// Not idempotent, so that none is needed; or transactional, where its coordinator gives one out.
     NotNeeded,
     Unknown {
         not_before: Monotonic,
@@ -56,7 +56,10 @@ impl ProducerMachine {
         actions.push(Action::Send { id, peer: Peer::Seed, target, body: Body::InitProducerId(request) });
     }
 
-    pub(super) const fn known_identity(&self) -> Option<Identity> {
+    pub(super) fn known_identity(&self) -> Option<Identity> {
+        if let Some(transactions) = &self.transactions {
+            return transactions.identity();
+        }
         match self.identity {
             IdentityState::Known(identity) => Some(identity),
             _ => None,

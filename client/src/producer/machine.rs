@@ -6,7 +6,8 @@
 //! [`take_completions`](ProducerMachine::take_completions). It reads no clock and waits for nothing; the same
 //! calls give the same actions.
 //!
-//! Rules of order and sequence are in [`super::partition`], what an answer means in [`super::verdict`].
+//! Rules of order and sequence are in [`super::partition`], what an answer means in [`super::verdict`]; transactions are in
+//! [`super::transaction`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -20,6 +21,7 @@ use super::accumulate::Topic;
 use super::batch::{Batch, BatchId};
 use super::config::ProducerConfig;
 use super::identity::IdentityState;
+use super::transaction::Transactions;
 use crate::error::{Error, Result};
 use crate::exchange::{Action, Answer, Failure, Peer, RequestId, RequestIds};
 use crate::metadata::{Metadata, MetadataConfig, NodeId, TopicPartition};
@@ -75,6 +77,8 @@ pub struct ProducerMachine {
     pub(super) jitter: Jitter,
     pub(super) ids: RequestIds,
     pub(super) identity: IdentityState,
+    /// The state of its transactions, if it writes in transactions.
+    pub(super) transactions: Option<Transactions>,
     pub(super) topics: Vec<Topic>,
     pub(super) by_name: BTreeMap<Text, usize>,
     pub(super) last_topic: usize,
@@ -90,6 +94,8 @@ pub struct ProducerMachine {
     pub(super) fatal: Option<Error>,
     pub(super) turn: usize,
     wake_at: Option<Monotonic>,
+    /// Nobody holds the producer any more; what is left is to be ended by then.
+    pub(super) released_until: Option<Monotonic>,
     pub(super) completions: Vec<Completion>,
 }
 
@@ -99,6 +105,14 @@ impl ProducerMachine {
     /// # Errors
     /// [`Error::Config`] for options that cannot be.
     pub fn new(config: ProducerConfig, seed: u64) -> Result<Self> {
+        Self::with(config, None, seed)
+    }
+
+    pub(super) fn with(
+        config: ProducerConfig,
+        transactions: Option<Transactions>,
+        seed: u64,
+    ) -> Result<Self> {
         config.check()?;
         let metadata = Metadata::new(MetadataConfig {
             max_age: config.metadata_max_age,
@@ -106,7 +120,7 @@ impl ProducerMachine {
             request_timeout: config.request_timeout,
             allow_auto_create: config.allow_auto_create,
         });
-        let identity = if config.is_idempotent() {
+        let identity = if config.is_idempotent() && transactions.is_none() {
             IdentityState::Unknown { not_before: Monotonic::ORIGIN, failures: 0 }
         } else {
             IdentityState::NotNeeded
@@ -117,6 +131,7 @@ impl ProducerMachine {
             jitter: Jitter::from_seed(seed),
             ids: RequestIds::default(),
             identity,
+            transactions,
             topics: Vec::new(),
             by_name: BTreeMap::new(),
             last_topic: 0,
@@ -131,6 +146,7 @@ impl ProducerMachine {
             fatal: None,
             turn: 0,
             wake_at: None,
+            released_until: None,
             completions: Vec::new(),
         })
     }
@@ -192,6 +208,7 @@ impl ProducerMachine {
         self.expire_batches(now);
         self.expire_requests(now, actions);
         self.step_identity(now, actions);
+        self.step_transactions(now, actions);
         self.settle_partitions(now);
         self.send_batches(now, actions);
         if self.metadata.deadline().is_some_and(|deadline| deadline <= now) {
@@ -253,6 +270,9 @@ impl ProducerMachine {
     /// Takes an answer, or its absence.
     pub fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>) {
         let now = now.monotonic;
+        if self.transactions.as_ref().is_some_and(|transactions| transactions.asked(id)) {
+            return self.answer_transactions(now, id, answer);
+        }
         match answer {
             Ok(Answer::Metadata(response)) => {
                 if self.metadata.answer(now, id, Ok(response), &mut self.jitter) {
@@ -280,6 +300,9 @@ impl ProducerMachine {
     pub(super) fn complete(&mut self, batch: Batch, outcome: Result<Receipt>) {
         self.buffered_bytes = self.buffered_bytes.saturating_sub(batch.held_bytes);
         self.someone_waits_for_room = false;
+        if let (Some(transactions), Err(error)) = (&mut self.transactions, &outcome) {
+            transactions.batch_failed(error, batch.stamp.is_some());
+        }
         self.completions.push(Completion {
             batch: batch.origin,
             records: batch.first_record..batch.first_record + batch.records,

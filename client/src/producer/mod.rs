@@ -8,6 +8,8 @@
 //! 2. When the batch is due and its broker has a slot, it is numbered (`partition`) and goes into a request
 //!    (`dispatch`, `request`), which is compressed and summed outside of the lock.
 //! 3. The answer decides: done, again, or given up (`verdict`); its senders are told (`delivery`).
+//!
+//! Records of several partitions, all or nothing: [`transaction`].
 
 mod accumulate;
 mod batch;
@@ -20,13 +22,17 @@ mod partition;
 mod request;
 #[cfg(test)]
 mod tests;
+pub mod transaction;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use highwater_protocol::Text;
 use highwater_storage::batch::Codec;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 pub use self::accumulate::Appended;
@@ -36,12 +42,17 @@ pub use self::delivery::Delivery;
 pub use self::dispatch::SealedBatch;
 pub use self::machine::{Completion, ProducerMachine, Receipt};
 pub use self::request::ProduceSend;
+pub use self::transaction::{
+    GroupMetadata, Outcome, Transaction, TransactionConfig, TransactionalProducer,
+    TransactionalProducerBuilder,
+};
 pub(crate) use self::verdict::needs_metadata;
 
 use self::delivery::Deliveries;
+use self::transaction::OffsetsId;
 use crate::driver::{self, CourierConfig, Machine, Shared};
 use crate::error::{Error, Result};
-use crate::exchange::{Action, Answer, Failure, RequestId};
+use crate::exchange::{Action, Answer, Failure, Offers, Peer, RequestId};
 use crate::record::{Record, RecordMetadata};
 use crate::time::{Monotonic, Now};
 
@@ -49,11 +60,26 @@ use crate::time::{Monotonic, Now};
 struct Core {
     machine: ProducerMachine,
     deliveries: Deliveries,
+    /// Who waits for offsets to be part of the transaction.
+    waiting: BTreeMap<OffsetsId, oneshot::Sender<Result<()>>>,
+    is_over: bool,
 }
 
 impl Machine for Core {
     fn step(&mut self, now: Now, actions: &mut Vec<Action>) {
         self.machine.step(now, actions);
+        if self.machine.is_released(now.monotonic) {
+            self.machine.abandon(&Error::Closed { possibly_stored: false });
+            self.is_over = true;
+        }
+    }
+
+    fn met(&mut self, peer: Peer, offers: &Offers) {
+        self.machine.met(peer, offers);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over
     }
 
     fn deadline(&self) -> Option<Monotonic> {
@@ -71,6 +97,12 @@ impl Machine for Core {
     fn settle(&mut self) {
         for completion in self.machine.take_completions() {
             self.deliveries.settle(completion);
+        }
+        for (id, outcome) in self.machine.take_offset_results() {
+            if let Some(waiting) = self.waiting.remove(&id) {
+                // Whoever asked may not care any more.
+                let _ = waiting.send(outcome);
+            }
         }
     }
 }
@@ -99,22 +131,50 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.driver.abort();
         let mut core = self.shared.machine.lock();
+        if core.machine.release(self.shared.clock.now()) {
+            self.shared.wake.notify_one();
+            return;
+        }
+        self.driver.abort();
         core.machine.abandon(&Error::Closed { possibly_stored: false });
         core.settle();
     }
 }
 
 impl Producer {
-    fn start(config: ProducerConfig, courier: CourierConfig, seed: u64) -> Result<Self> {
-        let max_block = config.max_block;
-        let machine = ProducerMachine::new(config, seed)?;
-        let shared = Arc::new(Shared::new(Core { machine, deliveries: Deliveries::default() }));
+    fn start(machine: ProducerMachine, max_block: Duration, courier: CourierConfig) -> Self {
+        let (deliveries, waiting) = (Deliveries::default(), BTreeMap::new());
+        let shared = Arc::new(Shared::new(Core { machine, deliveries, waiting, is_over: false }));
         let driver = tokio::spawn(driver::drive(Arc::clone(&shared), courier)).abort_handle();
-        Ok(Self {
-            handle: Arc::new(Handle { shared, driver, max_block, owes_a_turn: AtomicBool::new(false) }),
-        })
+        Self { handle: Arc::new(Handle { shared, driver, max_block, owes_a_turn: AtomicBool::new(false) }) }
+    }
+
+    /// Looks until there is something, for at most `max_block`.
+    async fn wait<T>(
+        &self,
+        what: &'static str,
+        mut look: impl FnMut(&mut Core) -> Result<Option<T>>,
+    ) -> Result<T> {
+        let Handle { shared, max_block, .. } = &*self.handle;
+        let patience = tokio::time::sleep(*max_block);
+        tokio::pin!(patience);
+        loop {
+            let changed = shared.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(found) = look(&mut shared.machine.lock())? {
+                return Ok(found);
+            }
+            shared.wake.notify_one();
+            tokio::select! {
+                () = changed => {}
+                () = &mut patience => {
+                    let last = shared.machine.lock().machine.why_waiting();
+                    return Err(Error::timed_out(what, *max_block, last));
+                }
+            }
+        }
     }
 
     /// Sends a record and waits until it is acknowledged.
@@ -291,6 +351,14 @@ impl ProducerBuilder {
     /// [`Error::Config`] for options that cannot be.
     #[allow(clippy::unused_async, reason = "must run inside a tokio runtime, which an async fn makes plain")]
     pub async fn build(self) -> Result<Producer> {
-        Producer::start(self.config, self.courier, self.seed)
+        let max_block = self.config.max_block;
+        let machine = ProducerMachine::new(self.config, self.seed)?;
+        Ok(Producer::start(machine, max_block, self.courier))
+    }
+
+    /// Makes it a producer that writes in transactions, under this `transactional.id`: see [`transaction`].
+    pub fn transactional(self, transactional_id: impl Into<Text>) -> TransactionalProducerBuilder {
+        let transactions = TransactionConfig::new(transactional_id);
+        TransactionalProducerBuilder::new(self.config, transactions, self.courier, self.seed)
     }
 }

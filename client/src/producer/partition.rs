@@ -61,6 +61,9 @@ pub(crate) struct Pressure {
     pub(crate) flush_before: BatchId,
     /// Everything is wanted out: someone waits for room, or the producer closes.
     pub(crate) urgent: bool,
+    /// Brokers take nothing but the first sequence from a producer they do not know (KIP-890), so that a second batch is never
+    /// stored in place of the first.
+    pub(crate) first_is_guarded: bool,
 }
 
 impl PartitionQueue {
@@ -89,7 +92,7 @@ impl PartitionQueue {
         }
         let Some(first) = self.fresh.front() else { return Readiness::Blocked };
         let oldest = self.sent.front().map_or(self.next_ordinal, |batch| batch.ordinal);
-        if self.unresolved || self.next_ordinal - oldest >= self.window_batches() {
+        if self.unresolved || self.next_ordinal - oldest >= self.window_batches(pressure) {
             return Readiness::Blocked;
         }
         let full = self.fresh.len() > 1 || first.held_bytes >= pressure.batch_bytes;
@@ -102,9 +105,9 @@ impl PartitionQueue {
     }
 
     /// How many batches there may be from the oldest unanswered one on: one until the broker is known to know this producer here.
-    fn window_batches(&self) -> u64 {
+    fn window_batches(&self, pressure: &Pressure) -> u64 {
         match self.identity {
-            Some(_) if self.last_acked.is_none() => 1,
+            Some(_) if self.last_acked.is_none() && !pressure.first_is_guarded => 1,
             _ => BROKER_WINDOW_BATCHES as u64,
         }
     }
@@ -159,6 +162,27 @@ impl PartitionQueue {
             batch.state = BatchState::Waiting(until);
             batch.failures = batch.failures.saturating_add(1);
         }
+    }
+
+    /// Whether 45 (OUT_OF_ORDER_SEQUENCE_NUMBER) may pass for a batch: an earlier one still fills the gap.
+    pub(crate) fn gap_may_be_filled(&self, id: BatchId) -> bool {
+        !self.unresolved && !self.is_next_expected(id)
+    }
+
+    /// Takes out the batches that are not under way now: the transaction they belong to is aborted.
+    pub(crate) fn take_waiting(&mut self) -> Vec<Batch> {
+        let (on_wire, waiting): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.sent).into_iter().partition(Batch::is_on_wire);
+        self.sent = on_wire;
+        waiting.into_iter().chain(std::mem::take(&mut self.fresh)).collect()
+    }
+
+    /// Begins anew, under whatever identity the next batch is sent with.
+    pub(crate) fn forget_sequences(&mut self) {
+        assert!(self.is_empty(), "what is numbered keeps its numbers");
+        (self.identity, self.last_acked) = (None, None);
+        self.next_sequence = Sequence::ZERO;
+        (self.unresolved, self.renew) = (false, false);
     }
 
     /// Kafka's `isNextSequence`: whether the broker, as far as we know, expects exactly this batch.

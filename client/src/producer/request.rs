@@ -7,18 +7,21 @@ use std::time::Duration;
 
 use highwater_protocol::messages::ProduceRequest;
 use highwater_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
-use highwater_protocol::{Text, Uuid};
+use highwater_protocol::{Message, Text, Uuid};
 
 use super::batch::{BatchId, Payload};
 use super::config::Acks;
 use super::dispatch::SealedBatch;
 use super::machine::Key;
+use super::transaction::TransactionVersion;
 
 /// Batches for one broker, some of them still open builders.
 #[derive(Debug)]
 pub struct ProduceSend {
     acks: Acks,
     timeout: Duration,
+    transactional_id: Option<Text>,
+    newest: i16,
     topics: Vec<(Text, Uuid, Vec<LentBatch>)>,
 }
 
@@ -31,7 +34,15 @@ pub(super) struct LentBatch {
 
 impl ProduceSend {
     pub(super) const fn new(acks: Acks, timeout: Duration) -> Self {
-        Self { acks, timeout, topics: Vec::new() }
+        let newest = <ProduceRequest as Message>::VERSIONS.last;
+        Self { acks, timeout, transactional_id: None, newest, topics: Vec::new() }
+    }
+
+    /// As part of this id's transaction.
+    pub(super) fn transactional(mut self, id: Text, version: TransactionVersion) -> Self {
+        self.transactional_id = Some(id);
+        self.newest = self.newest.min(version.newest_produce());
+        self
     }
 
     pub(super) fn push(&mut self, name: &Text, id: Uuid, batch: LentBatch) {
@@ -47,12 +58,19 @@ impl ProduceSend {
         self.acks
     }
 
+    /// The newest version it may be sent in: the version says by which rules a transaction goes.
+    #[must_use]
+    pub const fn newest(&self) -> i16 {
+        self.newest
+    }
+
     /// Encodes what is open. The request goes out, the batches go back to
     /// [`ProducerMachine::sealed`](super::ProducerMachine::sealed) before its answer does.
     #[must_use]
     pub fn seal(self) -> (ProduceRequest, Vec<SealedBatch>) {
         let mut sealed = Vec::new();
         let mut request = ProduceRequest {
+            transactional_id: self.transactional_id,
             acks: self.acks.on_the_wire(),
             timeout_ms: i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX),
             ..ProduceRequest::default()

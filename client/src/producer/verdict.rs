@@ -13,9 +13,11 @@ use highwater_storage::{Offset, TimestampMs};
 use super::batch::BatchId;
 use super::config::Acks;
 use super::machine::{InFlight, Key, ProducerMachine, Receipt};
+use super::transaction::{Transactions, soon};
 use crate::error::Error;
 use crate::exchange::{Failure, RequestId};
 use crate::metadata::{BrokerAddress, NodeId, PartitionImage, endpoints};
+use crate::retry::Backoff;
 use crate::time::Monotonic;
 
 impl ProducerMachine {
@@ -114,6 +116,7 @@ impl ProducerMachine {
     fn judge(&mut self, now: Monotonic, key: Key, batch: BatchId, answer: &PartitionProduceResponse) {
         let code = answer.error_code;
         let idempotent = self.config.is_idempotent();
+        let is_transactional = self.transactions.is_some();
         let reason: Arc<str> = code.name().into();
         let queue = &mut self.topics[key.0].partitions[key.1];
         match code {
@@ -127,11 +130,14 @@ impl ProducerMachine {
             ErrorCode::MessageTooLarge if queue.get_mut(batch).is_some_and(|batch| batch.records > 1) => {
                 self.split(key, batch);
             }
-            ErrorCode::OutOfOrderSequenceNumber if idempotent => {
+            ErrorCode::OutOfOrderSequenceNumber if is_transactional && queue.gap_may_be_filled(batch) => {
+                self.try_again(now, key, batch, false, &reason);
+            }
+            ErrorCode::OutOfOrderSequenceNumber if idempotent && !is_transactional => {
                 queue.out_of_order(batch);
                 self.try_again(now, key, batch, false, &reason);
             }
-            ErrorCode::UnknownProducerId if idempotent => {
+            ErrorCode::UnknownProducerId if idempotent && !is_transactional => {
                 queue.begin_new_epoch();
                 self.try_again(now, key, batch, false, &reason);
             }
@@ -139,7 +145,12 @@ impl ProducerMachine {
                 if needs_metadata(code) {
                     self.metadata.suspect();
                 }
-                self.try_again(now, key, batch, may_be_stored(code), &reason);
+                // The producer's transaction before this one is being ended at the moment.
+                let backoff = match code {
+                    ErrorCode::ConcurrentTransactions => soon(self.config.backoff),
+                    _ => self.config.backoff,
+                };
+                self.try_again_after(now, key, batch, may_be_stored(code), &reason, backoff);
             }
             code => {
                 if let Some(batch) = queue.get_mut(batch) {
@@ -159,12 +170,27 @@ impl ProducerMachine {
     }
 
     fn try_again(&mut self, now: Monotonic, key: Key, id: BatchId, uncertain: bool, reason: &Arc<str>) {
+        self.try_again_after(now, key, id, uncertain, reason, self.config.backoff);
+    }
+
+    fn try_again_after(
+        &mut self,
+        now: Monotonic,
+        key: Key,
+        id: BatchId,
+        uncertain: bool,
+        reason: &Arc<str>,
+        backoff: Backoff,
+    ) {
+        if let Some(aborted) = self.transactions.as_ref().and_then(Transactions::aborted_because) {
+            return self.give_up(key, id, aborted);
+        }
         let queue = &mut self.topics[key.0].partitions[key.1];
         let Some(batch) = queue.get_mut(id) else { return };
         batch.uncertain |= uncertain;
         batch.last_failure = Some(Arc::clone(reason));
         if batch.failures < self.config.retries {
-            let until = now + self.config.backoff.wait(batch.failures + 1, &mut self.jitter);
+            let until = now + backoff.wait(batch.failures + 1, &mut self.jitter);
             queue.retry(id, until);
         } else {
             let detail = Arc::clone(reason);

@@ -1,6 +1,8 @@
-//! Finding the broker that coordinates the group, and finding it again when it is gone (`FindCoordinator`).
+//! Finding the broker that coordinates a group or a transactional id, and finding it again when it is gone
+//! (`FindCoordinator`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use highwater_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use highwater_protocol::{ErrorCode, Text};
@@ -12,8 +14,29 @@ use crate::retry::{Backoff, Jitter};
 use crate::time::Monotonic;
 use crate::transport::embedded::Target;
 
-/// FindCoordinator's kind of key for groups.
-const GROUP: i8 = 0;
+/// What is coordinated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coordinated {
+    Group,
+    TransactionalId,
+}
+
+impl Coordinated {
+    /// FindCoordinator's number for this kind of key.
+    const fn on_the_wire(self) -> i8 {
+        match self {
+            Self::Group => 0,
+            Self::TransactionalId => 1,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::TransactionalId => "transactional id",
+        }
+    }
+}
 
 #[derive(Debug)]
 enum State {
@@ -24,10 +47,11 @@ enum State {
 
 /// Where the coordinator is, as far as known.
 #[derive(Debug)]
-pub(super) struct Finder {
-    group_id: Text,
+pub(crate) struct Finder {
+    what: Coordinated,
+    key: Text,
     backoff: Backoff,
-    request_timeout: std::time::Duration,
+    request_timeout: Duration,
     state: State,
     failures: u32,
     not_before: Monotonic,
@@ -35,9 +59,15 @@ pub(super) struct Finder {
 }
 
 impl Finder {
-    pub(super) const fn new(group_id: Text, backoff: Backoff, request_timeout: std::time::Duration) -> Self {
+    pub(crate) const fn new(
+        what: Coordinated,
+        key: Text,
+        backoff: Backoff,
+        request_timeout: Duration,
+    ) -> Self {
         Self {
-            group_id,
+            what,
+            key,
             backoff,
             request_timeout,
             state: State::Unknown,
@@ -47,8 +77,13 @@ impl Finder {
         }
     }
 
+    /// Whose coordinator it is.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Where it listens, when that is known.
-    pub(super) fn target(&self) -> Option<Target> {
+    pub(crate) fn target(&self) -> Option<Target> {
         match &self.state {
             State::Known(address) => Some(Target::Broker(address.clone())),
             _ => None,
@@ -56,14 +91,14 @@ impl Finder {
     }
 
     /// Why it is not known, while it is not.
-    pub(super) fn unknown_because(&self) -> Option<Arc<str>> {
+    pub(crate) fn unknown_because(&self) -> Option<Arc<str>> {
         let why =
             || self.last_failure.clone().unwrap_or_else(|| "the coordinator is being looked for".into());
         (!matches!(self.state, State::Known(_))).then(why)
     }
 
     /// The broker does not answer, or says that it is not the coordinator.
-    pub(super) fn lost(&mut self, now: Monotonic, why: Arc<str>, jitter: &mut Jitter) {
+    pub(crate) fn lost(&mut self, now: Monotonic, why: Arc<str>, jitter: &mut Jitter) {
         if let State::Known(_) = self.state {
             self.state = State::Unknown;
             self.back_off(now, why, jitter);
@@ -77,7 +112,7 @@ impl Finder {
     }
 
     /// Asks, when it is time to.
-    pub(super) fn step(
+    pub(crate) fn step(
         &mut self,
         now: Monotonic,
         metadata: &mut Metadata,
@@ -97,8 +132,8 @@ impl Finder {
         let id = ids.next();
         self.state = State::Asked { id, deadline: now + self.request_timeout };
         let request = FindCoordinatorRequest {
-            key_type: GROUP,
-            coordinator_keys: vec![self.group_id.clone()],
+            key_type: self.what.on_the_wire(),
+            coordinator_keys: vec![self.key.clone()],
             ..FindCoordinatorRequest::default()
         };
         let (peer, target) = (Peer::Seed, metadata.seed_target());
@@ -113,12 +148,12 @@ impl Finder {
     }
 
     /// Whether the request is its own.
-    pub(super) fn asked(&self, id: RequestId) -> bool {
+    pub(crate) fn asked(&self, id: RequestId) -> bool {
         matches!(self.state, State::Asked { id: own, .. } if own == id)
     }
 
     /// Takes the answer to its own question. An error is one that asking again would not mend.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &mut self,
         now: Monotonic,
         answer: Result<FindCoordinatorResponse, Failure>,
@@ -135,8 +170,8 @@ impl Finder {
                 };
             }
         };
-        let what = || format!("finding the coordinator of group {}", &*self.group_id);
-        let Some(found) = response.coordinators.into_iter().find(|found| found.key == self.group_id) else {
+        let what = || format!("finding the coordinator of {} {}", self.what.name(), &*self.key);
+        let Some(found) = response.coordinators.into_iter().find(|found| found.key == self.key) else {
             self.fail(now, "the answer names no coordinator".into(), metadata, jitter);
             return Ok(());
         };
@@ -157,7 +192,7 @@ impl Finder {
     }
 
     /// When the next step is due.
-    pub(super) const fn deadline(&self) -> Option<Monotonic> {
+    pub(crate) const fn deadline(&self) -> Option<Monotonic> {
         match self.state {
             State::Known(_) => None,
             State::Unknown => Some(self.not_before),
