@@ -44,6 +44,10 @@ pub(crate) trait Machine: Send + 'static {
     fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>);
     /// Hears what a broker offers, when a connection to it has been opened.
     fn met(&mut self, _peer: Peer, _offers: &Offers) {}
+    /// Whether the last step, of itself, changed something for those who wait: told once.
+    fn has_news(&mut self) -> bool {
+        false
+    }
     /// Whether nothing is left to be done, although nobody has said that the driver is to end.
     fn is_over(&self) -> bool {
         false
@@ -120,8 +124,8 @@ pub(crate) async fn drive<M: Machine>(shared: Arc<Shared<M>>, courier: CourierCo
     let (events_in, mut events) = mpsc::unbounded_channel();
     let mut courier = Courier { config: courier, events: events_in, lines: BTreeMap::new(), attempts: 0 };
     let mut actions = Vec::new();
-    // Those who wait are told when an answer or a deadline may have changed something for them, not when one of
-    // them woke us: they would wake us again.
+    // Those who wait are told when an answer or a deadline may have changed something for them, or the machine says so; not
+    // whenever one of them woke us: they would wake us again.
     let mut has_news = true;
     loop {
         shared.clock.set();
@@ -129,6 +133,7 @@ pub(crate) async fn drive<M: Machine>(shared: Arc<Shared<M>>, courier: CourierCo
             let mut machine = shared.machine.lock();
             machine.step(shared.clock.now(), &mut actions);
             machine.settle();
+            has_news |= machine.has_news();
             (machine.deadline(), machine.is_over())
         };
         if has_news {

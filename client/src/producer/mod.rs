@@ -62,12 +62,15 @@ struct Core {
     deliveries: Deliveries,
     /// Who waits for offsets to be part of the transaction.
     waiting: BTreeMap<OffsetsId, oneshot::Sender<Result<()>>>,
+    has_news: bool,
     is_over: bool,
 }
 
 impl Machine for Core {
     fn step(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let was_over = self.machine.is_between_transactions();
         self.machine.step(now, actions);
+        self.has_news |= was_over != self.machine.is_between_transactions();
         if self.machine.is_released(now.monotonic) {
             self.machine.abandon(&Error::Closed { possibly_stored: false });
             self.is_over = true;
@@ -76,6 +79,10 @@ impl Machine for Core {
 
     fn met(&mut self, peer: Peer, offers: &Offers) {
         self.machine.met(peer, offers);
+    }
+
+    fn has_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
     }
 
     fn is_over(&self) -> bool {
@@ -96,6 +103,7 @@ impl Machine for Core {
 
     fn settle(&mut self) {
         for completion in self.machine.take_completions() {
+            self.has_news = true;
             self.deliveries.settle(completion);
         }
         for (id, outcome) in self.machine.take_offset_results() {
@@ -145,7 +153,7 @@ impl Drop for Handle {
 impl Producer {
     fn start(machine: ProducerMachine, max_block: Duration, courier: CourierConfig) -> Self {
         let (deliveries, waiting) = (Deliveries::default(), BTreeMap::new());
-        let shared = Arc::new(Shared::new(Core { machine, deliveries, waiting, is_over: false }));
+        let shared = Arc::new(Shared::new(Core { machine, deliveries, waiting, has_news: false, is_over: false }));
         let driver = tokio::spawn(driver::drive(Arc::clone(&shared), courier)).abort_handle();
         Self { handle: Arc::new(Handle { shared, driver, max_block, owes_a_turn: AtomicBool::new(false) }) }
     }

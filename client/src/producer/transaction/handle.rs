@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::TransactionConfig;
 use super::offsets::GroupMetadata;
 use super::state::Outcome;
-use crate::driver::CourierConfig;
+use crate::driver::{CourierConfig, Machine};
 use crate::error::{Error, Result};
 use crate::group::{CommittedOffset, GroupHandle, Offsets};
 use crate::metadata::TopicPartition;
@@ -80,7 +80,15 @@ impl TransactionalProducer {
     /// [`Error::ProducerLost`]; [`Error::Refused`] when another epoch was refused for the moment; [`Error::TimedOut`] after
     /// `max_block`.
     pub async fn begin(&mut self) -> Result<Transaction<'_>> {
-        let begin = |core: &mut Core| core.machine.begin_transaction().map(|begun| begun.then_some(()));
+        let begin = |core: &mut Core| {
+            let begun = core.machine.begin_transaction()?;
+            if begun {
+                // What failed was the last one's.
+                core.settle();
+                core.deliveries.take_failure();
+            }
+            Ok(begun.then_some(()))
+        };
         self.wait("beginning a transaction", begin).await?;
         Ok(Transaction { producer: &self.producer, last_word: LastWord(&self.producer) })
     }

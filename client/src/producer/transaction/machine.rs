@@ -80,6 +80,10 @@ impl ProducerMachine {
         self.transactions.as_ref()?.outcome()
     }
 
+    pub(in crate::producer) fn is_between_transactions(&self) -> bool {
+        self.transactions.as_ref().is_none_or(Transactions::is_over)
+    }
+
     pub(super) fn has_begun(&self) -> bool {
         self.transactions.as_ref().is_some_and(Transactions::has_begun)
     }
@@ -108,8 +112,7 @@ impl ProducerMachine {
 
     /// Whether nobody holds it any more, and nothing is left to be ended.
     pub(in crate::producer) fn is_released(&self, now: Monotonic) -> bool {
-        let is_over = self.transactions.as_ref().is_none_or(Transactions::is_over);
-        self.released_until.is_some_and(|until| is_over || until <= now)
+        self.released_until.is_some_and(|until| self.is_between_transactions() || until <= now)
     }
 
     pub(in crate::producer) fn take_into_transaction(&mut self, key: Key) {
