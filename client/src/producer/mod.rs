@@ -153,7 +153,8 @@ impl Drop for Handle {
 impl Producer {
     fn start(machine: ProducerMachine, max_block: Duration, courier: CourierConfig) -> Self {
         let (deliveries, waiting) = (Deliveries::default(), BTreeMap::new());
-        let shared = Arc::new(Shared::new(Core { machine, deliveries, waiting, has_news: false, is_over: false }));
+        let shared =
+            Arc::new(Shared::new(Core { machine, deliveries, waiting, has_news: false, is_over: false }));
         let driver = tokio::spawn(driver::drive(Arc::clone(&shared), courier)).abort_handle();
         Self { handle: Arc::new(Handle { shared, driver, max_block, owes_a_turn: AtomicBool::new(false) }) }
     }

@@ -1,6 +1,7 @@
 //! A transactional producer in conversation with scripted coordinators and brokers, by both protocols.
 
 mod errors;
+mod model;
 mod offsets;
 mod scripts;
 mod verdicts;
@@ -131,17 +132,7 @@ impl Script {
     }
 
     fn offers(&self) -> Offers {
-        let all = highwater_protocol::messages::APIS.iter();
-        Offers {
-            versions: all
-                .map(|api| {
-                    let versions = VersionRange { first: api.versions.first, last: api.versions.last };
-                    (api.key.number(), versions)
-                })
-                .collect(),
-            features_epoch: i64::from(self.level),
-            features: [(TransactionVersion::FEATURE.into(), self.level)].into(),
-        }
+        offers(self.level)
     }
 
     fn meet(&mut self) {
@@ -414,5 +405,15 @@ fn metadata() -> MetadataResponse {
             ..MetadataResponseTopic::default()
         }],
         ..MetadataResponse::default()
+    }
+}
+
+/// What a broker of a cluster with this `transaction.version` offers.
+fn offers(level: i16) -> Offers {
+    let all = highwater_protocol::messages::APIS.iter();
+    Offers {
+        versions: all.map(|api| (api.key.number(), api.versions)).collect(),
+        features_epoch: i64::from(level),
+        features: [(TransactionVersion::FEATURE.into(), level)].into(),
     }
 }
