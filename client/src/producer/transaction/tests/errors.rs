@@ -275,3 +275,18 @@ fn nobody_coordinates_for_a_stranger() {
     script.pass(LONG);
     assert_eq!(script.is_lost().code(), Some(ErrorCode::TransactionalIdAuthorizationFailed));
 }
+
+#[test]
+fn a_commit_that_may_be_one_is_never_called_an_abort() {
+    let mut script = Script::open(2);
+    script.send("a");
+    script.store();
+    script.end(true);
+    let (id, ..) = script.asked_end();
+    script.nowhere.push_back(ErrorCode::TransactionAbortable);
+    script.lose(id);
+    script.pass(LONG);
+    let error = script.commit_error();
+    assert!(matches!(error, Error::ProducerLost { .. }) && error.possibly_stored(), "{error}");
+    assert!(script.machine.outcome().unwrap().is_err());
+}

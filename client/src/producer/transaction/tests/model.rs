@@ -24,6 +24,8 @@ struct History {
     brokers: Brokers,
     chance: Jitter,
     now: Duration,
+    /// How much, to see that it comes to an end.
+    happened: u32,
     losses_percent: u64,
     /// By connection, in order.
     wire: BTreeMap<Peer, VecDeque<Letter>>,
@@ -47,6 +49,7 @@ impl History {
             brokers: Brokers::new(level, partitions),
             chance: Jitter::from_seed(seed),
             now: Duration::ZERO,
+            happened: 0,
             losses_percent,
             wire: BTreeMap::new(),
             stragglers: VecDeque::new(),
@@ -105,6 +108,8 @@ impl History {
 
     /// One thing happens: a request arrives, a marker is written, a straggler comes, or time passes.
     fn happen(&mut self) {
+        self.happened += 1;
+        assert!(self.happened < 100_000, "no end in sight");
         self.step();
         if self.happens(20) {
             self.brokers.write_a_marker();
