@@ -75,7 +75,7 @@ pub use highwater_storage::batch::{Codec, Header, Headers, TimestampType};
 pub use highwater_storage::{LeaderEpoch, Offset, TimestampMs, TopicId};
 pub use metadata::{BrokerAddress, NodeId, TopicPartition};
 pub use partitioner::{murmur2, partition_for_key};
-pub use process::{Output, Process, ProcessBuilder};
+pub use process::{Process, ProcessBuilder, Step};
 pub use producer::{
     Acks, Delivery, GroupMetadata, Outcome, Producer, ProducerBuilder, ProducerConfig, Transaction,
     TransactionConfig, TransactionalProducer, TransactionalProducerBuilder,

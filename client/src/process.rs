@@ -2,19 +2,24 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use highwater_client::{Client, Error, Record};
+//! use highwater_client::{Client, Error, Process, Record, Result};
 //!
-//! # async fn example() -> highwater_client::Result<()> {
+//! /// What comes within a second, or nothing.
+//! async fn bill(process: &mut Process) -> Result<()> {
+//!     let Some(step) = process.next(Duration::from_secs(1)).await? else { return Ok(()) };
+//!     for order in step.records() {
+//!         step.enqueue(Record::to("invoices").value(order.value.as_deref().unwrap_or_default())).await?;
+//!     }
+//!     step.done().await
+//! }
+//!
+//! # async fn example() -> Result<()> {
 //! let client = Client::connect("localhost:9092").await?;
 //! let mut process = client.process("billing").subscribe(["orders"]).exactly_once("billing-1").await?;
 //! loop {
-//!     let step = process.step(Duration::from_secs(1), async |order, out| {
-//!         out.enqueue(Record::to("invoices").value(order.value.as_deref().unwrap_or_default())).await?;
-//!         Ok(())
-//!     });
-//!     match step.await {
-//!         // It takes no effect, and the next step does it again.
-//!         Ok(_) | Err(Error::TransactionAborted { .. }) => {}
+//!     match bill(&mut process).await {
+//!         // What was aborted took no effect, and the next step does it again.
+//!         Ok(()) | Err(Error::TransactionAborted { .. }) => {}
 //!         Err(other) => return Err(other),
 //!     }
 //! }
@@ -35,8 +40,10 @@ use highwater_storage::Offset;
 
 use crate::client::Client;
 use crate::consumer::{Isolation, StartAt};
-use crate::error::{Error, Result};
-use crate::group::{GroupConsumer, GroupConsumerBuilder};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::group::{GroupConsumer, GroupConsumerBuilder, GroupHandle};
 use crate::metadata::TopicPartition;
 use crate::producer::{Delivery, Outcome, Producer, ProducerBuilder, Transaction, TransactionalProducer};
 use crate::record::{ConsumedRecord, Record, RecordMetadata};
@@ -44,7 +51,11 @@ use crate::record::{ConsumedRecord, Record, RecordMetadata};
 impl Client {
     /// A loop to be that reads topics as a member of this group, processes their records and writes others.
     pub fn process(&self, group_id: impl Into<Text>) -> ProcessBuilder {
-        ProcessBuilder { consumer: self.consumer().group(group_id), producer: self.producer() }
+        ProcessBuilder {
+            consumer: self.consumer().group(group_id),
+            producer: self.producer(),
+            transaction_timeout: None,
+        }
     }
 }
 
@@ -53,6 +64,7 @@ impl Client {
 pub struct ProcessBuilder {
     consumer: GroupConsumerBuilder,
     producer: ProducerBuilder,
+    transaction_timeout: Option<Duration>,
 }
 
 impl ProcessBuilder {
@@ -74,6 +86,13 @@ impl ProcessBuilder {
         self
     }
 
+    /// See [`TransactionConfig::timeout`](crate::TransactionConfig::timeout): how long a step may take that does everything exactly
+    /// once.
+    pub const fn transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.transaction_timeout = Some(timeout);
+        self
+    }
+
     /// Each record is processed once or not at all: its offset is committed first.
     ///
     /// What can still happen:
@@ -88,7 +107,7 @@ impl ProcessBuilder {
     pub async fn at_most_once(self) -> Result<Process> {
         let consumer = self.consumer.auto_commit(false).build().await?;
         let producer = self.producer.build().await?;
-        Ok(Process { consumer, how: How::AtMostOnce(producer), unfinished: None })
+        Ok(Process { consumer, how: How::CommitsFirst(producer), unfinished: None })
     }
 
     /// Each record is processed at least once: its offset is committed when everything written for it is stored.
@@ -105,7 +124,7 @@ impl ProcessBuilder {
     pub async fn at_least_once(self) -> Result<Process> {
         let consumer = self.consumer.auto_commit(false).build().await?;
         let producer = self.producer.build().await?;
-        Ok(Process { consumer, how: How::AtLeastOnce(producer), unfinished: None })
+        Ok(Process { consumer, how: How::CommitsLast(producer), unfinished: None })
     }
 
     /// What is written for each record takes effect exactly once: it is in one transaction with the offset. Only committed records
@@ -114,7 +133,7 @@ impl ProcessBuilder {
     ///
     /// What can still happen:
     /// - Processing itself may run more than once for a record, as often as its transaction is aborted: whatever it does beside
-    ///   writing through [`Output`] (a request, a row in a database) happens each time.
+    ///   writing through its [`Step`] (a request, a row in a database) happens each time.
     /// - Readers of the output see what was aborted, and what is not decided yet, unless they read with
     ///   [`Isolation::ReadCommitted`]; those wait for the oldest open transaction of each partition.
     /// - A transaction becomes visible partition by partition.
@@ -127,15 +146,22 @@ impl ProcessBuilder {
     /// As [`TransactionalProducerBuilder::build`](crate::TransactionalProducerBuilder::build).
     pub async fn exactly_once(self, transactional_id: impl Into<Text>) -> Result<Process> {
         let consumer = self.consumer.auto_commit(false).isolation(Isolation::ReadCommitted).build().await?;
-        let producer = self.producer.transactional(transactional_id).build().await?;
-        Ok(Process { consumer, how: How::ExactlyOnce(producer), unfinished: None })
+        let mut producer = self.producer.transactional(transactional_id);
+        if let Some(timeout) = self.transaction_timeout {
+            producer = producer.timeout(timeout);
+        }
+        let producer = producer.build().await?;
+        Ok(Process { consumer, how: How::InTransactions(producer), unfinished: None })
     }
 }
 
 enum How {
-    AtMostOnce(Producer),
-    AtLeastOnce(Producer),
-    ExactlyOnce(TransactionalProducer),
+    /// Commits before it processes.
+    CommitsFirst(Producer),
+    /// Commits what is processed and written.
+    CommitsLast(Producer),
+    /// Commits offsets together with what is written.
+    InTransactions(TransactionalProducer),
 }
 
 /// A step that is not known to be done.
@@ -153,24 +179,37 @@ pub struct Process {
     unfinished: Option<Unfinished>,
 }
 
-/// Where processing writes to.
-#[derive(Clone, Copy)]
-pub struct Output<'a>(Writer<'a>);
-
-#[derive(Clone, Copy)]
-enum Writer<'a> {
-    Producer(&'a Producer),
-    Transaction(&'a Transaction<'a>),
+/// Some records, to be processed in their order and then said to be [done](Self::done). Dropped before, they are given again by the
+/// next step, except in a loop that does everything at most once.
+#[must_use = "a step that is dropped is not done"]
+pub struct Step<'a> {
+    records: Vec<ConsumedRecord>,
+    writer: Writer<'a>,
+    consumer: &'a GroupHandle,
+    unfinished: &'a mut Option<Unfinished>,
 }
 
-impl Output<'_> {
-    /// Hands a record over. The step waits until it is stored; what is returned tells sooner, and may be dropped.
+enum Writer<'a> {
+    IsCommitted(&'a Producer),
+    CommitsLast(&'a Producer),
+    Transaction(Transaction<'a>),
+}
+
+impl Step<'_> {
+    /// What is to be processed: at least one record.
+    #[must_use]
+    pub fn records(&self) -> &[ConsumedRecord] {
+        &self.records
+    }
+
+    /// Hands over a record to be written. [`done`](Self::done) waits until it is stored; what is returned tells sooner, and may be
+    /// dropped.
     ///
     /// # Errors
     /// As [`Producer::enqueue`] and [`Transaction::enqueue`].
     pub async fn enqueue(&self, record: Record<'_>) -> Result<Delivery> {
-        match self.0 {
-            Writer::Producer(producer) => producer.enqueue(record).await,
+        match &self.writer {
+            Writer::IsCommitted(producer) | Writer::CommitsLast(producer) => producer.enqueue(record).await,
             Writer::Transaction(transaction) => transaction.enqueue(record).await,
         }
     }
@@ -182,64 +221,70 @@ impl Output<'_> {
     pub async fn send(&self, record: Record<'_>) -> Result<RecordMetadata> {
         self.enqueue(record).await?.await
     }
-}
 
-impl Process {
-    /// Takes the next records, as soon as there are any, processes them in their order, and sees to it that this counts. Returns
-    /// how many they were: none when `timeout` passes first.
-    ///
-    /// A step that failed, or was not waited for to its end, is done again by the next one, except in a loop that does everything
-    /// at most once.
+    /// Everything is processed: waits until all that was written is stored, and makes it count.
     ///
     /// # Errors
-    /// What `process` says, and everything that polling, writing and committing can say. After
-    /// [`Error::TransactionAborted`], [`Error::RebalanceInProgress`] and [`Error::NotAMember`] the next step goes on; after
-    /// [`Error::ProducerLost`] none does.
-    pub async fn step<E: From<Error>>(
-        &mut self,
-        timeout: Duration,
-        mut process: impl AsyncFnMut(&ConsumedRecord, Output<'_>) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        self.clear_up().await?;
-        let records = self.consumer.poll(timeout).await?;
-        if records.is_empty() {
-            return Ok(0);
-        }
-        if !matches!(self.how, How::AtMostOnce(_)) {
-            self.unfinished = Some(Unfinished { places: first_places(&records), is_committing: false });
-        }
-        match &mut self.how {
-            How::AtMostOnce(producer) => {
-                self.consumer.commit().await?;
-                each(&records, Output(Writer::Producer(producer)), &mut process).await?;
-                producer.flush().await?;
-            }
-            How::AtLeastOnce(producer) => {
-                each(&records, Output(Writer::Producer(producer)), &mut process).await?;
+    /// Why it does not count. After [`Error::TransactionAborted`], [`Error::RebalanceInProgress`] and [`Error::NotAMember`] the next
+    /// step goes on; after [`Error::ProducerLost`] none does.
+    pub async fn done(self) -> Result<()> {
+        match self.writer {
+            Writer::IsCommitted(producer) => producer.flush().await?,
+            Writer::CommitsLast(producer) => {
                 producer.flush().await?;
                 // From here on doing it again would be for nothing: if this fails, somebody does it again anyway.
-                self.unfinished = None;
+                *self.unfinished = None;
                 self.consumer.commit().await?;
             }
-            How::ExactlyOnce(producer) => {
-                let transaction = producer.begin().await?;
-                each(&records, Output(Writer::Transaction(&transaction)), &mut process).await?;
-                transaction.send_consumed(self.consumer.handle()).await?;
-                if let Some(unfinished) = &mut self.unfinished {
+            Writer::Transaction(transaction) => {
+                transaction.send_consumed(self.consumer).await?;
+                if let Some(unfinished) = self.unfinished {
                     unfinished.is_committing = true;
                 }
                 transaction.commit().await?;
-                self.unfinished = None;
+                *self.unfinished = None;
             }
         }
-        Ok(records.len())
+        Ok(())
+    }
+}
+
+impl Process {
+    /// The next records, as soon as there are any; `None` when `timeout` passes first.
+    ///
+    /// # Errors
+    /// What polling, committing before and beginning a transaction can say. After [`Error::RebalanceInProgress`] and
+    /// [`Error::NotAMember`] the next step goes on; after [`Error::ProducerLost`] none does.
+    pub async fn next(&mut self, timeout: Duration) -> Result<Option<Step<'_>>> {
+        self.clear_up().await?;
+        let records = self.consumer.poll(timeout).await?;
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let (consumer, unfinished) = (self.consumer.handle(), &mut self.unfinished);
+        let begun = Unfinished { places: first_places(&records), is_committing: false };
+        let writer = match &mut self.how {
+            How::CommitsFirst(producer) => {
+                consumer.commit().await?;
+                Writer::IsCommitted(producer)
+            }
+            How::CommitsLast(producer) => {
+                *unfinished = Some(begun);
+                Writer::CommitsLast(producer)
+            }
+            How::InTransactions(producer) => {
+                *unfinished = Some(begun);
+                Writer::Transaction(producer.begin().await?)
+            }
+        };
+        Ok(Some(Step { records, writer, consumer, unfinished }))
     }
 
     /// Goes back to where a step began that took no effect.
     async fn clear_up(&mut self) -> Result<()> {
         let Some(unfinished) = &self.unfinished else { return Ok(()) };
         let is_done = match &mut self.how {
-            How::ExactlyOnce(producer) if unfinished.is_committing => {
+            How::InTransactions(producer) if unfinished.is_committing => {
                 producer.outcome().await? == Outcome::Committed
             }
             _ => false,
@@ -266,22 +311,11 @@ impl Process {
     /// Why not all of it could be done.
     pub async fn close(self) -> Result<()> {
         let written = match self.how {
-            How::AtMostOnce(producer) | How::AtLeastOnce(producer) => producer.close().await,
-            How::ExactlyOnce(producer) => producer.close().await,
+            How::CommitsFirst(producer) | How::CommitsLast(producer) => producer.close().await,
+            How::InTransactions(producer) => producer.close().await,
         };
         written.and(self.consumer.close().await)
     }
-}
-
-async fn each<E>(
-    records: &[ConsumedRecord],
-    output: Output<'_>,
-    process: &mut impl AsyncFnMut(&ConsumedRecord, Output<'_>) -> Result<(), E>,
-) -> Result<(), E> {
-    for record in records {
-        process(record, output).await?;
-    }
-    Ok(())
 }
 
 fn first_places(records: &[ConsumedRecord]) -> BTreeMap<TopicPartition, Offset> {
@@ -291,4 +325,39 @@ fn first_places(records: &[ConsumedRecord]) -> BTreeMap<TopicPartition, Offset> 
         places.entry(at).or_insert(record.offset);
     }
     places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn step(process: &mut Process) -> Result<()> {
+        let Some(step) = process.next(Duration::ZERO).await? else { return Ok(()) };
+        step.enqueue(Record::to("t")).await?;
+        step.done().await
+    }
+
+    #[test]
+    fn a_loop_may_be_a_task() {
+        const fn is_send(_: &impl Send) {}
+        let _ = |process: &mut Process| is_send(&step(process));
+    }
+
+    #[test]
+    fn a_step_begins_at_its_first_records() {
+        let record = |partition, offset| ConsumedRecord {
+            topic: "t".into(),
+            partition,
+            offset: Offset::new(offset),
+            timestamp: highwater_storage::TimestampMs::new(0),
+            timestamp_type: highwater_storage::batch::TimestampType::Create,
+            key: None,
+            value: None,
+            headers: highwater_storage::batch::Headers::default(),
+            leader_epoch: None,
+        };
+        let places = first_places(&[record(0, 5), record(1, 3), record(0, 6), record(1, 9)]);
+        let at = |partition| TopicPartition::new("t", partition);
+        assert_eq!(places, [(at(0), Offset::new(5)), (at(1), Offset::new(3))].into());
+    }
 }

@@ -290,3 +290,22 @@ fn a_commit_that_may_be_one_is_never_called_an_abort() {
     assert!(matches!(error, Error::ProducerLost { .. }) && error.possibly_stored(), "{error}");
     assert!(script.machine.outcome().unwrap().is_err());
 }
+
+#[test]
+fn under_the_old_rules_an_abort_waits_for_what_was_given_up_on_the_wire() {
+    let delivery_timeout = Duration::from_secs(31);
+    let mut script = Script::ready_with(ProducerConfig { delivery_timeout, ..config() }, 1);
+    script.begin();
+    script.send("a");
+    let (id, _) = script.asked_partitions();
+    script.pass(Duration::from_secs(5));
+    script.answer_partitions(id, [(0, ErrorCode::None)]);
+    let (id, ..) = script.asked_produce();
+    script.pass(Duration::from_secs(27));
+    assert!(matches!(script.fates()[..], [Err(Error::TimedOut { possibly_stored: true, .. })]));
+    script.end(false);
+    script.assert_silent();
+    // Stored after the end of this transaction, it would be part of the next.
+    script.answer_produce(id, 0, ErrorCode::None);
+    assert!(!script.asked_end().1);
+}
