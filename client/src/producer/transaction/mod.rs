@@ -30,21 +30,21 @@
 //! Whatever may pass is tried again until `max_block` is over. The rest comes as one of two errors, sorted as Kafka's Java client
 //! 4.3.1 sorts it:
 //!
-//! - [`Error::TransactionAborted`](crate::Error::TransactionAborted): this transaction takes no effect, the producer lives on. So
+//! - [`Error::TransactionAborted`]: this transaction takes no effect, the producer lives on. So
 //!   it is when a record or an offset could not be stored for good (its delivery timed out, it was refused, its sequences have a
 //!   gap: `OUT_OF_ORDER_SEQUENCE_NUMBER`, `UNKNOWN_PRODUCER_ID`), when a broker saw that a partition is not part of the
 //!   transaction (`TRANSACTION_ABORTABLE`, KIP-890) or that its epoch is old (`INVALID_PRODUCER_EPOCH` to a batch: the
 //!   transaction's timeout may be over), when the topic or the group is not for this user (`TOPIC_`, `GROUP_AUTHORIZATION_FAILED`),
 //!   and when the offsets are of somebody who is not the group's member any more (`ILLEGAL_GENERATION`, `UNKNOWN_MEMBER_ID`,
 //!   `FENCED_INSTANCE_ID`).
-//! - [`Error::ProducerLost`](crate::Error::ProducerLost): the producer is done for. So it is when another one has begun under its
+//! - [`Error::ProducerLost`]: the producer is done for. So it is when another one has begun under its
 //!   id (`PRODUCER_FENCED`, `INVALID_PRODUCER_EPOCH` from the coordinator: [`is_fenced`](crate::Error::is_fenced)), when the
 //!   coordinator knows nothing of it or of its transaction (`INVALID_PRODUCER_ID_MAPPING`, `INVALID_TXN_STATE`), when the id or
 //!   the cluster is not for this user (`TRANSACTIONAL_ID_`, `CLUSTER_AUTHORIZATION_FAILED`), and on everything unforeseen from the
 //!   coordinator. Only as a producer is built or gets a new epoch are these two authorization errors given back for another try.
 //!
 //! A commit that fails so is not committed, unless [`possibly_stored`](crate::Error::possibly_stored) says that it may be: its
-//! answer was lost, and nobody could be asked again. [`Error::TimedOut`](crate::Error::TimedOut) leaves the end of the transaction
+//! answer was lost, and nobody could be asked again. [`Error::TimedOut`] leaves the end of the transaction
 //! open, and the producer goes on trying: [`TransactionalProducer::outcome`] waits for it.
 //!
 //! # The two protocols
