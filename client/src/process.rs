@@ -265,7 +265,10 @@ impl Process {
         let begun = Unfinished { places: first_places(&records), is_committing: false };
         let writer = match &mut self.how {
             How::CommitsFirst(producer) => {
+                // What is not committed is not processed either, and can be given again.
+                *unfinished = Some(begun);
                 consumer.commit().await?;
+                *unfinished = None;
                 Writer::IsCommitted(producer)
             }
             How::CommitsLast(producer) => {

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use highwater_client::{
     Client, ConfigChange, ConfigResource, Error, GroupConsumer, GroupConsumerBuilder, GroupHandle,
-    GroupProtocol, NodeId, Offset, OffsetReset, RebalanceListener, StartAt, TopicPartition,
+    GroupProtocol, NodeId, Offset, OffsetReset, Process, ProcessBuilder, RebalanceListener, StartAt,
+    TopicPartition,
 };
 use highwater_protocol::ErrorCode;
 use parking_lot::Mutex;
@@ -402,5 +403,56 @@ fn the_coordinator_of_the_tests_keeps_one_member() {
         let mut second = reading(&client).build().await.unwrap();
         next_offsets(&mut second).await;
         assert_eq!(Broker::member(&broker), Some("member-2".to_owned()));
+    });
+}
+
+/// The offsets of a step, and whether it is done.
+async fn step(process: &mut Process, is_done: bool) -> Result<Vec<i64>, Error> {
+    let Some(step) = process.next(Duration::from_secs(10)).await? else { return Ok(Vec::new()) };
+    let offsets = step.records().iter().map(|record| record.offset.get()).collect();
+    if is_done {
+        step.done().await?;
+    }
+    Ok(offsets)
+}
+
+fn processing(client: &Client) -> ProcessBuilder {
+    let reading = |consumer: GroupConsumerBuilder| {
+        consumer.offset_reset(OffsetReset::Earliest).heartbeat_interval(Duration::from_millis(5))
+    };
+    client.process("g").subscribe(["t"]).consumer(reading)
+}
+
+#[test]
+fn a_loop_at_most_once_commits_first_and_processes_nothing_that_is_not_committed() {
+    run(async {
+        let (broker, client) = broker(3);
+        let mut process = processing(&client).at_most_once().await.unwrap();
+        broker.answer_commits([ErrorCode::OffsetMetadataTooLarge]);
+        let refused = step(&mut process, true).await.unwrap_err();
+        assert_eq!(refused.code(), Some(ErrorCode::OffsetMetadataTooLarge));
+        // It answers the fetch that waits at the end.
+        broker.append(1);
+        assert_eq!(step(&mut process, false).await.unwrap(), [0, 1, 2, 3], "they are given again");
+        assert_eq!(broker.committed(), Some(4));
+        broker.append(1);
+        assert_eq!(step(&mut process, true).await.unwrap(), [4], "what was given is not given again");
+    });
+}
+
+#[test]
+fn a_loop_at_least_once_gives_again_what_was_not_done() {
+    run(async {
+        let (broker, client) = broker(3);
+        let mut process = processing(&client).at_least_once().await.unwrap();
+        assert_eq!(step(&mut process, false).await.unwrap(), [0, 1, 2]);
+        assert_eq!(broker.committed(), None);
+        broker.append(1);
+        assert_eq!(step(&mut process, true).await.unwrap(), [0, 1, 2, 3]);
+        assert_eq!(broker.committed(), Some(4));
+        broker.append(1);
+        assert_eq!(step(&mut process, true).await.unwrap(), [4]);
+        assert_eq!(broker.committed(), Some(5));
+        process.close().await.unwrap();
     });
 }

@@ -30,10 +30,10 @@ use highwater_protocol::messages::{
     APIS, ApiVersionsResponse, CreatePartitionsRequest, CreatePartitionsResponse, DeleteGroupsResponse,
     DescribeGroupsRequest, DescribeGroupsResponse, FetchRequest, FetchResponse, FindCoordinatorRequest,
     FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, ListGroupsResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-    OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
+    IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, LeaveGroupResponse, ListGroupsResponse, ListOffsetsRequest, ListOffsetsResponse,
+    MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+    OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use highwater_protocol::{ApiKey, ErrorCode, Message, RequestHeader, Response, Segments, Uuid, frame};
 use highwater_storage::batch::BatchBuilder;
@@ -183,6 +183,7 @@ impl State {
             ApiKey::IncrementalAlterConfigs => {
                 reply(to, &header, &self.alter_configs(read!(IncrementalAlterConfigsRequest)));
             }
+            ApiKey::InitProducerId => reply(to, &header, &InitProducerIdResponse::default()),
             other => panic!("unexpected {other}"),
         }
     }
