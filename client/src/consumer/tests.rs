@@ -489,6 +489,18 @@ fn the_end_of_a_committed_reader_is_the_last_stable_offset() {
     assert_eq!(broker.take().len(), 1);
     let status = broker.machine.status(&at(0)).unwrap();
     assert!(status.at_end && status.high_watermark == Some(Offset::new(5)), "{status:?}");
+    assert_eq!(
+        (status.end, status.lag()),
+        (Some(Offset::new(1)), Some(0)),
+        "the rest is nobody's to read yet"
+    );
+
+    let mut broker = Conversation::new(config(), &[(0, StartAt::Offset(Offset::ZERO))]);
+    assert_eq!(broker.machine.status(&at(0)).unwrap().lag(), None, "of the end nothing is heard yet");
+    let fetch = broker.fetch();
+    broker.answer(&fetch, 0, vec![PartitionData { last_stable_offset: 1, ..data(batch(0, &["a"]), 5) }]);
+    assert_eq!(broker.take().len(), 1);
+    assert_eq!(broker.machine.status(&at(0)).unwrap().lag(), Some(4));
 }
 
 #[test]
