@@ -13,6 +13,7 @@ use crate::cluster::record::MetadataRecord;
 use crate::ids::{BrokerEpoch, MetadataOffset, NodeId, PartitionEpoch, PartitionIndex, TopicName};
 use crate::node::{Reply, Request, Ticket};
 use crate::refusal::Refusal;
+use crate::transaction::{AddPartitions, MarkerWritten, MarkersToWrite, TopicPartition, VerifyPartitions};
 
 /// One end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,7 @@ impl Message {
 }
 
 /// What a message says.
+#[expect(dead_code, reason = "nodes take up transactions next")]
 #[derive(Debug)]
 pub(crate) enum Word {
     /// From a node to the controller.
@@ -48,6 +50,48 @@ pub(crate) enum Word {
     Fetch(ReplicaFetch),
     /// The leader's answer.
     Fetched(ReplicaFetched),
+    /// From the coordinator of transactions to who leads their partitions: how they end.
+    Markers {
+        /// The life of the coordinator's node.
+        broker_epoch: BrokerEpoch,
+        /// What is to be written.
+        markers: Vec<MarkersToWrite>,
+    },
+    /// The leader's answer: each partition once, when its marker is below the high watermark or is refused.
+    MarkersWritten {
+        /// The life of the coordinator's node that is meant.
+        broker_epoch: BrokerEpoch,
+        /// What became of them.
+        written: Vec<MarkerWritten>,
+    },
+    /// From a leader that has a batch of a transaction before it to who coordinates it.
+    AskTransaction {
+        /// The life of the node that asks.
+        broker_epoch: BrokerEpoch,
+        /// The asking node's number of the question; the answer carries it.
+        number: u64,
+        /// What it asks.
+        question: TransactionQuestion,
+    },
+    /// The coordinator's answer.
+    TransactionAnswer {
+        /// The life of the node that is meant.
+        broker_epoch: BrokerEpoch,
+        /// The question.
+        number: u64,
+        /// The partitions that are not part of the transaction, each with the reason; or why nothing can be said.
+        outcome: Result<Vec<(TopicPartition, Refusal)>, Refusal>,
+    },
+}
+
+/// What a leader asks about a transaction (`AddPartitionsToTxnRequest` from version 4 on).
+#[expect(dead_code, reason = "nodes take up transactions next")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TransactionQuestion {
+    /// Make these partitions part of it.
+    Add(AddPartitions),
+    /// Are they part of it?
+    Verify(VerifyPartitions),
 }
 
 /// What a node tells the controller.

@@ -42,6 +42,7 @@ mod retention;
 mod roles;
 mod serving;
 mod sessions;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -132,6 +133,7 @@ pub struct Node {
     serving: serving::Serving,
     following: following::Following,
     coordinated: coordinated::Coordinated,
+    own_words: telling::OwnWords,
     /// Whether the last append found no room, and that was said.
     is_disk_full: bool,
     next_expiration: Monotonic,
@@ -168,6 +170,7 @@ impl Node {
         self.expire(now, effects);
         self.let_go(now, effects);
         self.compact(now, effects);
+        self.hear_own_words(now, effects);
         self.serve_followers(now, effects);
         self.send_fetches(now, effects);
         self.beat(now, effects);
@@ -264,9 +267,17 @@ impl Node {
                 }
                 FromController::InSyncRefused(refused) => self.not_in_sync(now, refused),
             },
-            (Peer::Node(from), Word::Fetch(fetch)) => self.followed(now, from, fetch, effects),
-            (Peer::Node(from), Word::Fetched(fetched)) => self.fetched(now, from, fetched, effects),
+            (Peer::Node(from), word) => self.hear_node(now, from, word, effects),
             (from, other) => unreachable!("{other:?} from {from:?}"),
+        }
+    }
+
+    /// What a node says, be it this one.
+    fn hear_node(&mut self, now: Now, from: NodeId, word: Word, effects: &mut Effects) {
+        match word {
+            Word::Fetch(fetch) => self.followed(now, from, fetch, effects),
+            Word::Fetched(fetched) => self.fetched(now, from, fetched, effects),
+            other => unreachable!("{other:?} from node {from}"),
         }
     }
 

@@ -26,6 +26,7 @@ use super::replica::Birth;
 use super::retention::Expiry;
 use super::serving::Serving;
 use super::sessions::FetchSessions;
+use super::telling::OwnWords;
 use super::{Effect, Effects, Node, Tally};
 use crate::config::BrokerConfig;
 use crate::controller::Started;
@@ -149,6 +150,7 @@ impl Node {
             losses: Losses::default(),
             following: Following::default(),
             coordinated,
+            own_words: OwnWords::default(),
             next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),
         };
         let remembered = Remembered::read(node.disk.as_ref(), &node.folder, stop)
