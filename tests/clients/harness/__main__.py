@@ -11,7 +11,7 @@ from .report import Report, Suite, describe
 
 # In the order they run. Each is a module `suites.NAME` with `run(suite, target)`.
 SUITES = ["specs", "java", "crash", "tools", "nodes", "librdkafka", "go", "kafkajs", "kafka_python", "aiokafka", "sarama", "kafka_go",
-          "rskafka", "mixed", "raw", "faults", "folders", "differential"]
+          "rskafka", "mixed", "transactions", "streams", "raw", "faults", "folders", "differential"]
 
 
 def main():

@@ -41,7 +41,9 @@ class HeldPorts:
 class Broker:
     """What the suites know of a broker: where it listens, where its files are, and how it starts and stops."""
 
-    def __init__(self):
+    def __init__(self, features):
+        # Levels at which its folder begins, where they are not the newest.
+        self.features = [word for name, level in (features or {}).items() for word in ("--feature", f"{name}={level}")]
         self.home = Path(tempfile.mkdtemp(prefix="highwater-suite-"))
         self.data = self.home / "data"
         self.output = self.home / "output.log"
@@ -118,8 +120,8 @@ class Highwater(Broker):
     # Further arguments.
     more = ()
 
-    def __init__(self, settings=None):
-        super().__init__()
+    def __init__(self, settings=None, features=None):
+        super().__init__(features)
         self.settings = KEEP_ALL | (settings or {})
         self.binary = prepare.highwater_binary()
 
@@ -130,7 +132,8 @@ class Highwater(Broker):
         if self.port is None:
             self.port = self.choose_port()
         listen = f"127.0.0.1:{self.port}"
-        command = [self.binary, "serve", "--listen", listen, "--data-dir", self.data, "--ready-json", ready_file, *map(str, self.more)]
+        command = [self.binary, "serve", "--listen", listen, "--data-dir", self.data, "--ready-json", ready_file, *map(str, self.more),
+                   *self.features]
         for key, value in self.settings.items():
             command += ["-c", f"{key}={value}"]
         self.launch(command)
@@ -153,8 +156,8 @@ class Kafka(Broker):
 
     name = "kafka"
 
-    def __init__(self, settings=None):
-        super().__init__()
+    def __init__(self, settings=None, features=None):
+        super().__init__(features)
         self.settings = settings or {}
         self.jars = prepare.jars()
 
@@ -191,7 +194,7 @@ class Kafka(Broker):
 
     def format(self, properties):
         command = [*prepare.SHORT_LIVED_JVM, "-cp", f"{self.jars}/*", "kafka.tools.StorageTool",
-                   "format", "-t", CLUSTER_ID, "-c", str(properties)]
+                   "format", "-t", CLUSTER_ID, "-c", str(properties), *self.features]
         ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if ended.returncode != 0:
             raise prepare.CannotPrepare(f"formatting Kafka's folder failed: {ended.stdout[-2000:]}")

@@ -76,9 +76,10 @@ class Message:
         self.api_key = spec.get("apiKey")
         self.versions = Range(spec["validVersions"])
         self.flexible = Range(spec.get("flexibleVersions", "none"))
-        structs = {}
+        # One may be made of another that comes after it.
+        structs = {each["name"]: [] for each in spec.get("commonStructs", [])}
         for each in spec.get("commonStructs", []):
-            structs[each["name"]] = [Field(field, structs, self.flexible) for field in each["fields"]]
+            structs[each["name"]].extend(Field(field, structs, self.flexible) for field in each["fields"])
         self.fields = [Field(each, structs, self.flexible) for each in spec["fields"]]
 
 

@@ -5,6 +5,7 @@ ZERO_ID = bytes(16)
 UNKNOWN_ID = bytes(range(16))
 # Fields each broker fills by itself. What counts is whether there is something.
 OWN_TEXT = {"ErrorMessage", "BatchIndexErrorMessage", "Documentation"}
+OWN_TIME = {"LogAppendTimeMs", "LogAppendTime", "TransactionStartTimeMs", "LastTimestamp"}
 OWN_NUMBER = {"SessionId", "ProducerId", "Port", "FinalizedFeaturesEpoch"}
 
 
@@ -23,13 +24,13 @@ def normalise(value, side, name=""):
         return None if value == ZERO_ID else "the unknown id" if value == UNKNOWN_ID else f"id of {side.ids.get(value, 'a new topic')}"
     if name in OWN_TEXT:
         return "a text" if value else value
-    if name in OWN_NUMBER:
+    if name in OWN_NUMBER and isinstance(value, int):
         return value if value < (0 if name == "ProducerId" else 1) else "a number"
     if name == "ClusterId":
         return value and "an id"
     if name == "LogDir":
         return "a folder" if value.startswith("/") else value
-    if name in ("LogAppendTimeMs", "LogAppendTime") and value > 0:
+    if name in OWN_TIME and value > 0:
         return "a time"
     return value
 

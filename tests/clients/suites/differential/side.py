@@ -68,6 +68,18 @@ class Side:
         self.client.await_topic(name)
         self.learn(name)
 
+    def set_features(self, levels):
+        downgrade = 2
+        updates = [{"Feature": name, "MaxVersionLevel": level, "UpgradeType": downgrade} for name, level in levels.items()]
+        answer = self.client.call("UpdateFeatures", 1, {"timeoutMs": 30_000, "FeatureUpdates": updates})
+        equal(answer["ErrorCode"], 0, "UpdateFeatures")
+
+        def known(side):
+            finalized = side.client.call("ApiVersions", 3, {"ClientSoftwareName": "suite", "ClientSoftwareVersion": "1"})["FinalizedFeatures"]
+            return levels.items() <= {each["Name"]: each["MaxVersionLevel"] for each in finalized}.items()
+
+        until(self, known)
+
     def learn(self, name):
         """Remembers the topic's id, so that answers can show its name instead."""
         self.ids[self.client.topic_id(name)] = name

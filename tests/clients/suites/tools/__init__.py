@@ -1,6 +1,6 @@
 """Apache's command line tools, each a process of its own as a user starts it, their output read strictly."""
 
-from . import administration, compaction, console, deletion, files, groups, resets, topics, verifying
+from . import administration, compaction, console, deletion, files, groups, resets, topics, transactions, verifying
 from .kafka_tools import Tools
 
 
@@ -16,6 +16,7 @@ def run(suite, target):
         verifying.tests(suite, tools)
         resets.tests(suite, tools)
         administration.tests(suite, tools)
+        transactions.tests(suite, tools)
         files.tests(suite, tools)
     finally:
         broker.remove()
