@@ -59,7 +59,7 @@ pub(crate) struct MetadataOffset(pub i64);
 pub struct TopicName(Arc<str>);
 
 const CONSUMER_OFFSETS: &str = "__consumer_offsets";
-const TRANSACTION_STATE: &str = "__transaction_state";
+pub(crate) const TRANSACTION_STATE: &str = "__transaction_state";
 /// The topics that Kafka keeps for itself (`Topic.INTERNAL_TOPICS`).
 const INTERNAL_TOPICS: [&str; 3] = [CONSUMER_OFFSETS, TRANSACTION_STATE, "__share_group_state"];
 
@@ -73,7 +73,6 @@ impl TopicName {
     }
 
     /// The topic that keeps transactions.
-    #[allow(dead_code, reason = "the node takes it up next")]
     pub(crate) fn transaction_state() -> Self {
         TRANSACTION_STATE.into()
     }

@@ -13,7 +13,8 @@ use crate::cluster::record::MetadataRecord;
 use crate::ids::{BrokerEpoch, MetadataOffset, NodeId, PartitionEpoch, PartitionIndex, TopicName};
 use crate::node::{Reply, Request, Ticket};
 use crate::refusal::Refusal;
-use crate::transaction::{AddPartitions, MarkerWritten, MarkersToWrite, TopicPartition, VerifyPartitions};
+pub(crate) use crate::transaction::TransactionQuestion;
+use crate::transaction::{MarkerWritten, MarkersToWrite, TopicPartition};
 
 /// One end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +40,7 @@ impl Message {
 }
 
 /// What a message says.
-#[expect(dead_code, reason = "nodes take up transactions next")]
+#[allow(dead_code, reason = "the partitions' side takes it up next")]
 #[derive(Debug)]
 pub(crate) enum Word {
     /// From a node to the controller.
@@ -82,16 +83,6 @@ pub(crate) enum Word {
         /// The partitions that are not part of the transaction, each with the reason; or why nothing can be said.
         outcome: Result<Vec<(TopicPartition, Refusal)>, Refusal>,
     },
-}
-
-/// What a leader asks about a transaction (`AddPartitionsToTxnRequest` from version 4 on).
-#[expect(dead_code, reason = "nodes take up transactions next")]
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TransactionQuestion {
-    /// Make these partitions part of it.
-    Add(AddPartitions),
-    /// Are they part of it?
-    Verify(VerifyPartitions),
 }
 
 /// What a node tells the controller.

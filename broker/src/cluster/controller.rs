@@ -142,6 +142,28 @@ impl Controller<'_> {
         self.creation(&topic, configs.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
+    /// Decides on the topic that keeps transactions (`TransactionStateManager.transactionTopicConfigs`). More replicas in
+    /// sync than there are can never be: where Kafka's setting asks for that, all of them are meant.
+    pub(crate) fn transactions_topic(&mut self, name: &TopicName) -> Result<Creation, Refusal> {
+        let replication_factor = self.config.transactions_topic_replication_factor();
+        let topic = NewTopic {
+            name: name.clone(),
+            partitions: self.config.transactions_topic_partitions(),
+            replication_factor,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let min_in_sync = self.config.transactions_topic_min_in_sync().min(replication_factor.into());
+        let configs = [
+            ("cleanup.policy", "compact".to_owned()),
+            ("compression.type", "uncompressed".to_owned()),
+            ("min.insync.replicas", min_in_sync.to_string()),
+            ("segment.bytes", self.config.transactions_topic_segment_bytes().to_string()),
+            ("unclean.leader.election.enable", "false".to_owned()),
+        ];
+        self.creation(&topic, configs.map(|(name, value)| (name.to_owned(), value)).into())
+    }
+
     fn creation(&mut self, topic: &NewTopic, configs: BTreeMap<String, String>) -> Result<Creation, Refusal> {
         let replicas = if topic.assignments.is_empty() { self.place(topic)? } else { self.assigned(topic)? };
         Ok(Creation { id: self.entropy.uuid(), configs, replicas })

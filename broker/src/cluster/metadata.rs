@@ -49,6 +49,11 @@ impl ClusterMetadata {
         self.ids.get(name).copied()
     }
 
+    /// The same.
+    pub(crate) fn id_of_name(&self, name: &str) -> Option<TopicId> {
+        self.ids.get(name).copied()
+    }
+
     /// The topic of this id.
     pub(crate) fn topic(&self, id: TopicId) -> Option<&TopicMetadata> {
         self.topics.get(&id).map(|topic| &**topic)

@@ -9,6 +9,8 @@ use super::{Effective, Source, micros, without_effect};
 use crate::group::consumer::Assignor;
 use crate::group::turn::{Limits, Migration};
 use crate::ids::NodeId;
+use crate::transaction::TransactionVersion;
+use crate::transaction::turn::Limits as TransactionLimits;
 
 const DURABILITIES: &[&str] = &["none", "leader", "isr"];
 
@@ -26,6 +28,9 @@ macro_rules! settings {
 
 /// The settings that are the broker's alone. Those behind a topic's are named in the topic's table. Sorted by name.
 static DEFINITIONS: &[Definition] = settings! {
+    "add.partitions.to.txn.retry.backoff.max.ms", Kind::Int { min: 0 }, "100",
+        "How long who adds a partition to a transaction waits until the one before it has ended, before it is told to ask \
+         again.";
     "auto.create.topics.enable", Kind::Boolean, "true",
         "Whether asking for a topic that does not exist makes it.";
     "auto.leader.rebalance.enable", Kind::Boolean, "true",
@@ -131,11 +136,40 @@ static DEFINITIONS: &[Definition] = settings! {
     "replica.selector.class", Kind::Choice(&[RACK_AWARE_SELECTOR]), "",
         "Who says from which replica a consumer reads: org.apache.kafka.common.replica.RackAwareReplicaSelector sends it \
          to one in its rack (client.rack) that is in sync; unset, all read from leaders.";
+    "request.timeout.ms", Kind::Int { min: i32::MIN }, "30000",
+        "How long a node waits for another one to say that the ends of transactions are written, before it asks again.";
     "socket.request.max.bytes", Kind::Int { min: 1 }, "104857600",
         "The largest request; a larger one costs its sender the connection.";
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms", Kind::Int { min: 1 }, "10000",
+        "How long until a transaction is aborted that lasted too long, where that could not be written down in time.";
+    "transaction.max.timeout.ms", Kind::Int { min: 1 }, "900000",
+        "The longest a producer may let its transactions last.";
+    "transaction.partition.verification.enable", Kind::Boolean, "true",
+        "Whether a partition asks the coordinator before it takes the first records of a transaction.";
+    "transaction.remove.expired.transaction.cleanup.interval.ms", Kind::Int { min: 1 }, "3600000",
+        "How often transactional ids are looked for that nobody has used for transactional.id.expiration.ms.";
+    "transaction.state.log.min.isr", Kind::Int { min: 1 }, "1",
+        "How many replicas of the topic that keeps transactions must be in sync for it to be written to, when it is made; \
+         with three nodes or more 2, if it is not set.";
+    "transaction.state.log.num.partitions", Kind::Int { min: 1 }, "50",
+        "The number of partitions of the topic that keeps transactions, when it is made.";
+    "transaction.state.log.replication.factor", Kind::Int { min: 1 }, "1",
+        "The replication factor of the topic that keeps transactions, when it is made; as many as there are nodes, at most \
+         3, if it is not set.";
+    "transaction.state.log.segment.bytes", Kind::Int { min: 1024 * 1024 }, "104857600",
+        "The segment size of the topic that keeps transactions, when it is made.";
+    "transactional.id.expiration.ms", Kind::Int { min: 1 }, "604800000",
+        "How long a transactional id is kept that nobody uses.";
     "unclean.leader.election.interval.ms", Kind::Long { min: 1 }, "300000",
         "How often partitions are looked for that nobody leads, and that a replica may lead that is not in sync.";
 };
+
+/// How many replicas topics have of which nobody says it.
+const FACTORS: &[&str] = &[
+    "default.replication.factor",
+    "offsets.topic.replication.factor",
+    "transaction.state.log.replication.factor",
+];
 
 /// Of the broker's own settings those that may change while it runs (`DynamicBrokerConfig.ALL_DYNAMIC_CONFIGS`); those
 /// behind a topic's all may.
@@ -145,6 +179,7 @@ const ALTERABLE: &[&str] = &[
     "log.cleaner.dedupe.buffer.size",
     "max.connections",
     "producer.id.expiration.ms",
+    "transaction.partition.verification.enable",
 ];
 
 /// What an acknowledged record survives beside the end of the process.
@@ -182,6 +217,8 @@ pub struct BrokerConfig {
     others: usize,
     /// The rack of each node, if each has its own.
     racks: Arc<[String]>,
+    /// By which rules transactions run, if not by the newest.
+    transaction_version: Option<TransactionVersion>,
 }
 
 impl BrokerConfig {
@@ -190,6 +227,31 @@ impl BrokerConfig {
         let name = Self::check(name, value)?;
         self.given.insert(name, value.trim().to_owned());
         Ok(())
+    }
+
+    /// Has the cluster begin at a level of a feature; the words say what is wrong with it. There is one with more than one
+    /// level: `transaction.version`, at 2 if nobody says otherwise. At 0 and 1 transactions run as before KIP-890.
+    ///
+    /// ```
+    /// let mut config = highwater::BrokerConfig::default();
+    /// config.set_feature("transaction.version", 1)?;
+    /// assert!(config.set_feature("transaction.version", 3).is_err());
+    /// assert!(config.set_feature("share.version", 1).is_err());
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn set_feature(&mut self, name: &str, level: i16) -> Result<(), String> {
+        if name != "transaction.version" {
+            return Err(format!("feature {name}: only transaction.version can be chosen"));
+        }
+        let version = TransactionVersion::of_level(level)
+            .ok_or_else(|| format!("feature {name}={level}: the levels are 0, 1 and 2"))?;
+        self.transaction_version = Some(version);
+        Ok(())
+    }
+
+    /// By which rules transactions run.
+    pub(crate) fn transaction_version(&self) -> TransactionVersion {
+        self.transaction_version.unwrap_or(TransactionVersion::V2)
     }
 
     /// Whether a broker may be told this; gives the name as it is kept, or the words for what is wrong.
@@ -242,6 +304,7 @@ impl BrokerConfig {
             given: self.given.clone(),
             others: self.others,
             racks: Arc::clone(&self.racks),
+            transaction_version: self.transaction_version,
         }
     }
 
@@ -249,9 +312,9 @@ impl BrokerConfig {
     /// if there are three.
     pub(super) fn default_of(&self, name: &str, definition: &'static Definition) -> &'static str {
         match (name, self.others) {
-            ("default.replication.factor" | "offsets.topic.replication.factor", 1) => "2",
-            ("default.replication.factor" | "offsets.topic.replication.factor", 2..) => "3",
-            ("min.insync.replicas", 2..) => "2",
+            (name, 1) if FACTORS.contains(&name) => "2",
+            (name, 2..) if FACTORS.contains(&name) => "3",
+            ("min.insync.replicas" | "transaction.state.log.min.isr", 2..) => "2",
             _ => definition.default,
         }
     }
@@ -492,6 +555,47 @@ impl BrokerConfig {
     /// `offsets.topic.segment.bytes`.
     pub fn offsets_topic_segment_bytes(&self) -> i32 {
         self.int("offsets.topic.segment.bytes")
+    }
+
+    /// What coordinators of transactions keep to.
+    pub(crate) fn transaction_limits(&self) -> TransactionLimits {
+        TransactionLimits {
+            max_timeout_ms: self.int("transaction.max.timeout.ms"),
+            id_expiration_ms: i64::from(self.int("transactional.id.expiration.ms")),
+            abort_retry_ms: self.int("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+            request_timeout_ms: self.int("request.timeout.ms").max(1),
+            version: self.transaction_version(),
+        }
+    }
+
+    /// `transaction.remove.expired.transaction.cleanup.interval.ms`.
+    pub(crate) fn transactional_ids_check_ms(&self) -> i32 {
+        self.int("transaction.remove.expired.transaction.cleanup.interval.ms")
+    }
+
+    /// `add.partitions.to.txn.retry.backoff.max.ms`.
+    pub(crate) fn transaction_patience_ms(&self) -> i32 {
+        self.int("add.partitions.to.txn.retry.backoff.max.ms")
+    }
+
+    /// `transaction.state.log.num.partitions`.
+    pub(crate) fn transactions_topic_partitions(&self) -> i32 {
+        self.int("transaction.state.log.num.partitions")
+    }
+
+    /// `transaction.state.log.replication.factor`.
+    pub(crate) fn transactions_topic_replication_factor(&self) -> i16 {
+        i16::try_from(self.int("transaction.state.log.replication.factor")).unwrap_or(i16::MAX)
+    }
+
+    /// `transaction.state.log.min.isr`.
+    pub(crate) fn transactions_topic_min_in_sync(&self) -> i32 {
+        self.int("transaction.state.log.min.isr")
+    }
+
+    /// `transaction.state.log.segment.bytes`.
+    pub(crate) fn transactions_topic_segment_bytes(&self) -> i32 {
+        self.int("transaction.state.log.segment.bytes")
     }
 
     /// `max.incremental.fetch.session.cache.slots`.

@@ -29,6 +29,7 @@ pub(super) static TOPIC: &[Definition] = settings! {
 
 /// A broker's own. Sorted by name.
 pub(super) static BROKER: &[Definition] = settings! {
+    "add.partitions.to.txn.retry.backoff.ms", Kind::Int { min: 1 }, "20", None;
     "alter.log.dirs.replication.quota.window.num", Kind::Int { min: 1 }, "11", None;
     "alter.log.dirs.replication.quota.window.size.seconds", Kind::Int { min: 1 }, "1", None;
     "background.threads", Kind::Int { min: 1 }, "10", None;
@@ -87,12 +88,13 @@ pub(super) static BROKER: &[Definition] = settings! {
     "replica.socket.timeout.ms", Kind::Int { min: i32::MIN }, "30000", None;
     "replication.quota.window.num", Kind::Int { min: 1 }, "11", None;
     "replication.quota.window.size.seconds", Kind::Int { min: 1 }, "1", None;
-    "request.timeout.ms", Kind::Int { min: i32::MIN }, "30000", None;
     "socket.connection.setup.timeout.max.ms", Kind::Long { min: i64::MIN }, "30000", None;
     "socket.connection.setup.timeout.ms", Kind::Long { min: i64::MIN }, "10000", None;
     "socket.listen.backlog.size", Kind::Int { min: 1 }, "50", None;
     "socket.receive.buffer.bytes", Kind::Int { min: i32::MIN }, "102400", None;
     "socket.send.buffer.bytes", Kind::Int { min: i32::MIN }, "102400", None;
+    "transaction.state.log.load.buffer.size", Kind::Int { min: 1 }, "5242880", None;
+    "transaction.two.phase.commit.enable", Kind::Boolean, "false", None;
 };
 
 /// Of a broker's own those that Kafka lets change while it runs.
@@ -120,6 +122,9 @@ pub(super) fn check(name: &str, value: &str) -> Result<(), String> {
                 .into())
         }
         ("compression.gzip.level", "0") => refuse("Value must be between 1 and 9 or equal to -1"),
+        ("transaction.two.phase.commit.enable", on) if on.eq_ignore_ascii_case("true") => {
+            refuse("commits in two phases (KIP-939) are not served here")
+        }
         (name, given) if name.ends_with(".throttled.replicas") && !names_replicas(given) => {
             refuse("It must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],...")
         }

@@ -24,6 +24,21 @@ const MAX_RESOURCES: usize = 10_000;
 /// Who is answered.
 type Asker = (NodeId, Caller);
 
+/// The topics that the broker writes to itself.
+enum OwnTopic {
+    Offsets,
+    Transactions,
+}
+
+impl OwnTopic {
+    fn named(name: &TopicName) -> Option<Self> {
+        if *name == TopicName::consumer_offsets() {
+            return Some(Self::Offsets);
+        }
+        (*name == TopicName::transaction_state()).then_some(Self::Transactions)
+    }
+}
+
 impl Controller {
     pub(super) fn request(&mut self, now: Now, asker: Asker, request: Request) {
         let config = self.config_of(asker.0);
@@ -51,7 +66,8 @@ impl Controller {
         self.answer(asker, Answer::Reply(Box::new(reply)), false);
     }
 
-    /// Topics that somebody asked about, with the broker's defaults; the one that keeps groups in a way of its own.
+    /// Topics that somebody asked about, with the broker's defaults; those that keep groups and transactions in ways of
+    /// their own.
     pub(super) fn create_on_demand(&mut self, now: Now, asker: Asker, names: Vec<TopicName>) {
         let config = self.config_of(asker.0);
         let by_default = |name| NewTopic {
@@ -61,14 +77,14 @@ impl Controller {
             assignments: Vec::new(),
             configs: Vec::new(),
         };
-        let offsets = TopicName::consumer_offsets();
-        let (own, asked): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| *name == offsets);
+        let (own, asked): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| OwnTopic::named(name).is_some());
         let topics = asked.into_iter().map(by_default).collect();
         let request = CreateTopicsRequest { topics, validate_only: false };
         let mut created = self.create_topics(now, &config, &request);
-        if !own.is_empty() {
-            let outcome = self.create_offsets_topic(now, &config, &offsets);
-            created.push(CreatedTopic { name: offsets, outcome });
+        for name in own {
+            let outcome = self.create_own_topic(now, &config, &name);
+            created.push(CreatedTopic { name, outcome });
         }
         self.answer(asker, Answer::Reply(Box::new(Reply::CreateTopics(created))), false);
     }
@@ -158,7 +174,7 @@ impl Controller {
         }
     }
 
-    fn create_offsets_topic(
+    fn create_own_topic(
         &mut self,
         now: Now,
         config: &BrokerConfig,
@@ -167,7 +183,10 @@ impl Controller {
         if self.metadata.id_of(name).is_some() {
             return Err(Refusal::TopicExists { message: format!("Topic '{name}' already exists.") });
         }
-        let creation = self.decide(config, |decisions| decisions.offsets_topic(name))?;
+        let creation = self.decide(config, |decisions| match OwnTopic::named(name) {
+            Some(OwnTopic::Transactions) => decisions.transactions_topic(name),
+            Some(OwnTopic::Offsets) | None => decisions.offsets_topic(name),
+        })?;
         self.commit(now, &[creation.record(name)])?;
         Ok(facts(&creation, config))
     }

@@ -219,6 +219,7 @@ impl Producer {
                 let node = self.anyone(desk);
                 let request = InitProducerIdRequest {
                     transactional_id: None,
+                    timeout_ms: 0,
                     producer_id: ProducerId::NONE,
                     producer_epoch: ProducerEpoch::NONE,
                 };

@@ -20,6 +20,7 @@ impl Node {
             self.look_no_later(now);
         }
         self.coordinated.set_limits(self.config.group_limits());
+        self.transacting.limits = self.config.transaction_limits();
         for id in self.topics.keys().copied().collect::<Vec<_>>() {
             self.reconfigure_topic(now, id, effects);
         }

@@ -12,6 +12,7 @@ use super::{
 use crate::ids::{MetadataOffset, Monotonic, Now, TopicName};
 use crate::message::{Answer, Ask, Caller, Message, Peer, ToController, Word};
 use crate::refusal::Refusal;
+use crate::transaction::{AddOffsets, InitProducer};
 
 /// What a node has asked, and who waits for it.
 #[derive(Debug, Default)]
@@ -24,7 +25,24 @@ pub(super) struct Asking {
     /// When the controller is told again that the node is there; none where nobody else could take over.
     next_heartbeat: Option<Monotonic>,
     /// Who waits for a producer id; a block is asked for while there are any.
-    for_producer_ids: VecDeque<Ticket>,
+    for_producer_ids: VecDeque<WantsId>,
+}
+
+/// Who waits for a producer id.
+#[derive(Debug)]
+enum WantsId {
+    /// A producer that gets one of its own.
+    Idempotent(Ticket),
+    /// One whose transactional id may need one.
+    Transactional(Ticket, InitProducer),
+}
+
+impl WantsId {
+    fn ticket(&self) -> Ticket {
+        match self {
+            Self::Idempotent(ticket) | Self::Transactional(ticket, _) => *ticket,
+        }
+    }
 }
 
 /// What a node does once topics were made on demand.
@@ -34,6 +52,8 @@ enum Then {
     Metadata(Ticket, MetadataRequest),
     /// Tells who coordinates.
     Coordinators(Ticket, Vec<CoordinatorKey>),
+    /// Makes a group's partition part of a transaction.
+    AddOffsets(Ticket, AddOffsets),
     /// Hands the block out.
     ProducerIds,
 }
@@ -41,7 +61,9 @@ enum Then {
 impl Then {
     fn connection(&self) -> Option<ConnectionId> {
         match self {
-            Self::Metadata(ticket, _) | Self::Coordinators(ticket, _) => Some(ticket.connection),
+            Self::Metadata(ticket, _) | Self::Coordinators(ticket, _) | Self::AddOffsets(ticket, _) => {
+                Some(ticket.connection)
+            }
             Self::ProducerIds => None,
         }
     }
@@ -54,7 +76,7 @@ impl Asking {
 
     pub(super) fn forget(&mut self, connection: ConnectionId) {
         self.calls.retain(|_, then| then.connection() != Some(connection));
-        self.for_producer_ids.retain(|ticket| ticket.connection != connection);
+        self.for_producer_ids.retain(|waits| waits.ticket().connection != connection);
     }
 }
 
@@ -80,6 +102,7 @@ impl Node {
             match then {
                 Then::Metadata(ticket, request) => self.metadata(ticket, request, effects),
                 Then::Coordinators(ticket, keys) => self.find_coordinator(ticket, keys, effects),
+                Then::AddOffsets(ticket, request) => self.make_then_add_offsets(ticket, request, effects),
                 Then::ProducerIds => {}
             }
         }
@@ -120,21 +143,49 @@ impl Node {
         self.tell_controller(Ask::TopicsOnDemand { caller, names }, effects);
     }
 
-    /// Has the topic made that keeps groups, and then tells who coordinates.
+    /// Has the topic made that keeps groups or transactions, and then tells who coordinates.
     pub(super) fn make_then_find(
         &mut self,
         ticket: Ticket,
         keys: Vec<CoordinatorKey>,
+        names: Vec<TopicName>,
         effects: &mut Effects,
     ) {
         let caller = self.call(Then::Coordinators(ticket, keys));
+        self.tell_controller(Ask::TopicsOnDemand { caller, names }, effects);
+    }
+
+    /// Has the topic made that keeps groups, and then makes a partition of it part of a transaction.
+    pub(super) fn make_then_add_offsets(
+        &mut self,
+        ticket: Ticket,
+        request: AddOffsets,
+        effects: &mut Effects,
+    ) {
+        let caller = self.call(Then::AddOffsets(ticket, request));
         let names = vec![TopicName::consumer_offsets()];
         self.tell_controller(Ask::TopicsOnDemand { caller, names }, effects);
     }
 
     /// Answers with a producer id once there is one.
     pub(super) fn await_producer_id(&mut self, ticket: Ticket, effects: &mut Effects) {
-        self.asking.for_producer_ids.push_back(ticket);
+        self.asking.for_producer_ids.push_back(WantsId::Idempotent(ticket));
+        self.want_producer_ids(effects);
+    }
+
+    /// The same, for who has a transactional id: its request goes on then.
+    pub(super) fn await_producer_id_for(
+        &mut self,
+        ticket: Ticket,
+        request: InitProducer,
+        effects: &mut Effects,
+    ) {
+        self.asking.for_producer_ids.push_back(WantsId::Transactional(ticket, request));
+        self.want_producer_ids(effects);
+    }
+
+    /// There are to be producer ids again.
+    pub(super) fn want_producer_ids(&mut self, effects: &mut Effects) {
         if !self.asking.calls.values().any(|then| matches!(then, Then::ProducerIds)) {
             self.ask_for_producer_ids(effects);
         }
@@ -155,26 +206,27 @@ impl Node {
     /// An answer came.
     pub(super) fn answered(
         &mut self,
+        now: Now,
         caller: Caller,
         at: MetadataOffset,
         answer: Answer,
         effects: &mut Effects,
     ) {
         self.asking.early.push_back((at, caller, answer));
-        self.answer_what_is_known(effects);
+        self.answer_what_is_known(now, effects);
     }
 
     /// The node knows more: answers that waited for it go out.
-    pub(super) fn answer_what_is_known(&mut self, effects: &mut Effects) {
+    pub(super) fn answer_what_is_known(&mut self, now: Now, effects: &mut Effects) {
         while let Some((at, _, _)) = self.asking.early.front()
             && *at <= self.known_upto
         {
             let Some((_, caller, answer)) = self.asking.early.pop_front() else { break };
-            self.take_answer(caller, answer, effects);
+            self.take_answer(now, caller, answer, effects);
         }
     }
 
-    fn take_answer(&mut self, caller: Caller, answer: Answer, effects: &mut Effects) {
+    fn take_answer(&mut self, now: Now, caller: Caller, answer: Answer, effects: &mut Effects) {
         match (caller, answer) {
             (Caller::Client(ticket), Answer::Reply(reply)) => effects.push(Effect::Reply(ticket, *reply)),
             (Caller::Client(_), Answer::ProducerIds(_)) => {}
@@ -185,13 +237,16 @@ impl Node {
                 }
                 (Some(Then::Coordinators(ticket, keys)), Answer::Reply(reply)) => {
                     for refusal in refused_of(*reply).into_values() {
-                        tracing::error!(%refusal, "the topic that keeps groups cannot be made");
+                        tracing::error!(%refusal, "a topic that keeps groups or transactions cannot be made");
                     }
                     let found = self.find_coordinators(keys);
                     effects.push(Effect::Reply(ticket, Reply::FindCoordinator(found)));
                 }
+                (Some(Then::AddOffsets(ticket, request)), Answer::Reply(_)) => {
+                    self.add_offsets_now(now, ticket, request, effects);
+                }
                 (Some(Then::ProducerIds), Answer::ProducerIds(block)) => {
-                    self.hand_out_producer_ids(block, effects);
+                    self.hand_out_producer_ids(now, block, effects);
                 }
                 // Who asked is gone.
                 _ => {}
@@ -199,21 +254,28 @@ impl Node {
         }
     }
 
-    fn hand_out_producer_ids(&mut self, block: Result<i64, Refusal>, effects: &mut Effects) {
+    fn hand_out_producer_ids(&mut self, now: Now, block: Result<i64, Refusal>, effects: &mut Effects) {
         match &block {
             Ok(first) => self.producer_ids.begin(*first),
             Err(refusal) => tracing::error!(%refusal, "there are no producer ids"),
         }
-        while let Some(ticket) = self.asking.for_producer_ids.pop_front() {
-            let outcome = match (&block, self.producer_ids.take()) {
-                (Err(refusal), _) => Err(refusal.clone()),
-                (Ok(_), Some(id)) => Ok(Self::fresh(id)),
-                (Ok(_), None) => {
-                    self.asking.for_producer_ids.push_front(ticket);
-                    return self.ask_for_producer_ids(effects);
+        // Who goes on and finds that there are none again waits behind the others.
+        for waits in std::mem::take(&mut self.asking.for_producer_ids) {
+            match (&block, waits) {
+                (Err(refusal), waits) => {
+                    let refused = Reply::InitProducerId(Err(refusal.clone()));
+                    effects.push(Effect::Reply(waits.ticket(), refused));
                 }
-            };
-            effects.push(Effect::Reply(ticket, Reply::InitProducerId(outcome)));
+                (Ok(_), WantsId::Transactional(ticket, request)) => {
+                    self.init_transactional(now, ticket, request, effects);
+                }
+                (Ok(_), WantsId::Idempotent(ticket)) => match self.producer_ids.take() {
+                    Some(id) => {
+                        effects.push(Effect::Reply(ticket, Reply::InitProducerId(Ok(Self::fresh(id)))))
+                    }
+                    None => self.await_producer_id(ticket, effects),
+                },
+            }
         }
     }
 }

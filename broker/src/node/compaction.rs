@@ -349,7 +349,7 @@ impl Node {
         }
         self.log_failed(partition);
         self.wake_produces(partition, effects);
-        self.wake_group_answers(partition, effects);
+        self.wake_coordinator(now, partition, effects);
         self.end_pass(now, now.monotonic);
     }
 

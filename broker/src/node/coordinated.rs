@@ -19,6 +19,11 @@ use crate::ids::{Monotonic, NodeId, Now, PartitionIndex, TopicName};
 use crate::partition::parked::{Parked, Watched};
 use crate::refusal::Refusal;
 
+/// Kafka's number for the coordinator of a group.
+const GROUP: i8 = 0;
+/// Kafka's number for the coordinator of a transactional id.
+const TRANSACTION: i8 = 1;
+
 /// The coordinators of a node, by their partition of `__consumer_offsets`.
 #[derive(Debug)]
 pub(super) struct Coordinated {
@@ -175,15 +180,21 @@ fn as_coordinator(refusal: Refusal) -> Refusal {
 }
 
 impl Node {
-    /// Tells who coordinates. The first who asks for a group has the topic made that keeps them.
+    /// Tells who coordinates. The first who asks for a group, or a transaction, has the topic made that keeps them.
     pub(super) fn find_coordinator(
         &mut self,
         ticket: Ticket,
         keys: Vec<CoordinatorKey>,
         effects: &mut Effects,
     ) {
-        if self.offsets_topic().is_none() && keys.iter().any(|key| key.kind == 0) {
-            return self.make_then_find(ticket, keys, effects);
+        let is_asked = |kind| keys.iter().any(|key| key.kind == kind);
+        let offsets = TopicName::consumer_offsets();
+        let own = [(GROUP, offsets), (TRANSACTION, TopicName::transaction_state())];
+        let missing =
+            own.into_iter().filter(|(kind, name)| is_asked(*kind) && self.metadata.id_of(name).is_none());
+        let missing: Vec<_> = missing.map(|(_, name)| name).collect();
+        if !missing.is_empty() {
+            return self.make_then_find(ticket, keys, missing, effects);
         }
         let found = self.find_coordinators(keys);
         effects.push(Effect::Reply(ticket, Reply::FindCoordinator(found)));
@@ -195,8 +206,8 @@ impl Node {
     ) -> Vec<(String, Result<NodeId, Refusal>)> {
         let one = |key: CoordinatorKey| {
             let outcome = match key.kind {
-                0 => self.find_group_coordinator(&GroupId::from(key.key.as_str())),
-                1 => Ok(self.id),
+                GROUP => self.find_group_coordinator(&GroupId::from(key.key.as_str())),
+                TRANSACTION => self.find_transaction_coordinator(&key.key.as_str().into()),
                 2 if key.share_allowed => Err(Refusal::unsupported("share groups are not served here")),
                 2 => Err(Refusal::invalid_request("")),
                 kind => Err(Refusal::invalid_request(format!("Unknown coordinator type {kind}"))),
@@ -209,7 +220,11 @@ impl Node {
     fn find_group_coordinator(&self, group: &GroupId) -> Result<NodeId, Refusal> {
         let topic = self.offsets_topic().ok_or(Refusal::CoordinatorNotAvailable)?;
         let known = self.metadata.topic(topic).ok_or(Refusal::CoordinatorNotAvailable)?;
-        let partition = group.partition(known.partitions.len());
+        self.coordinating_node((topic, group.partition(known.partitions.len())))
+    }
+
+    /// Who leads a partition that groups or transactions are kept in.
+    pub(super) fn coordinating_node(&self, (topic, partition): Watched) -> Result<NodeId, Refusal> {
         let leader = self.metadata.partition(topic, partition).and_then(|partition| partition.leader);
         let leader = leader.ok_or(Refusal::CoordinatorNotAvailable)?;
         match self.replica(topic, partition) {
@@ -302,8 +317,14 @@ impl Node {
         self.coordinated.parked.park(ParkedAnswer { ticket, reply, awaited }, deadline, watches);
     }
 
+    /// Something happened to a partition: if it keeps groups or transactions, who waits for it hears of it.
+    pub(super) fn wake_coordinator(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
+        self.wake_group_answers(partition, effects);
+        self.wake_transactions(now, partition);
+    }
+
     /// Something happened to a partition: looks at the answers that wait for it.
-    pub(super) fn wake_group_answers(&mut self, partition: Watched, effects: &mut Effects) {
+    fn wake_group_answers(&mut self, partition: Watched, effects: &mut Effects) {
         for id in self.coordinated.parked.watching(partition) {
             let is_open = |awaited: &Awaited| self.fate(awaited).is_none();
             let parked = self.coordinated.parked.get(id);

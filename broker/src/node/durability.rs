@@ -105,7 +105,7 @@ impl Node {
                 None => {
                     self.syncs.commit.ended(now.monotonic, partition);
                     self.wake_produces(partition, effects);
-                    self.wake_group_answers(partition, effects);
+                    self.wake_coordinator(now, partition, effects);
                 }
             }
         }
@@ -203,6 +203,6 @@ impl Node {
             return self.high_watermark_moved(now, partition, effects);
         }
         self.wake_produces(partition, effects);
-        self.wake_group_answers(partition, effects);
+        self.wake_coordinator(now, partition, effects);
     }
 }

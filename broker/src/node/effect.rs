@@ -16,6 +16,7 @@ use crate::ids::{NodeId, PartitionIndex, TopicName};
 use crate::message::{Message, Peer};
 use crate::partition::leader::Positions;
 use crate::refusal::Refusal;
+use crate::transaction::TransactionOutcome;
 
 /// One thing to do, in order.
 #[derive(Debug)]
@@ -97,6 +98,8 @@ pub enum Reply {
     FindCoordinator(Vec<(String, Result<NodeId, Refusal>)>),
     /// To what a group was asked.
     Group(GroupReply),
+    /// To what was asked of transactions.
+    Transaction(TransactionOutcome),
 }
 
 impl Reply {

@@ -17,6 +17,7 @@ use crate::ids::{PartitionIndex, TopicName};
 use crate::message::{Message, Peer};
 use crate::partition::leader::Isolation;
 use crate::refusal::Refusal;
+use crate::transaction::TransactionRequest;
 
 /// A connection, whatever carries it; never used twice in one life of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,6 +157,8 @@ pub enum Request {
     FindCoordinator(Vec<CoordinatorKey>),
     /// Something of a group.
     Group(GroupRequest),
+    /// Something of transactions.
+    Transaction(TransactionRequest),
 }
 
 impl Request {
@@ -489,6 +492,8 @@ pub struct ConfigResource {
 pub struct InitProducerIdRequest {
     /// For a transactional producer.
     pub transactional_id: Option<String>,
+    /// After how long its transactions are aborted.
+    pub timeout_ms: i32,
     /// The id it has, or none.
     pub producer_id: ProducerId,
     /// The epoch it has, or none.

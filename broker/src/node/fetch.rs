@@ -292,7 +292,7 @@ impl Node {
             }
             self.wake_produces(partition, effects);
             self.wake_deletions(now, partition, effects);
-            self.wake_group_answers(partition, effects);
+            self.wake_coordinator(now, partition, effects);
         }
     }
 }

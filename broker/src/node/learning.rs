@@ -65,6 +65,10 @@ impl Node {
             }
         }
         self.lives_changed(now, effects);
+        anew.iter().for_each(|node| self.transacting.lost_contact(*node));
+        if !changed.is_empty() || !anew.is_empty() {
+            self.transacting.leaders_changed();
+        }
         anew.into_iter().for_each(|node| self.take_roles_under(now, node, effects));
         changed.into_iter().for_each(|partition| self.take_role(now, partition, effects));
         if are_settings_new {
@@ -74,14 +78,17 @@ impl Node {
         self.look_at_failed();
         self.known_upto = self.known_upto.max(upto);
         self.tell_controller(Ask::Applied { upto: self.known_upto }, effects);
-        self.answer_what_is_known(effects);
+        self.answer_what_is_known(now, effects);
     }
 
     /// Somebody can be reached again.
     pub(super) fn reconnected(&mut self, now: Now, peer: Peer, effects: &mut Effects) {
         match peer {
             Peer::Controller => self.beat_at_once(now, effects),
-            Peer::Node(node) => self.following.say_again(node),
+            Peer::Node(node) => {
+                self.following.say_again(node);
+                self.transacting.lost_contact(node);
+            }
         }
     }
 
@@ -101,6 +108,7 @@ impl Node {
     fn forget_topic(&mut self, now: Now, id: TopicId, effects: &mut Effects) {
         let Some(name) = self.name_of(id).cloned() else { return };
         self.metadata.apply(&MetadataRecord::TopicDeleted { id: id.get() });
+        self.transacting.leaders_changed();
         if let Some(mut topic) = self.topics.remove(&id) {
             for replica in topic.partitions.iter_mut().flatten() {
                 if let Role::Leads(_, Some(tail)) = &mut replica.role {
@@ -115,6 +123,9 @@ impl Node {
             self.leaving.take(id, name.clone(), topic);
             effects.push(Effect::TopicClosed { id, name: name.clone() });
             self.wake_all(now, id, partitions, effects);
+        }
+        if name == TopicName::transaction_state() {
+            self.forget_transactions(id, effects);
         }
         self.forget_topics_in_groups(now, &[(name, id)].into(), effects);
     }

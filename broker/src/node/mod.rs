@@ -43,6 +43,8 @@ mod roles;
 mod serving;
 mod sessions;
 mod telling;
+mod transacting;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -134,6 +136,7 @@ pub struct Node {
     following: following::Following,
     coordinated: coordinated::Coordinated,
     own_words: telling::OwnWords,
+    transacting: transacting::Transacting,
     /// Whether the last append found no room, and that was said.
     is_disk_full: bool,
     next_expiration: Monotonic,
@@ -170,7 +173,7 @@ impl Node {
         self.expire(now, effects);
         self.let_go(now, effects);
         self.compact(now, effects);
-        self.hear_own_words(now, effects);
+        self.settle_transactions(now, effects);
         self.serve_followers(now, effects);
         self.send_fetches(now, effects);
         self.beat(now, effects);
@@ -200,6 +203,7 @@ impl Node {
             self.compactions.next_deadline(),
             self.leaving.next_deadline(),
             self.coordinated.next_deadline(),
+            self.transacting.next_deadline(),
             self.serving.next_deadline(),
             self.following.next_deadline(),
             self.asking.next_deadline(),
@@ -244,9 +248,12 @@ impl Node {
             }
             Request::DescribeLogDirs(asked) => Reply::DescribeLogDirs(self.describe_log_dir(asked.as_ref())),
             Request::DescribeConfigs(resources) => Reply::DescribeConfigs(self.describe_configs(&resources)),
-            Request::InitProducerId(request) => return self.init_producer_id(ticket, &request, effects),
+            Request::InitProducerId(request) => return self.init_producer_id(now, ticket, request, effects),
             Request::FindCoordinator(keys) => return self.find_coordinator(ticket, keys, effects),
             Request::Group(request) => return self.group_request(now, ticket, request, effects),
+            Request::Transaction(request) => {
+                return self.transaction_request(now, ticket, request, effects);
+            }
             Request::CreateTopics(_)
             | Request::CreatePartitions(_)
             | Request::DeleteTopics(_)
@@ -263,7 +270,7 @@ impl Node {
             (Peer::Controller, Word::FromController(said)) => match said {
                 FromController::Records { upto, records } => self.learn(now, upto, &records, effects),
                 FromController::Answer { caller, at, answer } => {
-                    self.answered(caller, at, answer, effects);
+                    self.answered(now, caller, at, answer, effects);
                 }
                 FromController::InSyncRefused(refused) => self.not_in_sync(now, refused),
             },
@@ -277,6 +284,14 @@ impl Node {
         match word {
             Word::Fetch(fetch) => self.followed(now, from, fetch, effects),
             Word::Fetched(fetched) => self.fetched(now, from, fetched, effects),
+            Word::AskTransaction { broker_epoch, number, question } => {
+                self.ask_transaction(now, (from, broker_epoch, number), question, effects);
+            }
+            Word::MarkersWritten { broker_epoch, written } => {
+                if broker_epoch == self.broker_epoch {
+                    self.markers_written(now, written, effects);
+                }
+            }
             other => unreachable!("{other:?} from node {from}"),
         }
     }
@@ -287,6 +302,7 @@ impl Node {
         self.parked_deletions.release_where(|deletion| deletion.ticket.connection == connection);
         self.syncs.forget(connection);
         self.coordinated.forget(connection);
+        self.transacting.forget(connection);
         self.asking.forget(connection);
     }
 

@@ -27,6 +27,7 @@ use super::retention::Expiry;
 use super::serving::Serving;
 use super::sessions::FetchSessions;
 use super::telling::OwnWords;
+use super::transacting::Transacting;
 use super::{Effect, Effects, Node, Tally};
 use crate::config::BrokerConfig;
 use crate::controller::Started;
@@ -119,6 +120,7 @@ impl Node {
         effects.push(Effect::Configured(Arc::clone(&config)));
         let lives = metadata.serving().collect();
         let coordinated = Coordinated::new(config.group_limits());
+        let transacting = Transacting::new(config.transaction_limits());
         let mut node = Self {
             id,
             cluster_id,
@@ -151,6 +153,7 @@ impl Node {
             following: Following::default(),
             coordinated,
             own_words: OwnWords::default(),
+            transacting,
             next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),
         };
         let remembered = Remembered::read(node.disk.as_ref(), &node.folder, stop)
@@ -167,6 +170,7 @@ impl Node {
         node.begin_checkpoints(now, effects);
         node.count_all();
         node.replay_coordinators(now, effects);
+        node.settle_transactions(now, effects);
         node.send_fetches(now, effects);
         // Until it says that it is there it is told nothing.
         node.beat(now, effects);

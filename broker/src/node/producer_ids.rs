@@ -5,6 +5,7 @@ use highwater_storage::{ProducerEpoch, ProducerId};
 use super::{Effect, Effects, InitProducerIdRequest, Node, Reply, Ticket};
 use crate::ids::Now;
 use crate::refusal::Refusal;
+use crate::transaction::InitProducer;
 
 /// How often producers that have been silent for long are looked for
 /// (`producer.id.expiration.check.interval.ms`, which is Kafka's own business too).
@@ -25,13 +26,15 @@ impl Node {
     /// An idempotent producer gets a fresh id at epoch 0, whatever it had before.
     pub(super) fn init_producer_id(
         &mut self,
+        now: Now,
         ticket: Ticket,
-        request: &InitProducerIdRequest,
+        request: InitProducerIdRequest,
         effects: &mut Effects,
     ) {
-        let outcome = match check(request) {
+        let outcome = match transactional(request) {
             Err(refusal) => Err(refusal),
-            Ok(()) => match self.producer_ids.take() {
+            Ok(Some(request)) => return self.init_transactional(now, ticket, request, effects),
+            Ok(None) => match self.producer_ids.take() {
                 Some(id) => Ok(Self::fresh(id)),
                 None => return self.await_producer_id(ticket, effects),
             },
@@ -44,13 +47,16 @@ impl Node {
     }
 }
 
-fn check(request: &InitProducerIdRequest) -> Result<(), Refusal> {
-    if request.producer_id.is_some() != request.producer_epoch.is_some() {
+/// The request as its coordinator is asked, if it has a transactional id.
+fn transactional(request: InitProducerIdRequest) -> Result<Option<InitProducer>, Refusal> {
+    let InitProducerIdRequest { transactional_id, timeout_ms, producer_id, producer_epoch } = request;
+    if producer_id.is_some() != producer_epoch.is_some() {
         return Err(Refusal::invalid_request("A producer id goes with an epoch, and an epoch with an id."));
     }
-    match request.transactional_id.as_deref() {
-        None => Ok(()),
-        Some("") => Err(Refusal::invalid_request("A transactional id is not empty.")),
-        Some(_) => Err(Refusal::unsupported("transactions are not served here")),
-    }
+    let known = producer_id.is_some().then_some((producer_id, producer_epoch));
+    let one = |id: String| {
+        let id = id.as_str().into();
+        InitProducer { id, timeout_ms, two_phase: false, keeps_prepared: false, known }
+    };
+    Ok(transactional_id.map(one))
 }

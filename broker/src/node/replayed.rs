@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use highwater_storage::batch::{BatchHeader, ControlKind, RecordIter, control_record};
-use highwater_storage::{Log, Offset, ProducerId};
+use highwater_storage::{LeaderEpoch, Log, Offset, ProducerId};
 
 use super::{Effects, Node};
 use crate::group::coordinator::Coordinator;
@@ -10,6 +10,8 @@ use crate::group::record::Record;
 use crate::ids::{Now, PartitionIndex};
 use crate::partition::parked::Watched;
 use crate::refusal::Refusal;
+use crate::transaction::coordinator::Coordinator as Transactions;
+use crate::transaction::record::Record as TransactionRecord;
 
 /// How much of a log is read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -18,11 +20,31 @@ impl Node {
     /// Brings back the coordinators whose logs hold something. One whose log cannot be read refuses; it does not keep
     /// the node down.
     pub(super) fn replay_coordinators(&mut self, now: Now, effects: &mut Effects) {
-        let Some(topic) = self.offsets_topic() else { return };
-        let partitions = self.topics.get(&topic).map_or(0, |local| local.partitions.len());
-        for index in (0..).take(partitions).map(PartitionIndex) {
-            self.replay_coordinator(now, (topic, index), effects);
+        let topics = [self.offsets_topic(), self.transactions_topic()];
+        for topic in topics.into_iter().flatten() {
+            let partitions = self.topics.get(&topic).map_or(0, |local| local.partitions.len());
+            for index in (0..).take(partitions).map(PartitionIndex) {
+                self.begin_coordinating(now, (topic, index), effects);
+                self.begin_transacting(now, (topic, index), effects);
+            }
         }
+    }
+
+    /// The coordinator of transactions of a partition that this node leads, as its log has it; none where it has nothing.
+    pub(super) fn replayed_transactions(
+        &self,
+        (topic, index): Watched,
+    ) -> Option<Result<Transactions, Refusal>> {
+        let (replica, leader) = self.led(topic, index).ok()?;
+        if replica.log.start_offset() == replica.log.end_offset() {
+            return None;
+        }
+        let high_watermark = replica.positions().high_watermark;
+        let replayed = replay_transactions(&replica.log, leader.epoch(), high_watermark);
+        Some(replayed.map_err(|why| {
+            tracing::error!(partition = %index, %why, "the log of transactions cannot be read");
+            Refusal::NotCoordinator
+        }))
     }
 
     /// Brings back the coordinator of a partition that this node leads.
@@ -45,26 +67,60 @@ impl Node {
     }
 }
 
-/// Reads all of a coordinator's log.
-fn replay(log: &Log) -> Result<Coordinator, Box<dyn std::error::Error>> {
+/// Why a coordinator's log cannot be read.
+type Unreadable = Box<dyn std::error::Error>;
+
+/// Reads all of a log of groups.
+fn replay(log: &Log) -> Result<Coordinator, Unreadable> {
     let mut coordinator = Coordinator::default();
+    for_each_batch(log, |batch| apply_batch(&mut coordinator, batch))?;
+    Ok(coordinator)
+}
+
+/// Reads all of a log of transactions.
+fn replay_transactions(
+    log: &Log,
+    epoch: LeaderEpoch,
+    high_watermark: Offset,
+) -> Result<Transactions, Unreadable> {
+    let mut coordinator = Transactions::new(epoch);
+    for_each_batch(log, |batch| {
+        let records = RecordIter::new(batch)?;
+        let header = records.header().clone();
+        for record in records.filter(|_| !header.attributes.is_control()) {
+            let record = record?;
+            let key = record.key.ok_or("a record without a key")?;
+            if let Some(known) = TransactionRecord::decode(key, record.value)? {
+                coordinator.replay(record.offset, known, high_watermark);
+            }
+        }
+        Ok(header.next_offset())
+    })?;
+    Ok(coordinator)
+}
+
+/// Gives every batch of a log to who takes it, which tells the offset after it.
+fn for_each_batch(
+    log: &Log,
+    mut apply: impl FnMut(Bytes) -> Result<Offset, Unreadable>,
+) -> Result<(), Unreadable> {
     let mut at = log.start_offset();
     while at < log.end_offset() {
         let mut bytes = log.range(at, log.end_offset(), READ_BYTES, true).read()?;
         let before = at;
         while let Some(batch) = take_batch(&mut bytes)? {
-            at = apply_batch(&mut coordinator, batch)?;
+            at = apply(batch)?;
         }
         if at == before {
             // Compaction may leave nothing before the end.
             break;
         }
     }
-    Ok(coordinator)
+    Ok(())
 }
 
 /// Takes the first batch off, if it is there whole.
-fn take_batch(bytes: &mut Bytes) -> Result<Option<Bytes>, Box<dyn std::error::Error>> {
+fn take_batch(bytes: &mut Bytes) -> Result<Option<Bytes>, Unreadable> {
     if bytes.len() < BatchHeader::LEN {
         return Ok(None);
     }
@@ -73,7 +129,7 @@ fn take_batch(bytes: &mut Bytes) -> Result<Option<Bytes>, Box<dyn std::error::Er
 }
 
 /// Makes what a batch says so; gives the offset after it.
-fn apply_batch(coordinator: &mut Coordinator, batch: Bytes) -> Result<Offset, Box<dyn std::error::Error>> {
+fn apply_batch(coordinator: &mut Coordinator, batch: Bytes) -> Result<Offset, Unreadable> {
     let records = RecordIter::new(batch)?;
     let header = records.header().clone();
     for record in records {

@@ -1,7 +1,7 @@
 //! What this node does with each partition, as the cluster agreed: it leads it, follows who does, or holds nothing of it.
 //!
 //! Always: a leader's epoch is in its log before it appends in it. Who does not lead any more answers whoever waits that it
-//! does not, and coordinates no groups of that partition.
+//! does not, and coordinates no groups or transactions of that partition.
 
 use highwater_storage::{Offset, TopicId};
 
@@ -241,10 +241,12 @@ impl Node {
                 self.serving.touch(partition);
                 self.wake_everyone(now, partition, effects);
                 self.begin_coordinating(now, partition, effects);
+                self.begin_transacting(now, partition, effects);
             }
             Became::Follower { .. } => {
                 self.serving.forget(partition);
                 self.stop_coordinating(partition, effects);
+                self.stop_transacting(partition, effects);
                 self.wake_everyone(now, partition, effects);
             }
         }
@@ -283,6 +285,7 @@ impl Node {
         }
         self.serving.touch(partition);
         self.begin_coordinating(now, partition, effects);
+        self.begin_transacting(now, partition, effects);
     }
 
     /// A partition that is not held here any more: its files go.
@@ -305,6 +308,7 @@ impl Node {
         self.serving.forget(partition);
         self.compactions.stop_void(partition);
         self.stop_coordinating(partition, effects);
+        self.stop_transacting(partition, effects);
         self.wake_everyone(now, partition, effects);
         // It may come and go again before these files are gone.
         let unique = self.entropy.uuid();
@@ -330,6 +334,6 @@ impl Node {
         self.wake_fetches(now, partition, effects);
         self.wake_produces(partition, effects);
         self.wake_deletions(now, partition, effects);
-        self.wake_group_answers(partition, effects);
+        self.wake_coordinator(now, partition, effects);
     }
 }

@@ -12,7 +12,6 @@ pub(super) type OwnWords = VecDeque<Word>;
 
 impl Node {
     /// Tells a node something; this one hears it before its step ends ([`Node::hear_own_words`]).
-    #[expect(dead_code, reason = "nodes take up transactions next")]
     pub(super) fn tell_node(&mut self, to: NodeId, word: Word, effects: &mut Effects) {
         match to == self.id {
             true => self.own_words.push_back(word),

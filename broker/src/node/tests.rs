@@ -21,6 +21,7 @@ mod groups;
 mod racks;
 mod replicas;
 mod retention;
+mod transactions;
 
 use crate::partition::leader::Isolation;
 
@@ -257,6 +258,7 @@ fn of_producer(sequence: i32) -> Bytes {
 fn no_producer() -> InitProducerIdRequest {
     InitProducerIdRequest {
         transactional_id: None,
+        timeout_ms: 0,
         producer_id: ProducerId::NONE,
         producer_epoch: ProducerEpoch::NONE,
     }

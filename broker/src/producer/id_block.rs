@@ -21,6 +21,11 @@ impl IdBlock {
         Some(id)
     }
 
+    /// Whether a block must be reserved first.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next >= self.end
+    }
+
     /// Begins the block that was reserved from `first` on.
     pub(crate) fn begin(&mut self, first: i64) {
         self.next = first;

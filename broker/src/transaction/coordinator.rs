@@ -93,6 +93,11 @@ impl Coordinator {
         self.entries.is_empty()
     }
 
+    /// Whether markers are on their way.
+    pub(crate) fn waits_for_markers(&self) -> bool {
+        !self.ending.is_empty()
+    }
+
     /// Takes a record of its log, as it was found when this node came to lead it. Where the log is not known to be
     /// committed the record waits for that as one just written does: Kafka takes it for good at once
     /// (`TransactionStateManager.loadTransactionMetadata`), and sends markers for an end that may yet be lost.

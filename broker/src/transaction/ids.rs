@@ -10,7 +10,7 @@ use crate::ids::{PartitionIndex, TopicName};
 
 /// A producer across its lives, as its configuration names it; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct TransactionalId(Arc<str>);
+pub struct TransactionalId(Arc<str>);
 
 impl TransactionalId {
     /// The id as text.

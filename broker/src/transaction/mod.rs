@@ -11,9 +11,8 @@
 //! write again; every transaction that is ongoing has a timer behind it, and every one that ends has markers on their way, a
 //! timer, or partitions that nobody leads.
 
-#![allow(dead_code, unused_imports, reason = "the node takes it up next")]
-
 mod add;
+mod asked;
 pub(crate) mod coordinator;
 mod end;
 mod ending;
@@ -27,6 +26,10 @@ mod timeouts;
 pub(crate) mod turn;
 mod words;
 
+pub(crate) use asked::{
+    AddOffsets, AddedPartitions, ListedTransactions, PartitionsToAdd, TransactionOutcome,
+    TransactionQuestion, TransactionRequest,
+};
 pub(crate) use ids::{TopicPartition, TransactionVersion, TransactionalId};
 pub(crate) use state::End;
 pub(crate) use words::{

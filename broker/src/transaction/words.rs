@@ -59,7 +59,7 @@ pub(crate) struct VerifyPartitions {
 
 /// See Kafka's EndTxnRequest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EndTransaction {
+pub struct EndTransaction {
     pub(crate) id: TransactionalId,
     pub(crate) producer: Producer,
     pub(crate) end: End,
@@ -69,7 +69,7 @@ pub(crate) struct EndTransaction {
 
 /// See Kafka's ListTransactionsRequest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct ListTransactions {
+pub struct ListTransactions {
     /// Only transactions in these states; all when empty.
     pub(crate) states: Vec<String>,
     /// Only those of these producers; all when empty.
@@ -91,7 +91,7 @@ pub(crate) struct ListedTransaction {
 
 /// One transaction, told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DescribedTransaction {
+pub struct DescribedTransaction {
     pub(crate) producer: Producer,
     /// Kafka's word for its state.
     pub(crate) state: &'static str,

@@ -32,19 +32,21 @@ mod rules;
 mod scram;
 mod topic_ref;
 mod topics;
+mod transactions;
 
 use highwater_protocol::frame::{RequestStart, encode_response};
 use highwater_protocol::messages::{
-    AlterClientQuotasRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest,
-    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreateAclsRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteAclsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeAclsRequest, DescribeClientQuotasRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeTopicPartitionsRequest,
-    DescribeUserScramCredentialsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest,
-    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
-    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, UpdateFeaturesRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterClientQuotasRequest, AlterConfigsRequest,
+    AlterPartitionReassignmentsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
+    CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteAclsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeClientQuotasRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeTopicPartitionsRequest, DescribeTransactionsRequest, DescribeUserScramCredentialsRequest,
+    ElectLeadersRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    ListTransactionsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, UpdateFeaturesRequest,
 };
 use highwater_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Message, RequestHeader, Response, Segments, VersionRange,
@@ -56,6 +58,7 @@ pub use rules::TopicRules;
 
 use crate::group::GroupReply;
 use crate::node::{Reply, Request};
+use crate::transaction::TransactionOutcome;
 
 /// Every API this broker has, with the versions it says it has.
 static APIS: &[(ApiKey, VersionRange)] = &[
@@ -79,6 +82,9 @@ static APIS: &[(ApiKey, VersionRange)] = &[
     (ApiKey::DeleteRecords, VersionRange::new(0, 2)),
     (ApiKey::InitProducerId, VersionRange::new(0, 5)),
     (ApiKey::OffsetForLeaderEpoch, VersionRange::new(2, 4)),
+    (ApiKey::AddPartitionsToTxn, VersionRange::new(0, 5)),
+    (ApiKey::AddOffsetsToTxn, VersionRange::new(0, 4)),
+    (ApiKey::EndTxn, VersionRange::new(0, 5)),
     (ApiKey::DescribeAcls, VersionRange::new(1, 3)),
     (ApiKey::CreateAcls, VersionRange::new(1, 3)),
     (ApiKey::DeleteAcls, VersionRange::new(1, 3)),
@@ -97,6 +103,8 @@ static APIS: &[(ApiKey, VersionRange)] = &[
     (ApiKey::DescribeUserScramCredentials, VersionRange::new(0, 0)),
     (ApiKey::UpdateFeatures, VersionRange::new(0, 2)),
     (ApiKey::DescribeCluster, VersionRange::new(0, 2)),
+    (ApiKey::DescribeTransactions, VersionRange::new(0, 0)),
+    (ApiKey::ListTransactions, VersionRange::new(0, 2)),
     (ApiKey::ConsumerGroupHeartbeat, VersionRange::new(0, 1)),
     (ApiKey::ConsumerGroupDescribe, VersionRange::new(0, 1)),
     (ApiKey::ListConfigResources, VersionRange::new(0, 1)),
@@ -299,6 +307,19 @@ fn decode_body(
             group_admin::describe_request(&read::<DescribeGroupsRequest>(body, version)?, options)
         }
         ApiKey::DeleteGroups => group_admin::delete_request(&read::<DeleteGroupsRequest>(body, version)?),
+        ApiKey::AddPartitionsToTxn => {
+            transactions::add_partitions_request(read::<AddPartitionsToTxnRequest>(body, version)?, version)
+        }
+        ApiKey::AddOffsetsToTxn => {
+            transactions::add_offsets_request(&read::<AddOffsetsToTxnRequest>(body, version)?)
+        }
+        ApiKey::EndTxn => transactions::end_request(&read::<EndTxnRequest>(body, version)?, version),
+        ApiKey::ListTransactions => {
+            transactions::list_request(read::<ListTransactionsRequest>(body, version)?)
+        }
+        ApiKey::DescribeTransactions => {
+            transactions::describe_request(&read::<DescribeTransactionsRequest>(body, version)?)
+        }
         _ => return answer_at_once(header, body),
     }))
 }
@@ -373,11 +394,27 @@ pub fn encode(call: &Call, reply: Reply, addresses: &Addresses) -> Result<Option
         Reply::ListConfigResources(listed) => frame(call, &alter_configs::list_response(listed)),
         Reply::DescribeLogDirs(reply) => frame(call, &log_dirs::response(reply)),
         Reply::DescribeConfigs(done) => frame(call, &configs::response(done, call.options)),
-        Reply::InitProducerId(outcome) => frame(call, &producer_ids::response(outcome)),
+        Reply::InitProducerId(outcome) => frame(call, &producer_ids::response(outcome, version)),
         Reply::FindCoordinator(found) => frame(call, &coordinators::response(found, version, addresses)),
         Reply::Group(reply) => encode_of_group(call, reply),
+        Reply::Transaction(outcome) => encode_of_transaction(call, outcome),
     };
     segments.map(Some)
+}
+
+fn encode_of_transaction(call: &Call, outcome: TransactionOutcome) -> Result<Segments, EncodeError> {
+    let version = call.version;
+    match outcome {
+        TransactionOutcome::PartitionsAdded(done) => {
+            frame(call, &transactions::add_partitions_response(done, version))
+        }
+        TransactionOutcome::OffsetsAdded(outcome) => {
+            frame(call, &transactions::add_offsets_response(&outcome, version))
+        }
+        TransactionOutcome::Ended(outcome) => frame(call, &transactions::end_response(outcome, version)),
+        TransactionOutcome::Listed(outcome) => frame(call, &transactions::list_response(outcome)),
+        TransactionOutcome::Described(found) => frame(call, &transactions::describe_response(found)),
+    }
 }
 
 fn encode_of_group(call: &Call, reply: GroupReply) -> Result<Segments, EncodeError> {
