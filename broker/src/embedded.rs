@@ -83,6 +83,16 @@ impl ClusterBuilder {
         self
     }
 
+    /// Has the cluster begin at a level of a feature, as [`BrokerConfig::set_feature`]. A wrong one is told by
+    /// [`start`](Self::start).
+    #[must_use]
+    pub fn feature(mut self, name: &str, level: i16) -> Self {
+        if let Err(wrong) = self.config.set_feature(name, level) {
+            self.wrong.get_or_insert(wrong);
+        }
+        self
+    }
+
     /// Where topic, cluster and session ids come from; without one they differ from run to run.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {

@@ -64,6 +64,10 @@ pub(crate) struct Serve {
     /// One setting; may be given several times, and wins over the file.
     #[arg(short = 'c', value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Begin at a level of a feature, as Kafka's folders are formatted with: transaction.version=1 for transactions as before
+    /// KIP-890.
+    #[arg(long, value_name = "NAME=LEVEL")]
+    feature: Vec<String>,
     /// When the broker is ready, write where it listens to this file as JSON, or to standard output for '-'.
     #[arg(long, value_name = "FILE|-")]
     ready_json: Option<String>,
@@ -120,6 +124,11 @@ impl Serve {
         }
         for (key, value) in self.settings()? {
             builder = builder.set(&key, &value);
+        }
+        for pair in &self.feature {
+            let (name, level) = split_setting(pair)?;
+            let level = level.parse().with_context(|| format!("--feature {pair}: {level} is no level"))?;
+            builder = builder.feature(&name, level);
         }
         Ok(builder)
     }

@@ -282,7 +282,10 @@ impl NodeShell {
             match effect {
                 Effect::TopicOpened { id, name, config } => self.rules.open(*id, name.clone(), config),
                 Effect::TopicClosed { id, name } => self.rules.close(*id, name),
-                Effect::Configured(config) => *self.config.write() = Arc::clone(config),
+                Effect::Configured(config) => {
+                    self.rules.configured(config);
+                    *self.config.write() = Arc::clone(config);
+                }
                 _ => {}
             }
         }

@@ -6,8 +6,13 @@ use highwater_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use highwater_protocol::{ApiKey, Decoder, ErrorCode, RequestHeader, Segments, VersionRange};
 
 use super::{BadFrame, features, read};
+use crate::transaction::TransactionVersion;
 
-type Table = [(ApiKey, VersionRange)];
+/// The APIs, and by which rules transactions run.
+type Served = (&'static [(ApiKey, VersionRange)], TransactionVersion);
+
+/// From here on a feature may begin at level 0 (KAFKA-17011); before, it is left out (KAFKA-17492).
+const FIRST_WITH_LEVEL_0: i16 = 4;
 
 /// The answer to a request of any version: one that is too new is answered in version 0 with the versions of this
 /// API, so that the client can ask again (KIP-511).
@@ -15,7 +20,7 @@ pub(super) fn answer(
     frame: Decoder,
     start: RequestStart,
     versions: VersionRange,
-    table: &Table,
+    (table, transactions): Served,
 ) -> Result<Segments, BadFrame> {
     let own = || table.iter().filter(|api| api.0 == ApiKey::ApiVersions);
     let (version, response) = if versions.contains(start.api_version) {
@@ -24,7 +29,11 @@ pub(super) fn answer(
         let response = if start.api_version >= 3 && !names_itself(&request) {
             listing(ErrorCode::InvalidRequest, [].iter())
         } else {
-            listing(ErrorCode::None, table.iter())
+            let mut response = listing(ErrorCode::None, table.iter());
+            response.supported_features = features::supported(start.api_version >= FIRST_WITH_LEVEL_0);
+            response.finalized_features_epoch = features::EPOCH;
+            response.finalized_features = features::finalized(transactions);
+            response
         };
         (start.api_version, response)
     } else {
@@ -42,14 +51,7 @@ fn listing<'a>(
         min_version: versions.first,
         max_version: versions.last,
     };
-    let mut response =
-        ApiVersionsResponse { error_code, api_keys: apis.map(one).collect(), ..Default::default() };
-    if error_code == ErrorCode::None {
-        response.supported_features = features::supported();
-        response.finalized_features_epoch = features::EPOCH;
-        response.finalized_features = features::finalized();
-    }
-    response
+    ApiVersionsResponse { error_code, api_keys: apis.map(one).collect(), ..Default::default() }
 }
 
 /// Whether the client's software has a name and a version of the form Kafka asks for (KIP-511): letters and digits,

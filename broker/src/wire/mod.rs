@@ -58,7 +58,7 @@ pub use rules::TopicRules;
 
 use crate::group::GroupReply;
 use crate::node::{Reply, Request};
-use crate::transaction::TransactionOutcome;
+use crate::transaction::{TransactionOutcome, TransactionVersion};
 
 /// Every API this broker has, with the versions it says it has.
 static APIS: &[(ApiKey, VersionRange)] = &[
@@ -177,7 +177,12 @@ pub fn decode(frame: impl Into<Decoder>, rules: &TopicRules, now: TimestampMs) -
     let served = ApiKey::try_from(start.api_key).ok().and_then(|key| APIS.iter().find(|api| api.0 == key));
     let Some((key, versions)) = served else { return Err(not_served) };
     if *key == ApiKey::ApiVersions {
-        return Ok(Incoming::Answer(api_versions::answer(frame, start, *versions, APIS)?));
+        return Ok(Incoming::Answer(api_versions::answer(
+            frame,
+            start,
+            *versions,
+            (APIS, rules.transaction_version()),
+        )?));
     }
     if !versions.contains(start.api_version) {
         return Err(not_served);
@@ -320,12 +325,16 @@ fn decode_body(
         ApiKey::DescribeTransactions => {
             transactions::describe_request(&read::<DescribeTransactionsRequest>(body, version)?)
         }
-        _ => return answer_at_once(header, body),
+        _ => return answer_at_once(header, body, rules.transaction_version()),
     }))
 }
 
 /// The APIs whose answers are always the same, whatever there is.
-fn answer_at_once(header: &RequestHeader, body: Decoder) -> Result<Body, BadFrame> {
+fn answer_at_once(
+    header: &RequestHeader,
+    body: Decoder,
+    transactions: TransactionVersion,
+) -> Result<Body, BadFrame> {
     let version = header.api_version;
     match header.api_key {
         ApiKey::DescribeAcls => {
@@ -350,7 +359,7 @@ fn answer_at_once(header: &RequestHeader, body: Decoder) -> Result<Body, BadFram
         }
         ApiKey::UpdateFeatures => {
             let request = read::<UpdateFeaturesRequest>(body, version)?;
-            Body::answered(header, &features::update(request, version))
+            Body::answered(header, &features::update(request, version, transactions))
         }
         ApiKey::DescribeUserScramCredentials => {
             let request = read::<DescribeUserScramCredentialsRequest>(body, version)?;

@@ -7,8 +7,9 @@ use highwater_storage::TopicId;
 use highwater_storage::batch::BatchRules;
 use parking_lot::RwLock;
 
-use crate::config::TopicConfig;
+use crate::config::{BrokerConfig, TopicConfig};
 use crate::ids::TopicName;
+use crate::transaction::TransactionVersion;
 
 /// The rules of one topic.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ struct Maps {
 #[derive(Debug, Default)]
 pub struct TopicRules {
     maps: RwLock<Maps>,
+    /// By which rules transactions run: clients are told.
+    transaction_version: RwLock<TransactionVersion>,
 }
 
 impl TopicRules {
@@ -38,6 +41,15 @@ impl TopicRules {
         let mut maps = self.maps.write();
         maps.by_id.insert(id, Arc::clone(&known));
         maps.by_name.insert(name, known);
+    }
+
+    /// These settings are in force.
+    pub(crate) fn configured(&self, config: &BrokerConfig) {
+        *self.transaction_version.write() = config.transaction_version();
+    }
+
+    pub(super) fn transaction_version(&self) -> TransactionVersion {
+        *self.transaction_version.read()
     }
 
     /// A topic is gone.
