@@ -28,6 +28,6 @@ def run(suite, target):
             relay(suite, broker, [*java, f"{prefix}java-", level])
             relay(suite, broker, [program, f"{prefix}go-", level])
             librdkafka.tests(suite, Cluster(broker), f"{prefix}librdkafka-")
-            kills.tests(suite, broker, f"{prefix}librdkafka-")
+            kills.tests(suite, broker, prefix)
             if not broker.alive():
                 suite.report.fail(f"{suite.name}/{prefix}broker survives", broker.tail())
