@@ -101,6 +101,12 @@ impl OffsetIndex {
         (above.checked_sub(1).map(|floor| self.entries[floor]), self.entries.get(above).copied())
     }
 
+    /// The first entry that lies past a position.
+    pub(crate) fn beyond(&self, position: u64) -> Option<OffsetEntry> {
+        let at = self.entries.partition_point(|entry| u64::from(entry.position) <= position);
+        self.entries.get(at).copied()
+    }
+
     /// Gives back what growing took beyond need.
     pub(crate) fn shrink(&mut self) {
         self.entries.shrink_to_fit();

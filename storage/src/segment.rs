@@ -391,6 +391,14 @@ impl Segment {
         Position { at_least: floor.map_or(0, |entry| u64::from(entry.position)), at_most }
     }
 
+    /// Past what so many bytes from the batch that contains `offset` are of, or that batch alone; none where the index does
+    /// not reach so far (`LogSegment.fetchUpperBoundOffset`).
+    pub(crate) fn reach(&self, offset: Offset, max_bytes: usize) -> Option<Offset> {
+        let end = self.position_of(offset).at_most.saturating_add(max_bytes as u64);
+        let entry = self.offset_index.beyond(end)?;
+        Some(Offset::new(self.base_offset().get() + i64::from(entry.relative_last_offset) + 1))
+    }
+
     /// The offset a time entry speaks of.
     pub(crate) fn offset_of(&self, entry: TimeEntry) -> Offset {
         Offset::new(self.base_offset().get().saturating_add(i64::from(entry.relative_last_offset)))

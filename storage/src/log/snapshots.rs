@@ -7,8 +7,10 @@ use std::{io, path::PathBuf};
 
 use super::Log;
 use crate::{
-    AbortedTransaction, LogError, Offset, ProducerTable, TimestampMs, recovery::remove_if_there,
-    segment::file_name, snapshot,
+    AbortedTransaction, LogError, Offset, ProducerTable, TimestampMs,
+    recovery::remove_if_there,
+    segment::{Segment, file_name},
+    snapshot,
 };
 
 /// A snapshot file in the log's directory.
@@ -46,8 +48,10 @@ impl Log {
     pub fn aborted_in(&self, from: Offset, to: Offset) -> Vec<AbortedTransaction> {
         let mut found = Vec::new();
         let later = self.segments[self.segment_of(from)..].iter();
-        for aborted in later.flat_map(|segment| segment.aborted()) {
-            if aborted.last_offset >= from && aborted.first_offset < to {
+        let ended =
+            |aborted: &[_]| aborted.partition_point(|one: &AbortedTransaction| one.last_offset < from);
+        for aborted in later.map(Segment::aborted).flat_map(|aborted| &aborted[ended(aborted)..]) {
+            if aborted.first_offset < to {
                 found.push(*aborted);
             }
             if aborted.last_stable_offset >= to {
@@ -55,6 +59,18 @@ impl Log {
             }
         }
         found
+    }
+
+    /// The same for a reader of what [`range`](Self::range) gives at these bounds, decided from memory: no more of them
+    /// than so many bytes can be of.
+    #[must_use]
+    pub fn aborted_within(&self, from: Offset, bound: Offset, max_bytes: usize) -> Vec<AbortedTransaction> {
+        let first = self.segment_of(from);
+        let holds = |at: &usize| self.segments[*at].size_bytes > 0;
+        let at = (first..self.segments.len()).find(holds).unwrap_or(first);
+        let by_bytes = self.segments[at].reach(from, max_bytes);
+        let by_segment = self.segments.get(at + 1).map(Segment::base_offset);
+        self.aborted_in(from, by_bytes.or(by_segment).map_or(bound, |reach| reach.min(bound)))
     }
 
     /// All files together, as far as memory tells: batches and the room kept ahead of them, indexes, snapshots.
