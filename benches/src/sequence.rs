@@ -73,8 +73,7 @@ fn produce(node: &mut Ensemble, topic: TopicId, batch: CheckedBatch) -> Ensemble
         is_transactional: false,
         batch: Ok(batch),
     };
-    let request =
-        ProduceRequest { acks: -1, timeout_ms: 30_000, has_transactional_id: false, partitions: vec![part] };
+    let request = ProduceRequest { acks: -1, timeout_ms: 30_000, transaction: None, partitions: vec![part] };
     let mut effects = Vec::new();
     node.step(TIME, NodeId(0), Event::Request(TICKET, Request::Produce(request)), &mut effects);
     let stored =

@@ -532,6 +532,16 @@ impl BrokerConfig {
         names.filter_map(|name| Assignor::named(name.trim())).collect()
     }
 
+    /// `request.timeout.ms`: how long another node may take to answer.
+    pub(crate) fn request_timeout_ms(&self) -> i32 {
+        self.int("request.timeout.ms")
+    }
+
+    /// `transaction.partition.verification.enable`.
+    pub(crate) fn verifies_transactions(&self) -> bool {
+        self.text("transaction.partition.verification.enable").eq_ignore_ascii_case("true")
+    }
+
     /// `offsets.commit.timeout.ms`.
     pub fn offsets_commit_timeout_ms(&self) -> i32 {
         self.int("offsets.commit.timeout.ms")

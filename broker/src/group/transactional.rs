@@ -17,7 +17,6 @@ use crate::refusal::Refusal;
 
 /// What becomes of the offsets of a transaction.
 #[derive(Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "the node takes it up next")]
 pub(crate) struct OffsetsInTransaction {
     /// Of each partition, in order.
     pub(crate) outcomes: Vec<Result<(), Refusal>>,
@@ -25,7 +24,6 @@ pub(crate) struct OffsetsInTransaction {
     pub(crate) records: Vec<Record>,
 }
 
-#[allow(dead_code, reason = "the node takes it up next")]
 impl Coordinator {
     /// What is to be written so that these offsets count once the transaction is committed. An `Err` refuses all of them.
     pub(crate) fn offsets_in_transaction(

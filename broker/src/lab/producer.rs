@@ -287,7 +287,7 @@ impl Producer {
         let request = ProduceRequest {
             acks: self.how.acks,
             timeout_ms: 1_500,
-            has_transactional_id: false,
+            transaction: None,
             partitions: vec![part],
         };
         self.ask(desk, leader, Asked::Produce { slot, batch: number }, Request::Produce(request));

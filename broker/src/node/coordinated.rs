@@ -137,12 +137,7 @@ struct LogOf<'a> {
 impl Journal for LogOf<'_> {
     fn append(&mut self, records: &[Record]) -> Result<Offset, Refusal> {
         let batch = self.batch(records).map_err(|why| Refusal::Unexpected { message: why.to_string() })?;
-        let max_bytes =
-            self.node.topics.get(&self.partition.0).map_or(0, |topic| topic.config.max_message_bytes);
-        if batch.size_bytes() > max_bytes {
-            let message = format!("{} bytes of group metadata, of at most {max_bytes}", batch.size_bytes());
-            return Err(Refusal::Unexpected { message });
-        }
+        self.node.check_group_batch(self.partition, &batch)?;
         let appended = self.node.append_batch(self.now, self.partition, &batch, None, self.effects);
         let base_offset = appended.map(|appended| appended.base_offset).map_err(as_coordinator)?;
         self.node.tally.coordinated(records);
@@ -166,7 +161,7 @@ impl LogOf<'_> {
 }
 
 /// A refusal of the log as a group's members are told of it (`CoordinatorOperationExceptionHelper`).
-fn as_coordinator(refusal: Refusal) -> Refusal {
+pub(super) fn as_coordinator(refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::Storage { .. } | Refusal::DiskFull { .. } | Refusal::NotLeader { .. } => {
             Refusal::NotCoordinator
@@ -180,6 +175,16 @@ fn as_coordinator(refusal: Refusal) -> Refusal {
 }
 
 impl Node {
+    /// Whether what is to be written of groups at once is small enough.
+    pub(super) fn check_group_batch(&self, (topic, _): Watched, batch: &CheckedBatch) -> Result<(), Refusal> {
+        let max_bytes = self.topics.get(&topic).map_or(0, |topic| topic.config.max_message_bytes);
+        if batch.size_bytes() > max_bytes {
+            let message = format!("{} bytes of group metadata, of at most {max_bytes}", batch.size_bytes());
+            return Err(Refusal::Unexpected { message });
+        }
+        Ok(())
+    }
+
     /// Tells who coordinates. The first who asks for a group, or a transaction, has the topic made that keeps them.
     pub(super) fn find_coordinator(
         &mut self,
@@ -248,7 +253,7 @@ impl Node {
     }
 
     /// A coordinator serves as long as its log does.
-    fn check_coordinator(&self, (topic, partition): Watched) -> Result<(), Refusal> {
+    pub(super) fn check_coordinator(&self, (topic, partition): Watched) -> Result<(), Refusal> {
         let (replica, _) = self.led(topic, partition).map_err(|_| Refusal::NotCoordinator)?;
         let slot = self.coordinated.slots.get(&partition).map(|slot| &slot.coordinator);
         match slot {

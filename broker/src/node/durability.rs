@@ -105,6 +105,7 @@ impl Node {
                 None => {
                     self.syncs.commit.ended(now.monotonic, partition);
                     self.wake_produces(partition, effects);
+                    self.wake_markers(partition, effects);
                     self.wake_coordinator(now, partition, effects);
                 }
             }
@@ -182,7 +183,11 @@ impl Node {
                 replica.log.synced(done);
                 let synced = replica.log.synced_offset();
                 match &mut replica.role {
-                    Role::Leads(leader, _) => leader.became_durable(now.monotonic, synced, &rules),
+                    Role::Leads(leader, _) => {
+                        let moved = leader.became_durable(now.monotonic, synced, &rules);
+                        replica.note_undecided();
+                        moved
+                    }
                     Role::Follows(_) => {
                         if rules.all_synced {
                             self.following.changed(partition);
@@ -203,6 +208,7 @@ impl Node {
             return self.high_watermark_moved(now, partition, effects);
         }
         self.wake_produces(partition, effects);
+        self.wake_markers(partition, effects);
         self.wake_coordinator(now, partition, effects);
     }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use highwater_storage::{
-    LeaderEpoch, LogRange, Offset, ProducerEpoch, ProducerId, TimestampMs, TimestampSearch, TopicId,
+    AbortedTransaction, LeaderEpoch, LogRange, Offset, ProducerEntry, ProducerEpoch, ProducerId, TimestampMs,
+    TimestampSearch, TopicId,
 };
 
 use super::disk_work::DiskWork;
@@ -84,6 +85,10 @@ pub enum Reply {
     DeleteTopics(Vec<DeletedTopic>),
     /// To DeleteRecords.
     DeleteRecords(Vec<DeletedRecords>),
+    /// To WriteTxnMarkers.
+    WriteMarkers(Vec<WrittenMarker>),
+    /// To DescribeProducers.
+    DescribeProducers(Vec<DescribedProducers>),
     /// To AlterConfigs and IncrementalAlterConfigs.
     AlterConfigs(Vec<AlteredConfig>),
     /// To ListConfigResources: kind and name of each.
@@ -124,6 +129,26 @@ impl Reply {
             other => unreachable!("{other:?} does not wait for the disk"),
         }
     }
+}
+
+/// What became of one marker.
+#[derive(Debug)]
+pub struct WrittenMarker {
+    /// Whose transaction ends.
+    pub producer_id: ProducerId,
+    /// Each partition, and whether it has the marker.
+    pub partitions: Vec<(TopicName, PartitionIndex, Result<(), Refusal>)>,
+}
+
+/// The producers of one partition, or why they are not told.
+#[derive(Debug)]
+pub struct DescribedProducers {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// By id.
+    pub outcome: Result<Vec<(ProducerId, ProducerEntry)>, Refusal>,
 }
 
 /// What became of one batch.
@@ -187,8 +212,8 @@ pub struct Fetched {
     pub range: Option<LogRange>,
     /// At most so many of them.
     pub max_bytes: i32,
-    /// Whether the answer lists aborted transactions, of which there are none yet: asked with read_committed.
-    pub lists_aborted: bool,
+    /// To one who asked with read_committed: the aborted transactions it is to leave out.
+    pub aborted: Option<Vec<AbortedTransaction>>,
     /// The reader's log went another way from here: epoch and its end (KIP-595).
     pub diverging: Option<(LeaderEpoch, Offset)>,
     /// The reader is to read there from now on (KIP-392).

@@ -12,12 +12,12 @@ use highwater_storage::{
 use super::Birth;
 use super::CheckpointKind;
 use crate::controller::ReassignmentsRequest;
-use crate::group::GroupRequest;
+use crate::group::{CommitOffsets, GroupRequest};
 use crate::ids::{PartitionIndex, TopicName};
 use crate::message::{Message, Peer};
 use crate::partition::leader::Isolation;
 use crate::refusal::Refusal;
-use crate::transaction::TransactionRequest;
+use crate::transaction::{Marker, TopicPartition, TransactionRequest};
 
 /// A connection, whatever carries it; never used twice in one life of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,6 +143,10 @@ pub enum Request {
     DeleteTopics(Vec<TopicToDelete>),
     /// Let partitions begin later.
     DeleteRecords(DeleteRecordsRequest),
+    /// End transactions in partitions, as their coordinator says.
+    WriteMarkers(Vec<MarkerToWrite>),
+    /// Tell the producers of partitions.
+    DescribeProducers(Vec<(TopicName, PartitionIndex)>),
     /// Change settings.
     AlterConfigs(AlterConfigsRequest),
     /// Tell which resources of these kinds have settings.
@@ -157,6 +161,8 @@ pub enum Request {
     FindCoordinator(Vec<CoordinatorKey>),
     /// Something of a group.
     Group(GroupRequest),
+    /// Remember how far partitions have been read, once a transaction commits.
+    CommitInTransaction(Box<CommitInTransaction>),
     /// Something of transactions.
     Transaction(TransactionRequest),
 }
@@ -179,10 +185,38 @@ pub struct ProduceRequest {
     pub acks: i16,
     /// How long to wait for the acknowledgement.
     pub timeout_ms: i32,
-    /// Whether the request names a transactional id.
-    pub has_transactional_id: bool,
+    /// The transaction that it writes in, if it names one.
+    pub transaction: Option<WritesIn>,
     /// The batches, in the order of the request.
     pub partitions: Vec<ProducePartition>,
+}
+
+/// The transaction that a request writes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WritesIn {
+    /// The transactional id.
+    pub id: String,
+    /// How a partition becomes part of it.
+    pub joining: Joining,
+}
+
+/// How a partition becomes part of a transaction that writes to it (`TransactionSupportedOperation`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joining {
+    /// The client has said so to the coordinator, and it is only asked if that is so.
+    Announced {
+        /// Whether the client knows of transactions that have to be aborted, and of nothing worse.
+        knows_abortable: bool,
+    },
+    /// By the write (KIP-890, part 2).
+    Implied,
+}
+
+impl Joining {
+    /// Whether each transaction has an epoch of its own.
+    pub(crate) fn bumps_epoch(self) -> bool {
+        self == Self::Implied
+    }
 }
 
 /// One partition's batch, checked outside of the node against the rules of its topic.
@@ -410,6 +444,15 @@ pub struct RecordsToDelete {
     pub below: Offset,
 }
 
+/// See Kafka's WriteTxnMarkersRequest.
+#[derive(Debug)]
+pub struct MarkerToWrite {
+    /// What is to be written.
+    pub(crate) marker: Marker,
+    /// Where.
+    pub(crate) partitions: Vec<TopicPartition>,
+}
+
 /// See Kafka's IncrementalAlterConfigsRequest and AlterConfigsRequest.
 #[derive(Debug)]
 pub struct AlterConfigsRequest {
@@ -498,6 +541,17 @@ pub struct InitProducerIdRequest {
     pub producer_id: ProducerId,
     /// The epoch it has, or none.
     pub producer_epoch: ProducerEpoch,
+}
+
+/// See Kafka's TxnOffsetCommitRequest.
+#[derive(Debug)]
+pub struct CommitInTransaction {
+    /// What is committed, by whom.
+    pub commit: CommitOffsets,
+    /// The transaction.
+    pub transaction: WritesIn,
+    /// Whose it is.
+    pub producer: (ProducerId, ProducerEpoch),
 }
 
 /// A key to find the coordinator of.

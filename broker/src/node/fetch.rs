@@ -203,7 +203,7 @@ impl Node {
                 positions,
                 range: None,
                 max_bytes,
-                lists_aborted: false,
+                aborted: None,
                 diverging: None,
                 preferred,
             });
@@ -214,8 +214,13 @@ impl Node {
         let bound = replica.bound(fetch.isolation);
         let range = (diverging.is_none() && part.fetch_offset < bound)
             .then(|| replica.log.range(part.fetch_offset, bound, 0, true));
-        let lists_aborted = fetch.isolation == Isolation::ReadCommitted;
-        Ok(Fetched { positions, range, max_bytes: part.max_bytes, lists_aborted, diverging, preferred })
+        let max_bytes = part.max_bytes;
+        let aborted = (fetch.isolation == Isolation::ReadCommitted).then(|| {
+            let limit_bytes = usize::try_from(max_bytes.min(fetch.max_bytes)).unwrap_or(0);
+            let aborted = |_| replica.log.aborted_within(part.fetch_offset, bound, limit_bytes);
+            range.as_ref().map_or_else(Vec::new, aborted)
+        });
+        Ok(Fetched { positions, range, max_bytes, aborted, diverging, preferred })
     }
 
     /// Where a consumer had better read what this node leads: in its own rack, if this node is not there itself
@@ -292,6 +297,7 @@ impl Node {
             }
             self.wake_produces(partition, effects);
             self.wake_deletions(now, partition, effects);
+            self.wake_markers(partition, effects);
             self.wake_coordinator(now, partition, effects);
         }
     }

@@ -322,6 +322,7 @@ impl Node {
             Ok(followed) => {
                 let begins = followed.log_start;
                 let rose = begins.is_some_and(|start| log.advance_start_offset(start, news.high_watermark));
+                replica.note_undecided();
                 if rose {
                     self.checkpoint_later(now, CheckpointKind::StartOffsets);
                     self.following.changed(partition);
@@ -416,6 +417,7 @@ impl Node {
             replica.log.restart_at(at, now.wall).map_err(failed)?;
         }
         let appended = replica.log.append_replicated(batches, now.wall).map_err(NotWritten::of)?;
+        batches[..appended.batches].iter().for_each(|batch| replica.asked.written(&batch.header));
         let size_bytes: usize = batches[..appended.batches].iter().map(StoredBatch::size_bytes).sum();
         self.is_disk_full = false;
         replica.counted_bytes += size_bytes as u64;
@@ -456,6 +458,7 @@ impl Node {
             self.fail_to_follow(partition, &Refusal::storage(&error));
             return false;
         }
+        replica.note_undecided();
         self.count(partition);
         // The sync that was under way says nothing of what is left.
         if let Some(topic) = self.topics.get(&partition.0)

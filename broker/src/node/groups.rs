@@ -148,7 +148,7 @@ impl Node {
         GroupReply::Committed(done.into_iter().map(one).collect())
     }
 
-    fn resolve_commit(&self, asked: OffsetToCommit) -> Result<NewCommit, Refusal> {
+    pub(super) fn resolve_commit(&self, asked: OffsetToCommit) -> Result<NewCommit, Refusal> {
         let OffsetToCommit { topic, partition, offset, leader_epoch, metadata, .. } = asked;
         let topic_id = self.resolve(&topic)?;
         self.metadata.partition(topic_id, partition).ok_or(Refusal::UnknownTopicOrPartition)?;
@@ -316,7 +316,7 @@ impl Node {
 }
 
 /// A group without a name is refused before it is looked for.
-fn of_named(group: &GroupId, refusal: Refusal) -> Refusal {
+pub(super) fn of_named(group: &GroupId, refusal: Refusal) -> Refusal {
     if group.is_empty() { Refusal::InvalidGroup } else { refusal }
 }
 

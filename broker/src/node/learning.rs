@@ -88,6 +88,7 @@ impl Node {
             Peer::Node(node) => {
                 self.following.say_again(node);
                 self.transacting.lost_contact(node);
+                self.give_up_questions_to(now, node, effects);
             }
         }
     }

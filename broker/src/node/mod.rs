@@ -29,6 +29,7 @@ mod learning;
 mod leaving;
 mod log_dirs;
 mod losses;
+mod marking;
 mod metadata;
 mod observation;
 mod offsets;
@@ -44,7 +45,10 @@ mod serving;
 mod sessions;
 mod telling;
 mod transacting;
+mod transactional_offsets;
+mod transactional_produces;
 mod transactions;
+mod verifying;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -57,17 +61,18 @@ pub use checkpoints::{CheckpointFile, CheckpointKind};
 pub use disk_work::DiskWork;
 pub use effect::{
     AlteredConfig, ClusterReply, CreatedTopic, DeletedRecords, DeletedTopic, DescribeTopicsReply,
-    DescribedConfig, DescribedLog, DescribedNode, DescribedPartition, DescribedTopic, Effect, ElectedTopic,
-    EnlargedTopic, EpochEnd, FetchReply, Fetched, FetchedPartition, FoundOffset, LogDirReply, MetadataReply,
-    NewTopicFacts, OffsetAnswer, Produced, ProducedPartition, Reply,
+    DescribedConfig, DescribedLog, DescribedNode, DescribedPartition, DescribedProducers, DescribedTopic,
+    Effect, ElectedTopic, EnlargedTopic, EpochEnd, FetchReply, Fetched, FetchedPartition, FoundOffset,
+    LogDirReply, MetadataReply, NewTopicFacts, OffsetAnswer, Produced, ProducedPartition, Reply,
+    WrittenMarker,
 };
 pub use event::{
-    AlterConfigsRequest, ConfigChange, ConfigChanges, ConfigResource, ConnectionId, CoordinatorKey,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DescribeTopicsRequest,
-    ElectLeadersRequest, ElectionKind, EpochEndQuery, Event, FetchPartition, FetchRequest,
-    InitProducerIdRequest, ListOffsetsRequest, LogsToDescribe, MetadataRequest, NewTopic, OffsetQuery,
-    OffsetSpec, ProducePartition, ProduceRequest, RecordsToDelete, Request, ResourceKind, ResourceToAlter,
-    Ticket, TopicRef, TopicToDelete, TopicToEnlarge,
+    AlterConfigsRequest, CommitInTransaction, ConfigChange, ConfigChanges, ConfigResource, ConnectionId,
+    CoordinatorKey, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
+    DescribeTopicsRequest, ElectLeadersRequest, ElectionKind, EpochEndQuery, Event, FetchPartition,
+    FetchRequest, InitProducerIdRequest, Joining, ListOffsetsRequest, LogsToDescribe, MarkerToWrite,
+    MetadataRequest, NewTopic, OffsetQuery, OffsetSpec, ProducePartition, ProduceRequest, RecordsToDelete,
+    Request, ResourceKind, ResourceToAlter, Ticket, TopicRef, TopicToDelete, TopicToEnlarge, WritesIn,
 };
 #[cfg(feature = "lab")]
 pub(crate) use lab_view::ReplicaView;
@@ -124,6 +129,8 @@ pub struct Node {
     parked_fetches: Parked<fetch::ParkedFetch>,
     parked_produces: Parked<produce::ParkedProduce>,
     parked_deletions: Parked<deletions::ParkedDeletion>,
+    marking: marking::Marking,
+    verifying: verifying::Verifying,
     syncs: durability::Syncs,
     checkpoints: checkpoints::Checkpoints,
     expiry: retention::Expiry,
@@ -169,12 +176,19 @@ impl Node {
         self.release_due_fetches(now, effects);
         self.release_due_produces(now, effects);
         self.release_due_deletions(now, effects);
+        self.release_due_markers(now, effects);
+        self.give_up_questions(now, effects);
         self.tick_coordinators(now, effects);
         self.expire(now, effects);
         self.let_go(now, effects);
         self.compact(now, effects);
         self.settle_transactions(now, effects);
         self.serve_followers(now, effects);
+        if !self.own_words.is_empty() {
+            // Time alone may have committed something.
+            self.settle_transactions(now, effects);
+            self.serve_followers(now, effects);
+        }
         self.send_fetches(now, effects);
         self.beat(now, effects);
         self.tell_losses(effects);
@@ -197,6 +211,8 @@ impl Node {
             self.parked_fetches.next_deadline(),
             self.parked_produces.next_deadline(),
             self.parked_deletions.next_deadline(),
+            self.marking.next_deadline(),
+            self.verifying.next_deadline(),
             self.syncs.next_deadline(),
             self.checkpoints.next_deadline(),
             Some(self.expiry.next_deadline()),
@@ -243,6 +259,10 @@ impl Node {
             Request::DescribeTopics(request) => Reply::DescribeTopics(self.describe_topics(&request)),
             Request::DescribeCluster => Reply::DescribeCluster(self.describe_cluster()),
             Request::DeleteRecords(request) => return self.delete_records(now, ticket, request, effects),
+            Request::WriteMarkers(markers) => {
+                return self.write_markers_for_client(now, ticket, markers, effects);
+            }
+            Request::DescribeProducers(asked) => Reply::DescribeProducers(self.describe_producers(asked)),
             Request::ListConfigResources(kinds) => {
                 Reply::ListConfigResources(self.list_config_resources(&kinds))
             }
@@ -250,6 +270,9 @@ impl Node {
             Request::DescribeConfigs(resources) => Reply::DescribeConfigs(self.describe_configs(&resources)),
             Request::InitProducerId(request) => return self.init_producer_id(now, ticket, request, effects),
             Request::FindCoordinator(keys) => return self.find_coordinator(ticket, keys, effects),
+            Request::CommitInTransaction(request) => {
+                return self.commit_in_transaction(now, ticket, *request, effects);
+            }
             Request::Group(request) => return self.group_request(now, ticket, request, effects),
             Request::Transaction(request) => {
                 return self.transaction_request(now, ticket, request, effects);
@@ -292,6 +315,12 @@ impl Node {
                     self.markers_written(now, written, effects);
                 }
             }
+            Word::Markers { broker_epoch, markers } => {
+                self.write_markers(now, (from, broker_epoch), markers, effects);
+            }
+            Word::TransactionAnswer { broker_epoch, number, outcome } => {
+                self.transaction_answered(now, broker_epoch, number, outcome, effects);
+            }
             other => unreachable!("{other:?} from node {from}"),
         }
     }
@@ -300,6 +329,8 @@ impl Node {
         self.parked_fetches.release_where(|fetch| fetch.ticket.connection == connection);
         self.parked_produces.release_where(|produce| produce.ticket.connection == connection);
         self.parked_deletions.release_where(|deletion| deletion.ticket.connection == connection);
+        self.marking.forget(connection);
+        self.verifying.forget(connection);
         self.syncs.forget(connection);
         self.coordinated.forget(connection);
         self.transacting.forget(connection);

@@ -20,6 +20,7 @@ use super::failing::Failing;
 use super::following::Following;
 use super::leaving::Leaving;
 use super::losses::Losses;
+use super::marking::Marking;
 use super::partitions::Found;
 use super::producer_ids::EXPIRATION_CHECK_MS;
 use super::replica::Birth;
@@ -28,6 +29,7 @@ use super::serving::Serving;
 use super::sessions::FetchSessions;
 use super::telling::OwnWords;
 use super::transacting::Transacting;
+use super::verifying::Verifying;
 use super::{Effect, Effects, Node, Tally};
 use crate::config::BrokerConfig;
 use crate::controller::Started;
@@ -143,6 +145,8 @@ impl Node {
             parked_fetches: Parked::default(),
             parked_produces: Parked::default(),
             parked_deletions: Parked::default(),
+            marking: Marking::default(),
+            verifying: Verifying::default(),
             syncs: Syncs::default(),
             is_disk_full: false,
             compactions: Compactions::default(),

@@ -143,15 +143,7 @@ impl Node {
         let (waits, _) = Follower::begin(None, LeaderEpoch::NONE, high_watermark, held(&log));
         let role = Role::Follows(waits);
         self.births = self.births.next();
-        let mut replica = Replica {
-            log,
-            birth: self.births,
-            role,
-            flush_due: None,
-            counted_bytes: 0,
-            clean_upto,
-            is_uncleanable: false,
-        };
+        let mut replica = Replica::new(log, self.births, role, clean_upto);
         self.first_role(now, (id, index), &mut replica, partition, rules);
         Ok(replica)
     }

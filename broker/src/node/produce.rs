@@ -7,14 +7,17 @@ use highwater_storage::batch::{BatchRefusal, CheckedBatch, StoredBatch};
 use highwater_storage::{AppendError, Appended, Offset, TopicId};
 
 use super::replica::Role;
+use super::transactional_produces::{OfTransaction, refusal_of_all};
 use super::{
-    ConnectionId, Effect, Effects, Node, ProducePartition, ProduceRequest, Produced, ProducedPartition,
-    Reply, Ticket, TopicRef,
+    ConnectionId, Effect, Effects, Joining, Node, ProducePartition, ProduceRequest, Produced,
+    ProducedPartition, Reply, Ticket, TopicRef,
 };
 use crate::ids::{Now, PartitionIndex, TopicName};
 use crate::partition::leader::{Acknowledgement, Leader};
 use crate::partition::parked::Watched;
-use crate::producer::sequence::{Verdict, judge};
+use crate::producer::admission::{Admission, Origin, admit};
+use crate::producer::sequence::Verdict;
+use crate::producer::verification::Guard;
 use crate::refusal::Refusal;
 
 /// The longest a produce waits for its acknowledgement, whatever it asks for.
@@ -29,9 +32,21 @@ const TURN_BYTES: usize = 1 << 20;
 pub struct ProduceProgress {
     acks: i16,
     timeout_ms: i32,
-    todo: std::vec::IntoIter<ProducePartition>,
-    done: Vec<ProducedPartition>,
+    pub(super) transaction: Option<Box<OfTransaction>>,
+    pub(super) todo: std::vec::IntoIter<Todo>,
+    /// Every partition, in the order of the request; what became of it once that is known.
+    pub(super) done: Vec<ProducedPartition>,
     awaited: Vec<Awaited>,
+}
+
+/// A batch to append.
+#[derive(Debug)]
+pub(super) struct Todo {
+    /// Its place in the answer.
+    pub(super) place: usize,
+    pub(super) part: ProducePartition,
+    /// The guard it was asked with, if it was.
+    pub(super) guard: Option<Guard>,
 }
 
 /// What one partition of an answer waits for.
@@ -83,24 +98,24 @@ impl Node {
         request: ProduceRequest,
         effects: &mut Effects,
     ) {
-        if !request.has_transactional_id && request.partitions.iter().any(|part| part.is_transactional) {
-            let refused = |part: ProducePartition| ProducedPartition {
-                topic: part.topic,
-                partition: part.partition,
-                log_start: None,
-                appended: None,
-                outcome: Err(Refusal::TransactionalIdMissing),
-            };
-            let done = request.partitions.into_iter().map(refused).collect();
-            return finish(ticket, request.acks, done, effects);
-        }
-        let progress = ProduceProgress {
-            acks: request.acks,
-            timeout_ms: request.timeout_ms,
-            done: Vec::with_capacity(request.partitions.len()),
-            todo: request.partitions.into_iter(),
-            awaited: Vec::new(),
+        let ProduceRequest { acks, timeout_ms, transaction, partitions } = request;
+        let refusal = refusal_of_all(transaction.as_ref(), &partitions);
+        let unknown = |part: &ProducePartition| ProducedPartition {
+            topic: part.topic.clone(),
+            partition: part.partition,
+            log_start: None,
+            appended: None,
+            outcome: Err(refusal.clone().unwrap_or(Refusal::TimedOut)),
         };
+        let done = partitions.iter().map(unknown).collect();
+        if refusal.is_some() {
+            return finish(ticket, acks, done, effects);
+        }
+        let todo = partitions.into_iter().enumerate();
+        let todo: Vec<_> = todo.map(|(place, part)| Todo { place, part, guard: None }).collect();
+        let (todo, awaited) = (todo.into_iter(), Vec::new());
+        let transaction = transaction.map(|writes_in| Box::new(OfTransaction::new(writes_in)));
+        let progress = ProduceProgress { acks, timeout_ms, transaction, todo, done, awaited };
         self.continue_produce(now, ticket, progress, effects);
     }
 
@@ -112,23 +127,31 @@ impl Node {
         effects: &mut Effects,
     ) {
         let mut written_bytes = 0;
-        while let Some(part) = progress.todo.next() {
-            written_bytes += part.batch.as_ref().map_or(0, CheckedBatch::size_bytes);
+        while let Some(todo) = progress.todo.next() {
+            written_bytes += todo.part.batch.as_ref().map_or(0, CheckedBatch::size_bytes);
             let mut log = Consulted::default();
             let who = (progress.acks != 0).then_some(ticket.connection);
-            let outcome = self.append(now, (progress.acks, who), &part, &mut log, effects);
+            let joining = progress.joining();
+            let terms = Terms { acks: progress.acks, who, joining };
+            let outcome = self.append(now, terms, &todo, &mut log, effects);
+            if let (Some(guard), Some(transaction)) = (log.guard, &mut progress.transaction) {
+                transaction.unverified.push(Todo { guard: Some(guard), ..todo });
+                continue;
+            }
+            let place = todo.place;
             if let Some((partition, end)) = log.awaited {
                 let by = if progress.acks == ALL { By::All } else { By::Leader };
-                let place = progress.done.len();
                 progress.awaited.push(Awaited { place, partition, by, end, decided: None });
             }
-            let ProducePartition { topic, partition, .. } = part;
-            let log_start = log.start;
-            progress.done.push(ProducedPartition { topic, partition, log_start, appended: None, outcome });
+            progress.done[place].log_start = log.start;
+            progress.done[place].outcome = outcome;
             if written_bytes >= TURN_BYTES && !progress.todo.as_slice().is_empty() {
                 effects.push(Effect::Continue(ticket, progress));
                 return;
             }
+        }
+        if progress.is_unverified() {
+            return self.verify_produce(now, ticket, progress, effects);
         }
         let ProduceProgress { acks, timeout_ms, done, awaited, .. } = progress;
         if awaited.is_empty() || acks == 0 {
@@ -210,8 +233,8 @@ impl Node {
     fn append(
         &mut self,
         now: Now,
-        (acks, who): (i16, Option<ConnectionId>),
-        part: &ProducePartition,
+        Terms { acks, who, joining }: Terms,
+        Todo { part, guard, .. }: &Todo,
         log: &mut Consulted,
         effects: &mut Effects,
     ) -> Result<Produced, Refusal> {
@@ -239,16 +262,27 @@ impl Node {
             return Err(Refusal::NotEnoughReplicas);
         }
         let batch = part.batch.as_ref().map_err(|refusal| self.refuse_batch(refusal, id, part.partition))?;
-        if part.is_transactional {
-            return Err(Refusal::unsupported("transactions are not served here"));
+        if let Some(joining) = joining.filter(|_| part.is_transactional && guard.is_none()) {
+            log.guard = self.guard(now, partition, batch.header().into(), joining)?;
+            if log.guard.is_some() {
+                return Err(Refusal::TransactionAbortable);
+            }
         }
+        let (replica, leader) = self.led(id, part.partition)?;
         let waits_below = |leader: &Leader, end: Offset| {
             let reached =
                 if acks == ALL { leader.positions().high_watermark } else { leader.answers_for(&rules) };
             (reached < end).then_some((partition, end))
         };
-        let known = replica.log.producers().get(batch.header().producer_id);
-        match judge(known, batch.header()) {
+        let producer_id = batch.header().producer_id;
+        let by = Admission {
+            origin: Origin::Client,
+            known: replica.log.producers().get(producer_id),
+            asked: replica.asked.get(producer_id),
+            guard: *guard,
+            verifies: self.config.verifies_transactions(),
+        };
+        match admit(batch.header(), by) {
             Ok(Verdict::Append) => {}
             Ok(Verdict::Duplicate { base_offset, last_offset, timestamp }) => {
                 // A duplicate waits for what its original waits for.
@@ -292,8 +326,9 @@ impl Node {
         };
         let size_bytes = batch.size_bytes() as u64;
         replica.counted_bytes += size_bytes;
+        replica.asked.written(&appended.header);
+        let committed = replica.grew(now.monotonic, &rules);
         let Role::Leads(leader, tail) = &mut replica.role else { unreachable!("it was just asked") };
-        let committed = leader.grew(now.monotonic, replica.log.end_offset(), &rules);
         let wants_sync = leader.wants_sync(rules.sync_every);
         if let Some(tail) = tail {
             let stored = StoredBatch::of(batch, appended.header.clone());
@@ -392,6 +427,18 @@ struct Consulted {
     start: Option<Offset>,
     /// The high watermark that the answer waits for, if it does.
     awaited: Option<(Watched, Offset)>,
+    /// The guard to ask with if it is part of its transaction; then it was not appended yet.
+    guard: Option<Guard>,
+}
+
+/// On which terms a batch is appended.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    acks: i16,
+    /// Who waits for it.
+    who: Option<ConnectionId>,
+    /// How its partition becomes part of the request's transaction, if that names one.
+    joining: Option<Joining>,
 }
 
 /// With acks=0 nothing is answered, and a failure can only be told by closing the connection.

@@ -19,6 +19,7 @@ impl Node {
         let partitions = self.topics.values_mut().flat_map(|topic| &mut topic.partitions);
         for replica in partitions.flatten() {
             replica.log.expire_producers_before(since);
+            replica.asked.expire_before(since);
         }
         self.next_expiration = now.monotonic.plus_ms(EXPIRATION_CHECK_MS);
     }

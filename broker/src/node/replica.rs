@@ -13,6 +13,7 @@ use crate::partition::leader::{Isolation, Leader, Positions, SyncEvery};
 use crate::partition::parked::Watched;
 use crate::partition::tail::Tail;
 use crate::partition::term::{Rules, Term};
+use crate::producer::verification::Verifications;
 use crate::refusal::Refusal;
 
 /// The leader of what nobody leads, as the protocol has it.
@@ -36,6 +37,10 @@ pub(super) struct Replica {
     pub(super) log: Log,
     pub(super) birth: Birth,
     pub(super) role: Role,
+    /// As a follower: from here on not every transaction is decided for good. A leader knows it itself.
+    undecided: Option<Offset>,
+    /// What the coordinators of transactions are asked about producers of this partition.
+    pub(super) asked: Verifications,
     /// When `flush.ms` is over, if it runs.
     pub(super) flush_due: Option<Monotonic>,
     /// What of it is in the node's count of used bytes.
@@ -56,6 +61,20 @@ pub(super) enum Role {
 }
 
 impl Replica {
+    pub(super) fn new(log: Log, birth: Birth, role: Role, clean_upto: Option<Offset>) -> Self {
+        Self {
+            log,
+            birth,
+            role,
+            undecided: None,
+            asked: Verifications::default(),
+            flush_due: None,
+            counted_bytes: 0,
+            clean_upto,
+            is_uncleanable: false,
+        }
+    }
+
     /// Where the partition stands, as far as this node knows.
     pub(super) fn positions(&self) -> Positions {
         match &self.role {
@@ -63,7 +82,8 @@ impl Replica {
             Role::Follows(follower) => {
                 let high_watermark = follower.high_watermark();
                 let (log_start, log_end) = (self.log.start_offset(), self.log.end_offset());
-                Positions { log_start, last_stable: high_watermark, high_watermark, log_end }
+                let decided = self.undecided.map_or(high_watermark, |first| first.min(high_watermark));
+                Positions { log_start, last_stable: decided.max(log_start), high_watermark, log_end }
             }
         }
     }
@@ -119,6 +139,28 @@ impl Replica {
     /// The log, as who follows with it looks at it.
     pub(super) fn held(&self) -> Held<'_> {
         held(&self.log)
+    }
+
+    /// A leader's log grew; whether that moved the high watermark.
+    pub(super) fn grew(&mut self, now: Monotonic, rules: &Rules) -> bool {
+        // Before it can be seen: it may begin a transaction.
+        self.note_undecided();
+        let log_end = self.log.end_offset();
+        let Role::Leads(leader, _) = &mut self.role else { return false };
+        let moved = leader.grew(now, log_end, rules);
+        if moved {
+            self.note_undecided();
+        }
+        moved
+    }
+
+    /// The log or the high watermark is another one: so may be what is decided of the transactions in it.
+    pub(super) fn note_undecided(&mut self) {
+        let first = self.log.first_unstable_offset(self.positions().high_watermark);
+        match &mut self.role {
+            Role::Leads(leader, _) => leader.undecided_from(first),
+            Role::Follows(_) => self.undecided = first,
+        }
     }
 
     /// The log begins later than it did.

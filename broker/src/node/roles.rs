@@ -48,18 +48,21 @@ impl Node {
         for (id, topic) in &mut self.topics {
             let rules = topic.rules;
             for (index, slot) in (0..).map(PartitionIndex).zip(&mut topic.partitions) {
-                let Ok(Replica { role: Role::Leads(leader, _), .. }) = slot else { continue };
+                let Ok(replica) = slot else { continue };
+                let Role::Leads(leader, _) = &mut replica.role else { continue };
                 if leader.in_sync().is_none() {
                     continue;
                 }
                 self.serving.touch((*id, index));
                 if leader.lives_changed(now.monotonic, &self.lives, &rules) {
+                    replica.note_undecided();
                     moved.push((*id, index));
                 }
             }
         }
         moved.into_iter().for_each(|partition| self.high_watermark_moved(now, partition, effects));
         self.wake_all_deletions(now, effects);
+        self.give_up_questions_to_gone(now, effects);
     }
 
     /// A node began another life: what it led it leads anew.
@@ -105,6 +108,7 @@ impl Node {
         rules: &Rules,
     ) {
         let became = self.become_what_it_is(now, replica, known, rules);
+        replica.note_undecided();
         self.settle_links(partition, known, became, replica.log.end_offset());
         // Who is in sync may have died while nobody led.
         self.serving.touch(partition);
@@ -220,6 +224,7 @@ impl Node {
             tail.clear(&mut self.serving.tails);
         }
         let became = self.become_what_it_is(now, &mut replica, known, rules);
+        replica.note_undecided();
         let log_end = replica.log.end_offset();
         if let Some(place) =
             self.topics.get_mut(&partition.0).and_then(|topic| topic.partitions.get_mut(slot))
@@ -334,6 +339,7 @@ impl Node {
         self.wake_fetches(now, partition, effects);
         self.wake_produces(partition, effects);
         self.wake_deletions(now, partition, effects);
+        self.wake_markers(partition, effects);
         self.wake_coordinator(now, partition, effects);
     }
 }

@@ -333,6 +333,9 @@ impl Node {
         leader.check_epoch(at.leader_epoch)?;
         let heard = leader.fetched(now.monotonic, from, said, end_of_last, &rules)?;
         let sent_to_all = leader.sent_to_all();
+        if heard == (Heard::Follows { moved: true }) {
+            replica.note_undecided();
+        }
         if let Role::Leads(_, Some(tail)) = &mut replica.role {
             tail.drop_below(sent_to_all, &mut self.serving.tails);
         }
@@ -367,6 +370,7 @@ impl Node {
         let Ok(replica) = topic.replica_mut(partition.1) else { return };
         let Ok(leader) = replica.leader_mut() else { return };
         let moved = leader.tick(now.monotonic, &rules);
+        replica.note_undecided();
         self.serving.touch(partition);
         if moved {
             self.high_watermark_moved(now, partition, effects);

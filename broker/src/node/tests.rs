@@ -18,10 +18,13 @@ mod durability;
 mod enlarging;
 mod followers;
 mod groups;
+mod marking;
 mod racks;
 mod replicas;
 mod retention;
+mod transactional_offsets;
 mod transactions;
+mod verifying;
 
 use crate::partition::leader::Isolation;
 
@@ -91,7 +94,7 @@ impl World {
             batch: CheckedBatch::check(&bytes, &BatchRules::default(), self.now.wall),
         });
         let partitions = partitions.collect();
-        let request = ProduceRequest { acks, timeout_ms: 1000, has_transactional_id: false, partitions };
+        let request = ProduceRequest { acks, timeout_ms: 1000, transaction: None, partitions };
         self.ask(Request::Produce(request))
     }
 
@@ -439,7 +442,7 @@ fn a_batch_checked_for_another_topic_is_sent_back() {
         let request = ProduceRequest {
             acks: 1,
             timeout_ms: 1000,
-            has_transactional_id: false,
+            transaction: None,
             partitions: vec![stale(checked_for)],
         };
         let effects = world.ask(Request::Produce(request));

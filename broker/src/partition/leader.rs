@@ -383,15 +383,11 @@ impl Leader {
     }
 
     /// The transactions that are not decided for good begin here, as the log tells for the present high watermark
-    /// ([`Log::first_unstable_offset`](highwater_storage::Log::first_unstable_offset)); whether that moved the last stable
-    /// offset. To be called for what is appended before the log is said to have [grown](Self::grew), and whenever the
+    /// ([`Log::first_unstable_offset`](highwater_storage::Log::first_unstable_offset)). To be called for what is appended before the log is said to have [grown](Self::grew), and whenever the
     /// high watermark moved.
-    #[allow(dead_code, reason = "the node takes it up next")]
-    pub(crate) fn undecided_from(&mut self, first_unstable: Option<Offset>) -> bool {
-        let before = self.positions.last_stable;
+    pub(crate) fn undecided_from(&mut self, first_unstable: Option<Offset>) {
         self.undecided = first_unstable;
         self.move_last_stable();
-        self.positions.last_stable != before
     }
 
     fn move_last_stable(&mut self) {

@@ -44,7 +44,7 @@ pub(crate) fn admit(batch: &BatchHeader, by: Admission<'_>) -> Result<Verdict, R
         return Ok(duplicate);
     }
     if let Some(known) = by.known {
-        check_epoch(known, batch)?;
+        check_epoch(known, batch.producer_epoch)?;
     }
     let is_transactional = batch.attributes.is_transactional();
     if is_transactional && by.verifies && !is_open(by.known, batch.producer_epoch) && !is_verified(by) {
@@ -126,7 +126,7 @@ mod tests {
         fn begin(&mut self, epoch: i16, sequence: i32) -> Result<Option<Guard>, Refusal> {
             let batch = batch(epoch, sequence, true);
             let known = self.log.producers().get(PRODUCER);
-            self.asked.begin(known, batch.header(), self.bumps_epoch, NOW, &mut self.guards)
+            self.asked.begin(known, batch.header().into(), self.bumps_epoch, NOW, &mut self.guards)
         }
 
         fn admit(

@@ -186,7 +186,7 @@ impl World {
         let batch = batch(who, sent);
         let known = self.log.producers().get(id(who));
         let bumps = self.version.bumps_epoch();
-        match self.asked.begin(known, batch.header(), bumps, NOW, &mut self.guards) {
+        match self.asked.begin(known, batch.header().into(), bumps, NOW, &mut self.guards) {
             Ok(Some(guard)) => self.parties[who].questions.push((sent, guard)),
             Ok(None) => self.append(who, sent, None),
             Err(_) => {}

@@ -3,8 +3,6 @@
 //! Always: a batch of a transaction goes into a log only while the coordinator of that transaction knows that the partition
 //! is part of it, so that the transaction's end has a marker here (`admission.rs`, `verification.rs`; KIP-890).
 
-#![allow(dead_code, reason = "the node takes up what is about transactions next")]
-
 pub(crate) mod admission;
 pub(crate) mod id_block;
 pub(crate) mod marker;

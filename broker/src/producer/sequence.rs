@@ -24,24 +24,10 @@ pub(crate) enum Verdict {
     },
 }
 
-/// Judges `batch` against what is known of its producer here. A batch without a producer id is always appended.
-pub(crate) fn judge(known: Option<&ProducerEntry>, batch: &BatchHeader) -> Result<Verdict, Refusal> {
-    let Some(known) = known.filter(|_| batch.producer_id.is_some()) else {
-        return Ok(Verdict::Append);
-    };
-    if let Some(duplicate) = duplicate_of(known, batch) {
-        return Ok(duplicate);
-    }
-    check_epoch(known, batch)?;
-    check_sequence(known, batch)?;
-    Ok(Verdict::Append)
-}
-
 /// Whether a batch is not of an epoch that was fenced (`ProducerAppendInfo.checkProducerEpoch`).
-pub(super) fn check_epoch(known: &ProducerEntry, batch: &BatchHeader) -> Result<(), Refusal> {
-    if batch.producer_epoch < known.epoch {
-        let message =
-            format!("epoch {} is older than the last seen epoch {}", batch.producer_epoch, known.epoch);
+pub(super) fn check_epoch(known: &ProducerEntry, epoch: ProducerEpoch) -> Result<(), Refusal> {
+    if epoch < known.epoch {
+        let message = format!("epoch {epoch} is older than the last seen epoch {}", known.epoch);
         return Err(Refusal::InvalidProducerEpoch { message });
     }
     Ok(())

@@ -41,6 +41,21 @@ pub(crate) struct Verification {
     since: TimestampMs,
 }
 
+/// What came of a transaction: a batch, or offsets that are to become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Came {
+    pub(crate) producer_id: ProducerId,
+    pub(crate) epoch: ProducerEpoch,
+    /// The first sequence; none where it has none.
+    pub(crate) sequence: Sequence,
+}
+
+impl From<&BatchHeader> for Came {
+    fn from(batch: &BatchHeader) -> Self {
+        Self { producer_id: batch.producer_id, epoch: batch.producer_epoch, sequence: batch.base_sequence }
+    }
+}
+
 /// The questions about the producers of a partition.
 #[derive(Debug, Default)]
 pub(crate) struct Verifications {
@@ -53,7 +68,7 @@ pub(crate) fn is_open(known: Option<&ProducerEntry>, epoch: ProducerEpoch) -> bo
 }
 
 impl Verifications {
-    /// A transactional batch came: the guard to ask with; none where the transaction is open here and nothing need be
+    /// Something of a transaction came: the guard to ask with; none where the transaction is open here and nothing need be
     /// asked (`UnifiedLog.maybeStartTransactionVerification`).
     ///
     /// # Errors
@@ -61,15 +76,15 @@ impl Verifications {
     pub(crate) fn begin(
         &mut self,
         known: Option<&ProducerEntry>,
-        batch: &BatchHeader,
+        came: Came,
         bumps_epoch: bool,
         now: TimestampMs,
         guards: &mut Guards,
     ) -> Result<Option<Guard>, Refusal> {
         if let Some(known) = known {
-            super::sequence::check_epoch(known, batch)?;
+            super::sequence::check_epoch(known, came.epoch)?;
         }
-        let (epoch, sequence) = (batch.producer_epoch, batch.base_sequence);
+        let Came { producer_id, epoch, sequence } = came;
         if is_open(known, epoch) {
             return Ok(None);
         }
@@ -80,7 +95,7 @@ impl Verifications {
             bumps_epoch,
             since: now,
         };
-        let entry = self.by_producer.entry(batch.producer_id).or_insert_with(new);
+        let entry = self.by_producer.entry(producer_id).or_insert_with(new);
         entry.note(epoch, sequence);
         Ok(Some(entry.guard))
     }
@@ -111,6 +126,7 @@ impl Verifications {
     }
 
     /// Whether nothing is being asked.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.by_producer.is_empty()
     }
@@ -151,7 +167,7 @@ mod tests {
     impl Bench {
         fn begin(&mut self, id: i64, epoch: i16, sequence: i32, bumps_epoch: bool) -> Guard {
             let batch = header(id, epoch, sequence, false);
-            self.asked.begin(None, &batch, bumps_epoch, NOW, &mut self.guards).unwrap().unwrap()
+            self.asked.begin(None, (&batch).into(), bumps_epoch, NOW, &mut self.guards).unwrap().unwrap()
         }
 
         fn lowest(&self, id: i64) -> Option<(i16, i32)> {

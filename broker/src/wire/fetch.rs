@@ -7,8 +7,8 @@ use std::collections::btree_map::Entry;
 use bytes::Bytes;
 use highwater_protocol::ErrorCode;
 use highwater_protocol::messages::fetch::{
-    EpochEndOffset, FetchPartition as WirePartition, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
-    PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchPartition as WirePartition, FetchableTopicResponse,
+    LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use highwater_protocol::messages::{FetchRequest, FetchResponse};
 use highwater_storage::{LeaderEpoch, Offset};
@@ -180,12 +180,20 @@ fn read(part: &FetchedPartition, version: i16, budget: &mut Budget) -> Partition
         high_watermark: at.high_watermark.get(),
         last_stable_offset: at.last_stable.get(),
         log_start_offset: at.log_start.get(),
-        aborted_transactions: fetched.lists_aborted.then(Vec::new),
+        aborted_transactions: fetched
+            .aborted
+            .as_ref()
+            .map(|aborted| aborted.iter().map(aborted_of).collect()),
         diverging_epoch,
         preferred_read_replica: fetched.preferred.map_or(-1, |node| node.0),
         records: Some(records),
         ..Default::default()
     }
+}
+
+fn aborted_of(aborted: &highwater_storage::AbortedTransaction) -> AbortedTransaction {
+    let (producer_id, first_offset) = (aborted.producer_id.get(), aborted.first_offset.get());
+    AbortedTransaction { producer_id, first_offset }
 }
 
 fn take(fetched: &Fetched, budget: &mut Budget) -> Result<Bytes, Refusal> {

@@ -9,12 +9,15 @@ use highwater_protocol::messages::offset_fetch::{
     OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
     OffsetFetchResponseTopics,
 };
+use highwater_protocol::messages::txn_offset_commit::{
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
 use highwater_protocol::messages::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-    OffsetFetchResponse,
+    OffsetFetchResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use highwater_protocol::{ErrorCode, Text};
-use highwater_storage::{LeaderEpoch, Offset};
+use highwater_storage::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
 use super::refusals::code_of;
 use super::topic_ref::{join, split, text};
@@ -23,7 +26,7 @@ use crate::group::{
     FoundPartition, FoundTopic, Generation, GroupRequest, MemberEpoch, OffsetToCommit, OffsetsOfGroup,
 };
 use crate::ids::{PartitionIndex, TopicName};
-use crate::node::{Request, TopicRef};
+use crate::node::{CommitInTransaction, Joining, Request, TopicRef, WritesIn};
 use crate::refusal::Refusal;
 
 /// From here on commits and fetches name topics by their ids.
@@ -60,30 +63,99 @@ pub(super) fn commit_request(request: OffsetCommitRequest, version: i16) -> Requ
     })))
 }
 
+/// From here on a commit in a transaction names a member, and who sends it knows of coordinators that are not ready.
+const FIRST_IN_TRANSACTION_WITH_LOADING: i16 = 2;
+/// From here on a client knows of transactions that have to be aborted (KIP-890).
+const FIRST_IN_TRANSACTION_WITH_ABORTABLE: i16 = 4;
+/// From here on a commit makes the group part of its transaction (KIP-890).
+const FIRST_IN_TRANSACTION_THAT_JOINS: i16 = 5;
+
+pub(super) fn transactional_request(request: TxnOffsetCommitRequest, version: i16) -> Request {
+    let mut offsets = Vec::new();
+    for (entry, topic) in request.topics.into_iter().enumerate() {
+        let named = TopicRef::Name(topic.name.as_str().into());
+        offsets.extend(topic.partitions.into_iter().map(|part| OffsetToCommit {
+            entry,
+            topic: named.clone(),
+            partition: PartitionIndex(part.partition_index),
+            offset: Offset::new(part.committed_offset),
+            leader_epoch: LeaderEpoch::new(part.committed_leader_epoch),
+            metadata: part.committed_metadata.map_or_else(String::new, |text| text.as_str().to_owned()),
+        }));
+    }
+    let joining = match version {
+        FIRST_IN_TRANSACTION_THAT_JOINS.. => Joining::Implied,
+        version => Joining::Announced { knows_abortable: version >= FIRST_IN_TRANSACTION_WITH_ABORTABLE },
+    };
+    Request::CommitInTransaction(Box::new(CommitInTransaction {
+        commit: CommitOffsets {
+            group: request.group_id.as_str().into(),
+            generation: Generation(request.generation_id),
+            member: request.member_id.as_str().into(),
+            instance: request.group_instance_id.map(|instance| instance.as_str().into()),
+            knows_epochs: true,
+            retention_ms: None,
+            offsets,
+        },
+        transaction: WritesIn { id: request.transactional_id.as_str().to_owned(), joining },
+        producer: (ProducerId::new(request.producer_id), ProducerEpoch::new(request.producer_epoch)),
+    }))
+}
+
+pub(super) fn transactional_response(done: Vec<CommittedPartition>, version: i16) -> TxnOffsetCommitResponse {
+    let code = |outcome: &Result<(), Refusal>| match outcome {
+        Err(Refusal::CoordinatorLoadInProgress) if version < FIRST_IN_TRANSACTION_WITH_LOADING => {
+            ErrorCode::CoordinatorNotAvailable
+        }
+        outcome => code_of(outcome),
+    };
+    let topics = by_topic(done).into_iter().map(|(topic, partitions)| TxnOffsetCommitResponseTopic {
+        name: split(&topic).0,
+        partitions: partitions
+            .into_iter()
+            .map(|(partition, outcome)| TxnOffsetCommitResponsePartition {
+                partition_index: partition.0,
+                error_code: code(&outcome),
+            })
+            .collect(),
+    });
+    TxnOffsetCommitResponse { topics: topics.collect(), ..Default::default() }
+}
+
 pub(super) fn commit_response(done: Vec<CommittedPartition>, version: i16) -> OffsetCommitResponse {
     let code = |outcome: &Result<(), Refusal>| match outcome {
         Err(Refusal::GroupNotFound) if version < FIRST_COMMIT_WITH_EPOCHS => ErrorCode::IllegalGeneration,
         outcome => code_of(outcome),
     };
-    // A topic that is in the request twice is in the answer twice, unless some topic is not there
-    // (`OffsetCommitResponse.Builder.merge`).
-    let is_merged = done.iter().any(|part| is_of_topic(&part.outcome));
-    let mut topics: Vec<OffsetCommitResponseTopic> = Vec::new();
-    let mut places = BTreeMap::new();
-    for part in done {
-        let entry = (!is_merged).then_some(part.entry);
-        let answer = OffsetCommitResponsePartition {
-            partition_index: part.partition.0,
-            error_code: code(&part.outcome),
+    let topics = by_topic(done).into_iter().map(|(topic, partitions)| {
+        let (name, topic_id) = split(&topic);
+        let one = |(partition, outcome): (PartitionIndex, _)| OffsetCommitResponsePartition {
+            partition_index: partition.0,
+            error_code: code(&outcome),
         };
-        let (name, topic_id) = split(&part.topic);
-        let place = *places.entry((entry, part.topic)).or_insert_with(|| {
-            topics.push(OffsetCommitResponseTopic { name, topic_id, partitions: Vec::new() });
+        OffsetCommitResponseTopic { name, topic_id, partitions: partitions.into_iter().map(one).collect() }
+    });
+    OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
+}
+
+/// Partitions, and what became of each.
+type Outcomes = Vec<(PartitionIndex, Result<(), Refusal>)>;
+
+/// A topic that is in the request twice is in the answer twice, unless some topic is not there
+/// (`OffsetCommitResponse.Builder.merge`).
+fn by_topic(done: Vec<CommittedPartition>) -> Vec<(TopicRef, Outcomes)> {
+    let is_merged = done.iter().any(|part| is_of_topic(&part.outcome));
+    let mut topics: Vec<(TopicRef, Outcomes)> = Vec::new();
+    let mut places = BTreeMap::new();
+    for CommittedPartition { entry, topic, partition, outcome } in done {
+        let entry = (!is_merged).then_some(entry);
+        let place = *places.entry((entry, topic.clone())).or_insert_with(|| {
+            topics.push((topic, Vec::new()));
             topics.len() - 1
         });
-        topics[place].partitions.push(answer);
+        topics[place].1.push((partition, outcome));
     }
-    OffsetCommitResponse { topics, ..Default::default() }
+    topics
 }
 
 /// Whether a commit was refused before any coordinator was asked.

@@ -26,6 +26,7 @@ mod metadata;
 mod offsets;
 mod produce;
 mod producer_ids;
+mod producers;
 mod reassignments;
 mod refusals;
 mod rules;
@@ -41,12 +42,13 @@ use highwater_protocol::messages::{
     CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteAclsRequest, DeleteGroupsRequest,
     DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeClientQuotasRequest,
     DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-    DescribeTopicPartitionsRequest, DescribeTransactionsRequest, DescribeUserScramCredentialsRequest,
-    ElectLeadersRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
-    ListTransactionsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, UpdateFeaturesRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, DescribeTransactionsRequest,
+    DescribeUserScramCredentialsRequest, ElectLeadersRequest, EndTxnRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
+    TxnOffsetCommitRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
 };
 use highwater_protocol::{
     ApiKey, DecodeError, Decoder, EncodeError, Message, RequestHeader, Response, Segments, VersionRange,
@@ -85,6 +87,8 @@ static APIS: &[(ApiKey, VersionRange)] = &[
     (ApiKey::AddPartitionsToTxn, VersionRange::new(0, 5)),
     (ApiKey::AddOffsetsToTxn, VersionRange::new(0, 4)),
     (ApiKey::EndTxn, VersionRange::new(0, 5)),
+    (ApiKey::WriteTxnMarkers, VersionRange::new(1, 2)),
+    (ApiKey::TxnOffsetCommit, VersionRange::new(0, 5)),
     (ApiKey::DescribeAcls, VersionRange::new(1, 3)),
     (ApiKey::CreateAcls, VersionRange::new(1, 3)),
     (ApiKey::DeleteAcls, VersionRange::new(1, 3)),
@@ -103,6 +107,7 @@ static APIS: &[(ApiKey, VersionRange)] = &[
     (ApiKey::DescribeUserScramCredentials, VersionRange::new(0, 0)),
     (ApiKey::UpdateFeatures, VersionRange::new(0, 2)),
     (ApiKey::DescribeCluster, VersionRange::new(0, 2)),
+    (ApiKey::DescribeProducers, VersionRange::new(0, 0)),
     (ApiKey::DescribeTransactions, VersionRange::new(0, 0)),
     (ApiKey::ListTransactions, VersionRange::new(0, 2)),
     (ApiKey::ConsumerGroupHeartbeat, VersionRange::new(0, 1)),
@@ -265,6 +270,10 @@ fn decode_body(
             reassignments::list_request(read::<ListPartitionReassignmentsRequest>(body, version)?)
         }
         ApiKey::DeleteTopics => topics::delete_request(read::<DeleteTopicsRequest>(body, version)?),
+        ApiKey::WriteTxnMarkers => producers::markers_request(read::<WriteTxnMarkersRequest>(body, version)?),
+        ApiKey::DescribeProducers => {
+            producers::describe_request(read::<DescribeProducersRequest>(body, version)?)
+        }
         ApiKey::DeleteRecords => delete_records::request(read::<DeleteRecordsRequest>(body, version)?),
         ApiKey::IncrementalAlterConfigs => {
             alter_configs::incremental_request(&read::<IncrementalAlterConfigsRequest>(body, version)?)
@@ -297,6 +306,9 @@ fn decode_body(
         }
         ApiKey::OffsetFetch => {
             group_offsets::fetch_request(read::<OffsetFetchRequest>(body, version)?, version)
+        }
+        ApiKey::TxnOffsetCommit => {
+            group_offsets::transactional_request(read::<TxnOffsetCommitRequest>(body, version)?, version)
         }
         ApiKey::OffsetDelete => group_offsets::delete_request(&read::<OffsetDeleteRequest>(body, version)?),
         ApiKey::ConsumerGroupHeartbeat => {
@@ -395,6 +407,8 @@ pub fn encode(call: &Call, reply: Reply, addresses: &Addresses) -> Result<Option
         Reply::AlterReassignments(done) => frame(call, &reassignments::alter_response(done, call.options)),
         Reply::ListReassignments(listed) => frame(call, &reassignments::list_response(listed)),
         Reply::DeleteTopics(done) => frame(call, &topics::delete_response(done, version)),
+        Reply::WriteMarkers(done) => frame(call, &producers::markers_response(done)),
+        Reply::DescribeProducers(found) => frame(call, &producers::describe_response(found)),
         Reply::DeleteRecords(done) => frame(call, &delete_records::response(done)),
         Reply::AlterConfigs(done) if call.key == ApiKey::AlterConfigs => {
             frame(call, &alter_configs::response(done))
@@ -433,6 +447,9 @@ fn encode_of_group(call: &Call, reply: GroupReply) -> Result<Segments, EncodeErr
         GroupReply::Synced(outcome) => frame(call, &group_members::sync_response(outcome)),
         GroupReply::Alive(outcome) => frame(call, &group_members::heartbeat_response(&outcome)),
         GroupReply::Left(outcome) => frame(call, &group_members::leave_response(outcome, version)),
+        GroupReply::Committed(done) if call.key == ApiKey::TxnOffsetCommit => {
+            frame(call, &group_offsets::transactional_response(done, version))
+        }
         GroupReply::Committed(done) => frame(call, &group_offsets::commit_response(done, version)),
         GroupReply::Offsets(found) => frame(call, &group_offsets::fetch_response(found, version)),
         GroupReply::OffsetsDeleted(outcome) => frame(call, &group_offsets::delete_response(outcome)),

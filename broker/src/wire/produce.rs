@@ -15,13 +15,19 @@ use super::Addresses;
 use super::rules::TopicRules;
 use super::topic_ref::split;
 use crate::ids::{NodeId, PartitionIndex};
-use crate::node::{ProducePartition, ProduceRequest as Produce, ProducedPartition, Request, TopicRef};
+use crate::node::{
+    Joining, ProducePartition, ProduceRequest as Produce, ProducedPartition, Request, TopicRef, WritesIn,
+};
 use crate::refusal::Refusal;
 
 /// From here on topics are given by id (KIP-516).
 const FIRST_WITH_TOPIC_IDS: i16 = 13;
 /// From here on a batch may be compressed with zstd (KIP-110).
 const FIRST_WITH_ZSTD: i16 = 7;
+/// From here on a client knows of transactions that have to be aborted (KIP-890).
+const FIRST_WITH_ABORTABLE: i16 = 11;
+/// From here on a produce makes its partitions part of its transaction (KIP-890).
+const FIRST_THAT_JOINS: i16 = 12;
 /// From here on an answer names the leader to one who asked the wrong node (KIP-951).
 const FIRST_WITH_LEADERS: i16 = 10;
 
@@ -68,9 +74,18 @@ pub(super) fn request(
     Request::Produce(Produce {
         acks: request.acks,
         timeout_ms: request.timeout_ms,
-        has_transactional_id: request.transactional_id.is_some(),
+        transaction: request
+            .transactional_id
+            .map(|id| WritesIn { id: id.as_str().to_owned(), joining: joining(version) }),
         partitions,
     })
+}
+
+fn joining(version: i16) -> Joining {
+    match version {
+        FIRST_THAT_JOINS.. => Joining::Implied,
+        version => Joining::Announced { knows_abortable: version >= FIRST_WITH_ABORTABLE },
+    }
 }
 
 pub(super) fn response(done: Vec<ProducedPartition>, version: i16, addresses: &Addresses) -> ProduceResponse {

@@ -44,7 +44,7 @@ fn fetched(part: &FetchPartition, high_watermark: i64) -> FetchedPartition {
         positions,
         range: None,
         max_bytes: 100,
-        lists_aborted: false,
+        aborted: None,
         diverging: None,
         preferred: None,
     });

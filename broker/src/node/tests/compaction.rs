@@ -795,7 +795,7 @@ fn a_record_without_a_key_is_refused_with_kafkas_words() {
             batch: CheckedBatch::check(&batch(b"v"), &rules, world.now.wall),
         };
         let partitions = vec![part];
-        let request = ProduceRequest { acks: -1, timeout_ms: 1000, has_transactional_id: false, partitions };
+        let request = ProduceRequest { acks: -1, timeout_ms: 1000, transaction: None, partitions };
         let refused = produced(&world.ask(Request::Produce(request))).remove(0).unwrap_err();
         let Refusal::InvalidRecord { message, records } = refused else { panic!("{refused:?}") };
         assert!(message.contains(&format!("RecordError(batchIndex=0, message='{words}')")), "{message}");

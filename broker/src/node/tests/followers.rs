@@ -10,7 +10,7 @@ const FOLLOWER: NodeId = NodeId(1);
 
 impl World {
     /// The node learns that this is so.
-    fn learns(&mut self, record: MetadataRecord) -> Effects {
+    pub(super) fn learns(&mut self, record: MetadataRecord) -> Effects {
         let upto = MetadataOffset(self.node.known_upto.0 + 1);
         let said = FromController::Records { upto, records: [record].into() };
         self.bring(Event::Message { from: Peer::Controller, message: Message(Word::FromController(said)) })

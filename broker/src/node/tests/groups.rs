@@ -11,7 +11,7 @@ use crate::group::{
 
 impl World {
     /// Asks for a group's coordinator, and waits for whatever that waits for.
-    fn find(&mut self) -> Result<NodeId, Refusal> {
+    pub(super) fn find(&mut self) -> Result<NodeId, Refusal> {
         let key = CoordinatorKey { key: "g".into(), kind: 0, share_allowed: false };
         let mut effects = self.ask(Request::FindCoordinator(vec![key]));
         let work = work(&mut effects);

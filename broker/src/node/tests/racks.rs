@@ -55,7 +55,7 @@ fn is_read_at_once(config: BrokerConfig) -> bool {
     let produce = Request::Produce(ProduceRequest {
         acks: -1,
         timeout_ms: 1000,
-        has_transactional_id: false,
+        transaction: None,
         partitions: vec![ProducePartition {
             topic: TopicRef::Name("t".into()),
             partition: PartitionIndex(0),

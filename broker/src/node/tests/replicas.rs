@@ -146,7 +146,7 @@ impl Trio {
             batch: CheckedBatch::check(batch, &BatchRules::default(), self.now.wall),
         };
         let partitions = vec![part];
-        let request = ProduceRequest { acks: -1, timeout_ms: 1000, has_transactional_id: false, partitions };
+        let request = ProduceRequest { acks: -1, timeout_ms: 1000, transaction: None, partitions };
         self.say(node, Request::Produce(request))
     }
 

@@ -134,7 +134,7 @@ fn a_pass_over_many_segments_gives_way_to_others() {
             is_transactional: false,
             batch: CheckedBatch::check(&large(NOW_MS - 5_000), &BatchRules::default(), world.now.wall),
         }];
-        let request = ProduceRequest { acks: 1, timeout_ms: 0, has_transactional_id: false, partitions };
+        let request = ProduceRequest { acks: 1, timeout_ms: 0, transaction: None, partitions };
         produced(&world.ask(Request::Produce(request)));
     }
     let begun = |world: &World| {

@@ -42,20 +42,20 @@ fn who_reads_what_is_committed_stops_where_a_transaction_is_open() {
     let offset = Offset::new;
     let stable = |leader: &Leader| leader.positions().bound(Isolation::ReadCommitted);
     // A batch of a transaction at 10, one more record, and its marker at 12.
-    assert!(!leader.undecided_from(Some(offset(10))));
+    leader.undecided_from(Some(offset(10)));
     assert!(leader.grew(at(0), offset(12), &sole(NEVER)));
     assert_eq!(
         (leader.positions().bound(Isolation::ReadUncommitted), stable(&leader)),
         (offset(12), offset(10))
     );
     // It is not below the high watermark until that has moved, and then is.
-    assert!(!leader.undecided_from(Some(offset(10))));
+    leader.undecided_from(Some(offset(10)));
     assert!(leader.grew(at(0), offset(13), &sole(NEVER)));
     assert_eq!(stable(&leader), offset(10));
-    assert!(leader.undecided_from(None));
+    leader.undecided_from(None);
     assert_eq!(stable(&leader), offset(13));
     // What is removed is decided for good.
-    assert!(leader.undecided_from(Some(offset(11))));
+    leader.undecided_from(Some(offset(11)));
     leader.began_at(offset(12));
     assert_eq!(stable(&leader), offset(12));
     assert_eq!(leader.positions().log_start, offset(12));

@@ -128,7 +128,7 @@ fn a_produce(reply: &Reply, size_bytes: usize) -> Request {
     Request::Produce(ProduceRequest {
         acks: -1,
         timeout_ms: 60_000,
-        has_transactional_id: false,
+        transaction: None,
         partitions: vec![part],
     })
 }

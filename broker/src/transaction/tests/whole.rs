@@ -231,7 +231,7 @@ impl Whole {
         let partition = &mut self.partitions[at];
         let batch = batch(sent);
         let known = partition.log.producers().get(producer.0);
-        match partition.asked.begin(known, batch.header(), true, BEGIN, &mut partition.guards) {
+        match partition.asked.begin(known, batch.header().into(), true, BEGIN, &mut partition.guards) {
             Ok(Some(guard)) => self.questions.push((sent, guard)),
             Ok(None) => self.append(sent, None),
             Err(_) => self.fail(sent),
