@@ -238,7 +238,7 @@ class Transaction:
     def producers_of(self, partition=0):
         """Those of this case."""
         answer = self.ask("DescribeProducers", 0, {"Topics": [{"Name": TOPIC, "PartitionIndexes": [partition]}]})
-        for part in answer["Topics"][0]["Partitions"]:
+        for part in answer["Topics"][0]["Partitions"] if "Topics" in answer else ():
             part["ActiveProducers"] = [each for each in part["ActiveProducers"] if each["ProducerId"] in self.producers]
         self.noted.append(("DescribeProducers", 0, answer))
 
