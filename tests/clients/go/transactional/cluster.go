@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -18,15 +19,17 @@ type cluster struct {
 	admin     *kadm.Client
 	// isNew: the coordinator speaks the second part of KIP-890, as this client does.
 	isNew bool
-	names int
+	// isKafka: who commits what the coordinator has aborted is told that the state is another; later Kafkas say it is fenced (KAFKA-20785).
+	isKafka bool
+	names   int
 }
 
-func newCluster(bootstrap string, isNew bool) *cluster {
+func newCluster(bootstrap, kind string) *cluster {
 	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
 	if err != nil {
 		panic(err)
 	}
-	return &cluster{bootstrap: bootstrap, isNew: isNew, admin: kadm.NewClient(client)}
+	return &cluster{bootstrap: bootstrap, isNew: strings.HasSuffix(kind, "2"), isKafka: strings.HasPrefix(kind, "kafka"), admin: kadm.NewClient(client)}
 }
 
 func (c *cluster) close() { c.admin.Close() }

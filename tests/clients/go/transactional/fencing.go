@@ -19,7 +19,7 @@ func fencing(c *cluster) []report.Test {
 		test("fenced-while-idle", c.fencedIdle),
 		test("fenced-commits", func(ctx context.Context) error { return c.fenced(ctx, kgo.TryCommit, "PRODUCER_FENCED") }),
 		test("fenced-aborts", func(ctx context.Context) error { return c.fenced(ctx, kgo.TryAbort, "PRODUCER_FENCED") }),
-		test("timed-out-commits", func(ctx context.Context) error { return c.timedOut(ctx, kgo.TryCommit, c.isNewOr("INVALID_TXN_STATE")) }),
+		test("timed-out-commits", func(ctx context.Context) error { return c.timedOut(ctx, kgo.TryCommit, c.decided()) }),
 		test("timed-out-aborts", func(ctx context.Context) error { return c.timedOut(ctx, kgo.TryAbort, c.isNewOr("nothing")) }),
 	}
 }
@@ -28,6 +28,13 @@ func fencing(c *cluster) []report.Test {
 func (c *cluster) isNewOr(said string) string {
 	if c.isNew {
 		return said
+	}
+	return "PRODUCER_FENCED"
+}
+
+func (c *cluster) decided() string {
+	if c.isNew && c.isKafka {
+		return "INVALID_TXN_STATE"
 	}
 	return "PRODUCER_FENCED"
 }

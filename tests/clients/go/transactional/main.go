@@ -1,4 +1,4 @@
-// Transactions of franz-go. Arguments: what the tests' names begin with, the level of transaction.version, bootstrap address,
+// Transactions of franz-go. Arguments: what the tests' names begin with, broker and level of transaction.version (kafka-2), bootstrap address,
 // and a part of a test's name (empty: all tests).
 package main
 
@@ -10,7 +10,7 @@ import (
 )
 
 func main() {
-	cluster := newCluster(os.Args[3], os.Args[2] == "2")
+	cluster := newCluster(os.Args[3], os.Args[2])
 	defer cluster.close()
 	tests := append(writing(cluster), fencing(cluster)...)
 	for i := range tests {

@@ -23,10 +23,10 @@ def run(suite, target):
             broker = target(QUICK if target is Kafka else None, features)
             cleanup.callback(broker.remove)
             broker.start()
-            level = str((features or NEWEST)["transaction.version"])
+            kind = f"{broker.name}-{(features or NEWEST)['transaction.version']}"
             java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classpath, "highwater.suite.Transactions"]
-            relay(suite, broker, [*java, f"{prefix}java-", level])
-            relay(suite, broker, [program, f"{prefix}go-", level])
+            relay(suite, broker, [*java, f"{prefix}java-", kind])
+            relay(suite, broker, [program, f"{prefix}go-", kind])
             librdkafka.tests(suite, Cluster(broker), f"{prefix}librdkafka-")
             kills.tests(suite, broker, prefix)
             if not broker.alive():
