@@ -11,6 +11,8 @@ use super::*;
 use crate::controller::ReassignmentsRequest;
 use crate::ensemble::{Ensemble, EnsembleEffects, EnsembleOptions};
 
+mod damage;
+
 const FIRST: NodeId = NodeId(0);
 const SECOND: NodeId = NodeId(1);
 
@@ -309,8 +311,8 @@ const ROLLING: [(&str, &str); 5] = [
 ];
 
 /// Three batches on all nodes, and the checkpoints of the second one speak of them.
-fn rolling() -> Trio {
-    let mut trio = Trio::with_topic(&ROLLING, &[0, 1, 2]);
+fn rolling(settings: &[(&str, &str)]) -> Trio {
+    let mut trio = Trio::with_topic(settings, &[0, 1, 2]);
     for at in 0..3 {
         assert_eq!(trio.produce(&keyed(at)), Ok(at));
     }
@@ -321,7 +323,7 @@ fn rolling() -> Trio {
 
 #[test]
 fn nothing_is_written_to_a_log_while_a_checkpoint_speaks_of_the_one_that_was_here_before() {
-    let mut trio = rolling();
+    let mut trio = rolling(&ROLLING);
     let effects = trio.move_effects(&[0, 2]);
     let (_, held) = trio.settle_but(effects, is_checkpoint);
     assert!(!held.is_empty(), "what they say is taken out at once");
@@ -336,7 +338,7 @@ fn nothing_is_written_to_a_log_while_a_checkpoint_speaks_of_the_one_that_was_her
 #[test]
 fn what_was_to_be_taken_out_of_checkpoints_is_by_the_next_life() {
     // It learns of it, and dies before they are written.
-    let mut trio = rolling();
+    let mut trio = rolling(&ROLLING);
     let effects = trio.move_effects(&[0, 2]);
     trio.settle_but(effects, is_checkpoint);
     assert_eq!(trio.folders().iter().filter(|name| *name == "t-0").count(), 0);
@@ -348,7 +350,7 @@ fn what_was_to_be_taken_out_of_checkpoints_is_by_the_next_life() {
     assert_eq!(trio.said_by_all(), [None; 4]);
 
     // It comes up with a partition that has no log any more.
-    let trio = rolling();
+    let trio = rolling(&ROLLING);
     trio.disk.remove_dir_all(Path::new("data/node-1/t-0")).unwrap();
     let (trio, _) = trio.crashed(&Survivors::All, &ROLLING);
     assert!(trio.replica(SECOND).is_some());
@@ -357,7 +359,7 @@ fn what_was_to_be_taken_out_of_checkpoints_is_by_the_next_life() {
 
 #[test]
 fn a_partition_comes_and_goes_before_its_files_are_gone() {
-    let mut trio = rolling();
+    let mut trio = rolling(&ROLLING);
     let removes =
         |whose: Peer, work: &DiskWork| is_of(SECOND, whose) && matches!(work, DiskWork::RemoveFolders { .. });
     let mut held = Vec::new();
@@ -391,7 +393,7 @@ fn a_crash_at_any_write_of_a_move_away_and_back_leaves_a_log_that_opens() {
         trio.settle_but(effects, waits);
     };
     let calls = {
-        let mut trio = rolling();
+        let mut trio = rolling(&ROLLING);
         let before = trio.disk.calls();
         run(&mut trio);
         trio.disk.calls() - before
@@ -401,7 +403,7 @@ fn a_crash_at_any_write_of_a_move_away_and_back_leaves_a_log_that_opens() {
         let other = if call % 2 == 0 { Survivors::None } else { Survivors::Seed(call) };
         // Every name, and nothing of what is not synced; or something else.
         for survivors in [Survivors::Only(BTreeSet::new()), other] {
-            let mut trio = rolling();
+            let mut trio = rolling(&ROLLING);
             trio.disk.die_at(trio.disk.calls() + call);
             run(&mut trio);
             trio.disk.heal();
