@@ -223,7 +223,7 @@ impl Plans {
         if self.disk.is_none() {
             // In memory nothing takes time: no thread is begun for it.
             let is_file = |effect: &mut ControllerEffect| {
-                matches!(effect, ControllerEffect::Disk(DiskWork::WriteFile { .. }))
+                matches!(effect, ControllerEffect::Disk(DiskWork::MarkFormat { .. }))
             };
             for effect in opening.extract_if(.., is_file) {
                 if let ControllerEffect::Disk(work) = effect {

@@ -33,10 +33,7 @@ impl Controller {
         if self.config.is_durable() {
             self.journal.flush()?;
         }
-        let gone_topics = match self.gone_topics.take() {
-            Some(gone) => gone,
-            None => self.journal.gone_topics()?,
-        };
+        let gone_topics = self.gone_topics.ids();
         let upto = self.journal.end();
         let begin = |node: &NodeId| {
             let broker_epoch = self.metadata.broker_epoch(*node);

@@ -88,6 +88,11 @@ impl Sessions {
         session.sent = session.sent.filter(|(sent, _)| *sent > session.applied);
     }
 
+    /// All records before this offset are known to every node that is there; none where nobody is.
+    pub(super) fn known_to_all(&self) -> Option<MetadataOffset> {
+        self.live.values().map(|session| session.applied).min()
+    }
+
     /// The node may stop when the others have made all records before this offset so.
     pub(super) fn leave(&mut self, node: NodeId, upto: MetadataOffset) {
         match self.live.get_mut(&node) {
@@ -158,12 +163,12 @@ impl Controller {
     pub(super) fn answer(&mut self, (to, caller): (NodeId, Caller), mut answer: Answer, is_durable: bool) {
         let mut at = self.journal.end();
         let must_be_durable = is_durable || self.config.is_durable();
-        let needs = if must_be_durable { at } else { MetadataOffset(0) };
+        let mut needs = if must_be_durable { at } else { MetadataOffset(0) };
         if must_be_durable {
             match self.journal.failure() {
-                Some(failure) if self.journal.durable() < needs => {
+                Some(failure) if self.journal.durable_end() < needs => {
                     answer.refuse(&failure);
-                    at = MetadataOffset(0);
+                    (at, needs) = (MetadataOffset(0), MetadataOffset(0));
                 }
                 _ => self.journal.want_sync(),
             }
@@ -171,24 +176,28 @@ impl Controller {
         self.answers.waiting.push_back(Waiting { to, caller, needs, at, answer });
     }
 
-    /// Sends the answers that may be given.
+    /// Sends the answers that may be given. Where the log takes no more a sync that is under way is the last.
     pub(super) fn release_answers(&mut self, effects: &mut ControllerEffects) {
-        let durable = self.journal.durable();
-        let is_over = self.journal.failure().is_some();
+        let durable = self.journal.durable_end();
         // One that waits for nothing does not wait for those before it either.
         for waiting in std::mem::take(&mut self.answers.waiting) {
-            if is_over || waiting.needs <= durable {
+            if waiting.needs <= durable {
                 effects.push(waiting.send());
             } else {
                 self.answers.waiting.push_back(waiting);
             }
+        }
+        if let Some(failure) = self.journal.failure()
+            && !self.journal.is_syncing()
+        {
+            self.answers.refuse_all(&failure, effects);
         }
     }
 
     /// Tells each node of what is new to it, unless something is on its way to it.
     pub(super) fn publish(&mut self, now: Now, effects: &mut ControllerEffects) {
         let is_durable = self.config.is_durable();
-        let bound = if is_durable { self.journal.durable() } else { self.journal.end() };
+        let bound = if is_durable { self.journal.durable_end() } else { self.journal.end() };
         if is_durable && bound < self.journal.end() {
             self.journal.want_sync();
         }

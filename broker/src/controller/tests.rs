@@ -1,5 +1,6 @@
 mod losses;
 mod members;
+mod snapshots;
 
 use highwater_storage::TimestampMs;
 use highwater_storage::disk::{FaultDisk, FaultKind, Survivors};
@@ -216,6 +217,33 @@ fn where_it_is_promised_nobody_is_told_of_what_is_not_durable() {
     assert!(matches!(refused[0].outcome, Err(Refusal::Storage { .. })));
     let effects = world.start(&[FIRST], StopKind::Clean);
     assert!(matches!(effects[..], [ControllerEffect::NotStarted { .. }]), "{effects:?}");
+}
+
+#[test]
+fn what_waits_for_a_sync_is_not_granted_because_the_next_append_fails() {
+    for is_lost in [false, true] {
+        let disk = Arc::new(FaultDisk::in_memory());
+        let mut world = World::started(&disk, 1, &durable());
+        let mut effects = world.create("t");
+        let sync = take_sync(&mut effects);
+        assert!(world.create("u").is_empty(), "for the next sync");
+        disk.fail_at(disk.calls(), FaultKind::Error(std::io::ErrorKind::Other));
+        let refused = created(world.create("v"));
+        assert_eq!(refused.len(), 1);
+        assert!(matches!(
+            (refused[0].name.as_str(), &refused[0].outcome),
+            ("v", Err(Refusal::Storage { .. }))
+        ));
+        if is_lost {
+            disk.fail_at(disk.calls(), FaultKind::Error(std::io::ErrorKind::Other));
+        }
+        let answers = answers(world.bring(ControllerEvent::Synced(sync.sync())));
+        let is_granted = |answer| matches!(answer, Answer::Reply(reply) if matches!(&*reply, Reply::CreateTopics(made) if made[0].outcome.is_ok()));
+        let granted: Vec<_> = answers.into_iter().map(is_granted).collect();
+        assert_eq!(granted, [!is_lost, false]);
+        let known = ["t", "u", "v"].map(|name| world.controller.metadata.id_of(&name.into()).is_some());
+        assert_eq!(known, [!is_lost, false, false]);
+    }
 }
 
 #[test]

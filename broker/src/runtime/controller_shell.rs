@@ -207,10 +207,7 @@ impl ControllerShell {
 
 impl Owner for ControllerShell {
     fn bring(&self, event: Event) {
-        match event {
-            Event::Synced { outcome, .. } => self.bring(ControllerEvent::Synced(outcome)),
-            _ => self.bring(ControllerEvent::Tick),
-        };
+        self.bring(ControllerEvent::worked(event).unwrap_or(ControllerEvent::Tick));
     }
 
     fn fail(&self, why: &str) {

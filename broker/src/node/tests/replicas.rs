@@ -6,7 +6,7 @@ use std::path::Path;
 use highwater_storage::disk::Survivors;
 
 use super::durability::config;
-use super::retention::{NOW_MS, large};
+use super::retention::{NOW_MS, large, outcome_of};
 use super::*;
 use crate::controller::ReassignmentsRequest;
 use crate::ensemble::{Ensemble, EnsembleEffects, EnsembleOptions};
@@ -428,7 +428,7 @@ fn delete(trio: &mut Trio, below: i64, timeout_ms: i32) -> EnsembleEffects {
 
 fn deleted_in(replies: &[Reply]) -> Option<Result<i64, Refusal>> {
     replies.iter().find_map(|reply| match reply {
-        Reply::DeleteRecords(done) => Some(done[0].outcome.clone().map(Offset::get)),
+        Reply::DeleteRecords(done) => Some(outcome_of(&done[0]).map(Offset::get)),
         _ => None,
     })
 }
@@ -456,7 +456,11 @@ fn records_are_deleted_when_they_are_on_every_live_node() {
     assert_eq!(starts(&trio), [1, 0, 1]);
     let effects = delete(&mut trio, 2, 60_000);
     assert_eq!(deleted_in(&trio.settle(effects)), None);
-    assert_eq!(deleted_in(&trio.pass(1, |_, _| false).0), Some(Err(Refusal::TimedOut)));
+    let replies = trio.pass(1, |_, _| false).0;
+    assert_eq!(deleted_in(&replies), Some(Err(Refusal::TimedOut)));
+    // It is told where the one began that was waited for, as that was known when it was asked for.
+    let [Reply::DeleteRecords(done)] = &replies[..] else { panic!("{replies:?}") };
+    assert_eq!(done[0].low_watermark, Some(Offset::ZERO));
     // Then it does.
     trio.ensemble.cut_off.clear();
     let mut replies = Vec::new();
@@ -467,6 +471,34 @@ fn records_are_deleted_when_they_are_on_every_live_node() {
     replies.extend(trio.pass(1, |_, _| false).0);
     assert_eq!(deleted_in(&replies), Some(Ok(2)));
     assert_eq!(starts(&trio), [2; 3]);
+
+    // What is decided of one partition stays so while another is waited for.
+    let mut trio = three(&[]);
+    for (topic, nodes) in [("u", [0, 1]), ("w", [0, 2])] {
+        trio.create(topic, &nodes);
+        let effects = trio.produce_to(FIRST, topic, &batch(b"v"));
+        trio.settle(effects);
+    }
+    trio.ensemble.cut_off = vec![SECOND];
+    let ask = |trio: &mut Trio, asked: &[(&str, i64)]| {
+        let below = |(topic, below): &(&str, i64)| RecordsToDelete {
+            topic: (*topic).into(),
+            partition: PartitionIndex(0),
+            below: Offset::new(*below),
+        };
+        let partitions = asked.iter().map(below).collect();
+        let effects =
+            trio.say(FIRST, Request::DeleteRecords(DeleteRecordsRequest { timeout_ms: 2_000, partitions }));
+        trio.settle(effects)
+    };
+    assert!(ask(&mut trio, &[("w", 0), ("u", 1), ("t", 9)]).is_empty());
+    assert_eq!(deleted_in(&ask(&mut trio, &[("w", 1)])), Some(Ok(1)));
+    let replies = trio.pass(3, |_, _| false).0;
+    let [Reply::DeleteRecords(done)] = &replies[..] else { panic!("{replies:?}") };
+    let told = |part: &DeletedRecords| (part.low_watermark.map(Offset::get), part.outcome.clone());
+    let expected =
+        [(Some(0), Ok(())), (Some(0), Err(Refusal::TimedOut)), (None, Err(Refusal::OffsetOutOfRange))];
+    assert_eq!(done.iter().map(told).collect::<Vec<_>>(), expected);
 
     // Who is dead is not waited for.
     let mut trio = three(&[]);
