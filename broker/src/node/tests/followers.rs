@@ -226,3 +226,33 @@ fn what_an_unclean_election_took_away_is_told_again_to_a_controller_that_can_be_
     assert_eq!(told(Event::Reconnected(Peer::Controller)), [[loss]]);
     assert!(told(Event::Reconnected(Peer::Node(FOLLOWER))).is_empty());
 }
+
+/// All partitions share what may be kept at hand: what is not given back is missing to the others.
+#[test]
+fn who_leads_no_more_or_anew_keeps_nothing_at_hand() {
+    let id = TopicId::new([7; 16]);
+    let changed = |leader, replicas| {
+        let change = PartitionChange { partition: 0, leader, in_sync: None, replicas, unusual: None };
+        MetadataRecord::PartitionsChanged { id: id.get(), changes: vec![change] }
+    };
+    let to = LeaderChange::To;
+    for ends in [
+        changed(to(FOLLOWER.0), None),
+        changed(to(0), None),
+        changed(to(FOLLOWER.0), Some(vec![FOLLOWER.0])),
+        MetadataRecord::TopicDeleted { id: id.get() },
+    ] {
+        let mut world = World::new();
+        world.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 });
+        world.learns(MetadataRecord::TopicCreated {
+            id: id.get(),
+            name: "t".into(),
+            configs: BTreeMap::new(),
+            replicas: vec![vec![0, FOLLOWER.0]],
+        });
+        world.produce(vec![(0, batch(b"a"))]);
+        assert!(world.node.serving.tails.held_bytes() > 0, "its follower has it not yet");
+        world.learns(ends.clone());
+        assert_eq!(world.node.serving.tails.held_bytes(), 0, "{ends:?}");
+    }
+}

@@ -321,6 +321,14 @@ fn rolling(settings: &[(&str, &str)]) -> Trio {
     trio
 }
 
+/// Else a reader would see less than before until everyone in sync has spoken.
+#[test]
+fn what_was_known_to_be_committed_is_known_after_a_start() {
+    let (trio, _) = rolling(&ROLLING).crashed(&Survivors::All, &ROLLING);
+    let known = [0, 1, 2].map(|node| trio.replica(NodeId(node)).unwrap().positions().high_watermark);
+    assert_eq!(known, [Offset::new(3); 3]);
+}
+
 #[test]
 fn nothing_is_written_to_a_log_while_a_checkpoint_speaks_of_the_one_that_was_here_before() {
     let mut trio = rolling(&ROLLING);

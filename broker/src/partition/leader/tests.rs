@@ -365,6 +365,7 @@ fn a_fetch_from_a_log_that_went_another_way_acknowledges_nothing() {
         |epoch: i32, end: i64| Ok(Heard::Diverges { epoch: LeaderEpoch::new(epoch), end: Offset::new(end) });
     let mut fetch = |at_follower, end| leader.fetched(at(1), A, at_follower, end, &RULES);
     assert_eq!(fetch(from(4, 9), epochs(3, 7)), diverges(3, 7), "an epoch that is not known here");
+    assert_eq!(fetch(from(4, 9), epochs(3, 9)), diverges(3, 9), "and no other one passes for it");
     assert_eq!(fetch(from(4, 9), epochs(4, 8)), diverges(4, 8), "one that ended before");
     assert_eq!(fetch(from(4, 9), None), Err(Refusal::OffsetOutOfRange));
     assert_eq!(fetch(stands(A, 11), None), diverges(5, 10), "a longer log without epochs");
