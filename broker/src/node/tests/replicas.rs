@@ -12,6 +12,7 @@ use crate::controller::ReassignmentsRequest;
 use crate::ensemble::{Ensemble, EnsembleEffects, EnsembleOptions};
 
 mod damage;
+mod renewed;
 
 const FIRST: NodeId = NodeId(0);
 const SECOND: NodeId = NodeId(1);
@@ -139,14 +140,18 @@ impl Trio {
         self.produce_to(FIRST, "t", batch)
     }
 
-    fn produce_to(&mut self, node: NodeId, topic: &str, batch: &Bytes) -> EnsembleEffects {
-        let part = ProducePartition {
+    fn part(&self, node: NodeId, topic: &str, batch: &Bytes) -> ProducePartition {
+        ProducePartition {
             topic: TopicRef::Name(topic.into()),
             partition: PartitionIndex(0),
             checked_for: self.ensemble.node(node).unwrap().metadata.id_of(&topic.into()),
             is_transactional: false,
             batch: CheckedBatch::check(batch, &BatchRules::default(), self.now.wall),
-        };
+        }
+    }
+
+    fn produce_to(&mut self, node: NodeId, topic: &str, batch: &Bytes) -> EnsembleEffects {
+        let part = self.part(node, topic, batch);
         let partitions = vec![part];
         let request = ProduceRequest { acks: -1, timeout_ms: 1000, has_transactional_id: false, partitions };
         self.say(node, Request::Produce(request))
