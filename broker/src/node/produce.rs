@@ -4,7 +4,7 @@
 //! turn writes at most [`TURN_BYTES`]: the rest of a large request comes back as an event, so that others get between.
 
 use highwater_storage::batch::{BatchRefusal, CheckedBatch, StoredBatch};
-use highwater_storage::{AppendError, Appended, Offset, TopicId};
+use highwater_storage::{AppendError, Appended, LeaderEpoch, Log, Offset, TopicId};
 
 use super::replica::Role;
 use super::{
@@ -41,11 +41,30 @@ struct Awaited {
     place: usize,
     partition: Watched,
     by: By,
-    /// Where what is to be acknowledged ends.
-    end: Offset,
+    upto: Upto,
     /// What became of it, once that is known. It stays so while other partitions of the request are waited for
     /// (`DelayedProduce`): who leads again later has perhaps another log.
     decided: Option<Result<(), Refusal>>,
+}
+
+/// Where what is to be acknowledged ends.
+#[derive(Debug, Clone, Copy)]
+struct Upto {
+    end: Offset,
+    /// In which epoch the last of it was written. Others at its place are of another one: they are somebody else's, who led
+    /// meanwhile.
+    epoch: Option<LeaderEpoch>,
+}
+
+impl Upto {
+    fn of(log: &Log, end: Offset) -> Self {
+        Self { end, epoch: log.epochs().epoch_of(Offset::new(end.get() - 1)) }
+    }
+
+    /// Whether a log has the records yet. Who has led it since they were written has, whatever was deleted since.
+    fn is_in(self, log: &Log, leads_in: LeaderEpoch) -> bool {
+        self.epoch == Some(leads_in) || self.epoch == Self::of(log, self.end).epoch
+    }
 }
 
 /// By whom records are to be acknowledged.
@@ -117,10 +136,10 @@ impl Node {
             let mut log = Consulted::default();
             let who = (progress.acks != 0).then_some(ticket.connection);
             let outcome = self.append(now, (progress.acks, who), &part, &mut log, effects);
-            if let Some((partition, end)) = log.awaited {
+            if let Some((partition, upto)) = log.awaited {
                 let by = if progress.acks == ALL { By::All } else { By::Leader };
                 let place = progress.done.len();
-                progress.awaited.push(Awaited { place, partition, by, end, decided: None });
+                progress.awaited.push(Awaited { place, partition, by, upto, decided: None });
             }
             let ProducePartition { topic, partition, .. } = part;
             let log_start = log.start;
@@ -177,9 +196,13 @@ impl Node {
             Err(refusal) => return Some(Err(refusal)),
         };
         let rules = self.topics.get(&topic)?.rules;
+        let Upto { end, .. } = awaited.upto;
+        if !awaited.upto.is_in(&replica.log, leader.epoch()) {
+            return Some(Err(Refusal::NotLeader { leader: Some(self.id), epoch: leader.epoch() }));
+        }
         let acknowledgement = match awaited.by {
-            By::All => leader.acknowledgement(awaited.end, &rules),
-            By::Leader if leader.answers_for(&rules) >= awaited.end => Acknowledgement::Given,
+            By::All => leader.acknowledgement(end, &rules),
+            By::Leader if leader.answers_for(&rules) >= end => Acknowledgement::Given,
             By::Leader => Acknowledgement::Waits,
         };
         match acknowledgement {
@@ -242,31 +265,31 @@ impl Node {
         if part.is_transactional {
             return Err(Refusal::unsupported("transactions are not served here"));
         }
-        let waits_below = |leader: &Leader, end: Offset| {
+        let waits_below = |log: &Log, leader: &Leader, end: Offset| {
             let reached =
                 if acks == ALL { leader.positions().high_watermark } else { leader.answers_for(&rules) };
-            (reached < end).then_some((partition, end))
+            (reached < end).then(|| (partition, Upto::of(log, end)))
         };
         let known = replica.log.producers().get(batch.header().producer_id);
         match judge(known, batch.header()) {
             Ok(Verdict::Append) => {}
             Ok(Verdict::Duplicate { base_offset, last_offset, timestamp }) => {
                 // A duplicate waits for what its original waits for.
-                log.awaited = waits_below(leader, last_offset.next());
+                log.awaited = waits_below(&replica.log, leader, last_offset.next());
                 self.tally.duplicates += 1;
                 return Ok(Produced { base_offset, log_append_time: timestamp });
             }
             Err(refusal) => {
                 // So does a refusal that may rest on a batch which the power takes yet.
                 if self.config.is_durable() {
-                    log.awaited = waits_below(leader, leader.positions().log_end);
+                    log.awaited = waits_below(&replica.log, leader, leader.positions().log_end);
                 }
                 return Err(refusal);
             }
         }
         let appended = self.append_batch(now, partition, batch, who, effects)?;
-        let (_, leader) = self.led(id, part.partition)?;
-        log.awaited = waits_below(leader, leader.positions().log_end);
+        let (replica, leader) = self.led(id, part.partition)?;
+        log.awaited = waits_below(&replica.log, leader, leader.positions().log_end);
         Ok(Produced { base_offset: appended.base_offset, log_append_time: appended.log_append_time })
     }
 
@@ -390,8 +413,8 @@ impl Node {
 struct Consulted {
     /// Where it begins, if it was asked.
     start: Option<Offset>,
-    /// The high watermark that the answer waits for, if it does.
-    awaited: Option<(Watched, Offset)>,
+    /// What the answer waits for, if it does.
+    awaited: Option<(Watched, Upto)>,
 }
 
 /// With acks=0 nothing is answered, and a failure can only be told by closing the connection.

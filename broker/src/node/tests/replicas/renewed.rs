@@ -42,3 +42,47 @@ fn a_log_that_failed_says_nothing_of_the_one_that_comes_in_its_place() {
         trio.pass(1, |_, _| false);
     }
 }
+
+#[test]
+fn records_that_went_between_two_turns_of_their_request_are_not_acknowledged() {
+    for goes in [false, true] {
+        let mut trio = Trio::with_topic(&[("auto.leader.rebalance.enable", "false")], &[0, 1, 2]);
+        trio.create("u", &[0, 1, 2]);
+        trio.create("w", &[0, 1, 2]);
+        if goes {
+            trio.ensemble.cut_off = vec![FIRST];
+        }
+        // The first two are a turn's work.
+        let parts = [("t", large(NOW_MS)), ("u", large(NOW_MS)), ("w", batch(b"a"))];
+        let partitions = parts.map(|(topic, batch)| trio.part(FIRST, topic, &batch)).into();
+        let request = ProduceRequest { acks: -1, timeout_ms: 1_000, has_transactional_id: false, partitions };
+        let mut effects = trio.say(FIRST, Request::Produce(request));
+        let place = effects.iter().position(|(_, effect)| matches!(effect, Effect::Continue(..)));
+        let Some((_, Effect::Continue(ticket, progress))) = place.map(|place| effects.remove(place)) else {
+            panic!("{effects:?}")
+        };
+        trio.settle(effects);
+        if goes {
+            trio.pass(15, |_, _| false);
+            for topic in ["t", "u"] {
+                let effects = trio.produce_to(SECOND, topic, &batch(b"b"));
+                assert!(offset_in(&trio.settle(effects)).is_ok());
+            }
+            trio.rejoins(FIRST);
+            trio.pass(2, |_, _| false);
+            let elect = ElectLeadersRequest { kind: ElectionKind::Preferred, topics: None };
+            trio.ask(FIRST, Request::ElectLeaders(elect));
+        }
+        assert!(trio.ensemble.node(FIRST).unwrap().led(trio.topic(), PartitionIndex(0)).is_ok());
+        let effects = trio.bring(FIRST, Event::Continue(ticket, progress));
+        let replies = trio.settle(effects);
+        let [Reply::Produce(done)] = &replies[..] else { panic!("{replies:?}") };
+        let told: Vec<_> =
+            done.iter().map(|part| part.outcome.as_ref().map(|at| at.base_offset.get())).collect();
+        match (goes, &told[..]) {
+            (false, [Ok(0), Ok(0), Ok(0)]) => {}
+            (true, [Err(Refusal::NotLeader { .. }), Err(Refusal::NotLeader { .. }), Ok(0)]) => {}
+            _ => panic!("{goes}: {told:?}"),
+        }
+    }
+}
