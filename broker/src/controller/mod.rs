@@ -242,7 +242,7 @@ impl Controller {
             }
             Ask::Applied { upto } => self.sessions.applied(from, upto),
             Ask::Reconnected { upto } => self.sessions.reconnected(from, upto),
-            Ask::Request { caller, request } => self.request(now, (from, caller), *request),
+            Ask::Request { caller, request } => self.request(now, (from, caller), &request),
             Ask::TopicsOnDemand { caller, names } => self.create_on_demand(now, (from, caller), names),
             Ask::ProducerIds { caller } => self.reserve_producer_ids(now, (from, caller)),
             Ask::Lost(losses) => self.hear_losses(from, &losses),

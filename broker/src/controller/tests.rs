@@ -78,7 +78,7 @@ impl World {
     }
 
     fn ask(&mut self, request: Request) -> ControllerEffects {
-        self.say(FIRST, Ask::Request { caller: Caller::Node(1), request: Box::new(request) })
+        self.say(FIRST, Ask::Request { caller: Caller(1), request: Arc::new(request) })
     }
 
     fn create(&mut self, name: &str) -> ControllerEffects {
@@ -185,7 +185,7 @@ fn what_a_link_lost_is_told_again_when_the_node_is_heard() {
 fn an_earlier_life_is_not_heard() {
     let disk = Arc::new(FaultDisk::in_memory());
     let mut world = World::started(&disk, 1, &[]);
-    let ask = || Ask::ProducerIds { caller: Caller::Node(1) };
+    let ask = || Ask::ProducerIds { caller: Caller(1) };
     let earlier = ToController { broker_epoch: BrokerEpoch(0), what: ask() };
     assert!(world.bring(ControllerEvent::Message { from: FIRST, message: earlier }).is_empty());
     world.lose(FIRST);
@@ -250,7 +250,7 @@ fn what_waits_for_a_sync_is_not_granted_because_the_next_append_fails() {
 fn producer_ids_are_durable_in_every_mode_and_nothing_else_waits_for_them() {
     let disk = Arc::new(FaultDisk::in_memory());
     let mut world = World::started(&disk, 1, &[]);
-    let mut effects = world.say(FIRST, Ask::ProducerIds { caller: Caller::Node(1) });
+    let mut effects = world.say(FIRST, Ask::ProducerIds { caller: Caller(1) });
     let sync = take_sync(&mut effects);
     assert_eq!(records(&effects).len(), 1);
     assert!(answers(effects).is_empty());
@@ -308,7 +308,7 @@ fn topics_on_demand_have_the_defaults_and_the_one_that_keeps_groups_its_own() {
     let disk = Arc::new(FaultDisk::in_memory());
     let mut world = World::started(&disk, 1, &[("num.partitions", "3")]);
     let names = vec!["t".into(), TopicName::consumer_offsets(), "a b".into()];
-    let made = created(world.say(FIRST, Ask::TopicsOnDemand { caller: Caller::Node(1), names }));
+    let made = created(world.say(FIRST, Ask::TopicsOnDemand { caller: Caller(1), names }));
     let counts: Vec<_> =
         made.iter().map(|topic| topic.outcome.as_ref().ok().map(|facts| facts.partitions)).collect();
     assert_eq!(counts, [Some(3), None, Some(50)]);

@@ -95,7 +95,7 @@ fn a_node_that_says_nothing_for_too_long_is_followed_by_others_until_it_is_heard
     // It is told, too, in case it hears.
     assert_eq!(records(&told).len(), 3);
     let version = world.controller.log_end();
-    world.say(FIRST, Ask::ProducerIds { caller: Caller::Node(1) });
+    world.say(FIRST, Ask::ProducerIds { caller: Caller(1) });
     assert!(!world.controller.metadata.serves(FIRST), "only a heartbeat says that it is well");
     world.say(FIRST, Ask::Heartbeat);
     assert!(world.controller.metadata.serves(FIRST));

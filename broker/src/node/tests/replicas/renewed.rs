@@ -86,3 +86,33 @@ fn records_that_went_between_two_turns_of_their_request_are_not_acknowledged() {
         }
     }
 }
+
+#[test]
+fn what_a_client_asked_while_the_controller_was_out_of_reach_is_asked_again() {
+    let create = |name: &str| {
+        let topic = NewTopic {
+            name: name.into(),
+            partitions: 1,
+            replication_factor: 1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        Request::CreateTopics(CreateTopicsRequest { topics: vec![topic], validate_only: false })
+    };
+    let mut trio = Trio::with_topic(&[], &[0, 1, 2]);
+    trio.ensemble.cut_off = vec![SECOND];
+    assert!(trio.ask(SECOND, create("u")).is_empty());
+    let gone = Ticket { connection: ConnectionId(9), request: 1 };
+    let effects = trio.bring(SECOND, Event::Request(gone, create("w")));
+    assert!(trio.settle(effects).is_empty());
+    trio.bring(SECOND, Event::Disconnected(gone.connection));
+    trio.ensemble.cut_off.clear();
+    let effects = trio.bring(SECOND, Event::Reconnected(Peer::Controller));
+    let replies = trio.settle(effects);
+    assert!(matches!(&replies[..], [Reply::CreateTopics(made)] if made[0].outcome.is_ok()), "{replies:?}");
+    let known = |name: &str| trio.ensemble.node(SECOND).unwrap().metadata.id_of(&name.into()).is_some();
+    assert_eq!((known("u"), known("w")), (true, false), "who is gone waits for nothing");
+    // It is answered once.
+    let effects = trio.bring(SECOND, Event::Reconnected(Peer::Controller));
+    assert!(trio.settle(effects).is_empty());
+}
