@@ -196,10 +196,18 @@ impl Node {
         Some(self.replica(topic, partition).ok()?.log.end_offset())
     }
 
-    /// Who else holds a partition.
-    pub(crate) fn followers_of(&self, (topic, partition): Watched) -> impl Iterator<Item = NodeId> {
+    /// Who fetches a partition from this node, each with its present life.
+    pub(crate) fn followers_of(
+        &self,
+        (topic, partition): Watched,
+    ) -> impl Iterator<Item = (NodeId, BrokerEpoch)> {
         let replicas = self.metadata.partition(topic, partition).map(|known| &known.replicas[..]);
-        replicas.unwrap_or_default().iter().copied().filter(|node| *node != self.id)
+        let follows = |(node, life): &(NodeId, BrokerEpoch)| {
+            self.serving.followers.get(node).is_some_and(|session| session.broker_epoch == *life)
+        };
+        let lives =
+            replicas.unwrap_or_default().iter().filter_map(|node| Some((*node, self.lives.of(*node)?)));
+        lives.filter(follows)
     }
 
     /// A follower says where it stands.

@@ -1,6 +1,8 @@
 //! What was said of a log, or is owed for it, when the same partition has another one, or other records in their place.
 
 use super::*;
+use crate::faults::{Fault, Gate, Moment, Step};
+use crate::message::{ReplicaData, ReplicaFetched, ReplicaNews};
 
 impl Trio {
     fn in_sync_of(&self, topic: &str) -> Vec<NodeId> {
@@ -115,4 +117,39 @@ fn what_a_client_asked_while_the_controller_was_out_of_reach_is_asked_again() {
     // It is answered once.
     let effects = trio.bring(SECOND, Event::Reconnected(Peer::Controller));
     assert!(trio.settle(effects).is_empty());
+}
+
+#[test]
+fn nothing_is_lost_for_a_follower_that_is_not_there() {
+    let gate = Gate::default();
+    let mut trio = Trio::with_topic(&[], &[0, 1, 2]);
+    trio.ensemble.cut_off = vec![SECOND];
+    trio.pass(15, |_, _| false);
+    gate.on(Step::Appended, Fault::Lose, 1);
+    let topic = trio.topic();
+    let appended = Moment::Produce(
+        Ticket { connection: ConnectionId(1), request: 1 },
+        vec![((topic, PartitionIndex(0)), Offset::ZERO)],
+    );
+    let effects = trio.produce_effects(&batch(b"a"));
+    trio.settle(effects);
+    let node = trio.ensemble.node(FIRST).unwrap();
+    gate.weigh(&appended, node, &mut Effects::new());
+    assert!(gate.is_spent());
+    for (to, is_lost) in [(SECOND, false), (NodeId(2), true)] {
+        let news = ReplicaNews {
+            topic,
+            partition: PartitionIndex(0),
+            leader_epoch: LeaderEpoch::new(0),
+            fetch_offset: Offset::ZERO,
+            outcome: Ok(ReplicaData::Batches(Vec::new())),
+            high_watermark: Offset::ZERO,
+            log_start: Offset::ZERO,
+        };
+        let broker_epoch = node.metadata.broker_epoch(to);
+        let fetched = ReplicaFetched { broker_epoch, number: 1, place: 1, partitions: vec![news] };
+        let mut effects = vec![Effect::Send(Peer::Node(to), Message(Word::Fetched(fetched)))];
+        gate.weigh(&Moment::Other, node, &mut effects);
+        assert_eq!(effects.is_empty(), is_lost, "{to}");
+    }
 }
