@@ -290,7 +290,7 @@ impl NodeShell {
 
     fn carry_out(&self, effects: Vec<Effect>, events: &mut VecDeque<Event>) {
         for effect in effects {
-            if let Some(effect) = self.gate.effect(self.id, effect) {
+            if let Some(effect) = self.gate.effect((self.id, self.life), effect) {
                 self.carry_out_one(effect, events);
             }
         }
@@ -328,7 +328,7 @@ impl NodeShell {
         let held = {
             // What goes to others keeps its place before what the node says next.
             let _node = self.node.lock();
-            self.send(self.gate.take_held(self.id), &mut touched)
+            self.send(self.gate.take_held(self.id, self.life), &mut touched)
         };
         self.links.settle(touched);
         for effect in held {
@@ -367,7 +367,7 @@ impl NodeShell {
         }
         self.disk_worker.stop();
         self.inbox.clear();
-        self.gate.forget(self.id);
+        self.gate.forget(self.id, self.life);
         node
     }
 
