@@ -19,8 +19,8 @@ struct Session {
     applied: MetadataOffset,
     /// The end of what is on its way, and since when.
     sent: Option<(MetadataOffset, Monotonic)>,
-    /// When it said something last. One that comes up may take its time before it says anything, and until it does there is
-    /// nobody to be told anything.
+    /// When it was there last, as far as is known. One that comes up may take its time, and until it is there is nobody to be
+    /// told anything.
     heard: Option<Monotonic>,
     /// It wants to stop, and may when the others have made all records before this offset so.
     leaves_at: Option<MetadataOffset>,
@@ -66,6 +66,12 @@ impl Sessions {
         }
     }
 
+    /// As if each had just said something, of those that ever did.
+    pub(super) fn heard_all(&mut self, now: Now) {
+        let heard = self.live.values_mut().filter_map(|session| session.heard.as_mut());
+        heard.for_each(|at| *at = now.monotonic);
+    }
+
     /// What is on its way to a node for long counts as lost.
     pub(super) fn resend(&mut self, now: Now, node: NodeId) {
         if let Some(session) = self.live.get_mut(&node) {
@@ -104,7 +110,10 @@ impl Sessions {
     /// The nodes that may stop now; `serves` says whose word counts. `is_over`: nobody will be told anything any more.
     pub(super) fn take_left(&mut self, serves: impl Fn(NodeId) -> bool, is_over: bool) -> Vec<NodeId> {
         let mut left = std::mem::take(&mut self.absent_leaving);
-        let counts = |(node, session): &(&NodeId, &Session)| session.leaves_at.is_none() && serves(**node);
+        // Who still comes up has nobody yet whom it could tell anything.
+        let counts = |(node, session): &(&NodeId, &Session)| {
+            session.leaves_at.is_none() && session.heard.is_some() && serves(**node)
+        };
         let known = self.live.iter().filter(counts).map(|(_, session)| session.applied).min();
         for (node, session) in &mut self.live {
             let Some(upto) = session.leaves_at else { continue };

@@ -99,6 +99,17 @@ impl NodeShell {
         self.node.lock().is_some()
     }
 
+    /// Whether it lives and is not paused, as far as can be told without waiting for it.
+    pub(super) fn has_pulse(&self) -> bool {
+        !self.is_paused() && !*self.end.borrow()
+    }
+
+    /// Keeps the node as busy as one long step does, until what is given is dropped.
+    #[cfg(test)]
+    pub(crate) fn keep_busy(&self) -> impl Drop {
+        self.node.lock()
+    }
+
     /// Becomes true when this life is over: who serves for it ends.
     pub(crate) fn end(&self) -> watch::Receiver<bool> {
         self.end.subscribe()

@@ -112,6 +112,58 @@ fn one_that_comes_up_may_take_its_time() {
     assert_eq!([0, 1, 2].map(|node| world.controller.metadata.serves(NodeId(node))), [false, true, true]);
 }
 
+/// One that was cut off while it came up is nobody's leader for ever.
+#[test]
+fn one_that_came_up_and_is_never_heard_is_fenced() {
+    let mut world = World::of_three();
+    world.lose(SECOND);
+    world.now = at(1_000_000);
+    world.start(&[SECOND], StopKind::Clean);
+    world.now = at(100_000_000);
+    let life = world.controller.metadata.broker_epoch(SECOND);
+    world.controller.lives(world.now, SECOND, life);
+    assert!(world.controller.metadata.serves(SECOND));
+    world.now = at(109_000_000);
+    world.bring(ControllerEvent::Tick);
+    assert!(!world.controller.metadata.serves(SECOND));
+}
+
+/// Who still comes up has no clients that would have to hear first who leads.
+#[test]
+fn nobody_waits_with_a_stop_for_who_still_comes_up() {
+    let mut world = World::of_three();
+    world.lose(SECOND);
+    world.start(&[SECOND], StopKind::Clean);
+    assert_eq!(left(&world.bring(ControllerEvent::Leaving { node: FIRST })), []);
+    let upto = world.controller.log_end();
+    assert_eq!(left(&world.say(NodeId(2), Ask::Applied { upto })), [FIRST]);
+}
+
+#[test]
+fn who_is_busy_lives_and_an_earlier_life_of_it_does_not() {
+    let mut world = World::of_three();
+    let life = world.controller.metadata.broker_epoch(SECOND);
+    world.now = at(8_000_000);
+    world.controller.lives(world.now, SECOND, life);
+    world.controller.lives(world.now, NodeId(2), BrokerEpoch(life.0 + 1000));
+    world.now = at(10_000_000);
+    world.bring(ControllerEvent::Tick);
+    let serves = [0, 1, 2].map(|node| world.controller.metadata.serves(NodeId(node)));
+    assert_eq!(serves, [false, true, false]);
+}
+
+#[test]
+fn nobody_is_fenced_for_what_a_controller_that_did_not_run_did_not_hear() {
+    let mut world = World::of_three();
+    world.now = at(30_000_000);
+    world.controller.overslept(world.now);
+    world.bring(ControllerEvent::Tick);
+    assert_eq!(world.leaders(), [Some(0), Some(1)]);
+    world.now = at(39_000_000);
+    world.bring(ControllerEvent::Tick);
+    assert!(!world.controller.metadata.serves(SECOND), "but for a silence since then");
+}
+
 #[test]
 fn who_leaves_may_stop_when_the_others_know_who_leads() {
     let mut world = World::of_three();
