@@ -1,6 +1,6 @@
 //! `/nodes`: how the nodes are, and what is to happen to one of them, or to the link between two.
 
-use highwater::{LostRange, NodeHandle, NodeId, NodeLife, Observation, UncleanElection};
+use highwater::{LostRange, NodeHandle, NodeId, NodeLife, NodeStartError, Observation, UncleanElection};
 use serde::Serialize;
 
 use super::Running;
