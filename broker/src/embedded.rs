@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use highwater_client::Client;
 use highwater_storage::LogError;
@@ -23,7 +24,7 @@ use crate::observation::Observation;
 use crate::refusal::Refusal;
 use crate::runtime::{
     self, Advertised, Clock, ControllerShell, DataFolder, FolderError, InProcess, Links, Member, Named,
-    Names, NodeDisk, NodeLife, NodeStartError, Plan, Ports, Sockets,
+    Names, NodeDisk, NodeLife, NodeStartError, Plan, Ports, Pulse, Sockets, to_its_end,
 };
 
 /// Why a cluster does not start.
@@ -42,6 +43,9 @@ pub enum StartError {
     /// A setting is wrong.
     #[error("{0}")]
     Config(String),
+    /// The system has no thread for it.
+    #[error("a thread cannot be begun")]
+    Thread(#[source] io::Error),
 }
 
 /// Says what a cluster is to be. See [`Cluster::builder`].
@@ -177,6 +181,9 @@ impl ClusterBuilder {
         for ((member, (_, stop)), started) in members.iter().zip(stops).zip(started) {
             member.open(stop, started)?;
         }
+        let beats_every = Duration::from_millis(plans.config.node_heartbeat_ms().unsigned_abs().into());
+        let begin = || Pulse::begin(Arc::clone(&plans.links), beats_every);
+        let pulse = (nodes > 1).then(begin).transpose().map_err(StartError::Thread)?;
         Ok(Cluster {
             controller,
             members,
@@ -184,6 +191,7 @@ impl ClusterBuilder {
             gate: plans.gate,
             links: plans.links,
             tasks: Mutex::new(tasks),
+            _pulse: pulse,
             _folder: folder,
         })
     }
@@ -233,7 +241,7 @@ impl Plans {
         if self.disk.is_none() {
             // In memory nothing takes time: no thread is begun for it.
             let is_file = |effect: &mut ControllerEffect| {
-                matches!(effect, ControllerEffect::Disk(DiskWork::WriteFile { .. }))
+                matches!(effect, ControllerEffect::Disk(DiskWork::MarkFormat { .. }))
             };
             for effect in opening.extract_if(.., is_file) {
                 if let ControllerEffect::Disk(work) = effect {
@@ -281,6 +289,7 @@ pub struct Cluster {
     advertised: Advertised,
     gate: Arc<Gate>,
     tasks: Mutex<JoinSet<()>>,
+    _pulse: Option<Pulse>,
     /// Ours until nothing can write to it any more.
     _folder: Option<DataFolder>,
 }
@@ -419,7 +428,8 @@ impl Cluster {
     }
 }
 
-/// A node of a running cluster: what can be done to it while the others go on.
+/// A node of a running cluster: what can be done to it while the others go on. What was begun goes to its end, also where
+/// nobody awaits it any more.
 #[derive(Clone, Copy)]
 pub struct NodeHandle<'a>(&'a Arc<Member>);
 
@@ -442,7 +452,8 @@ impl NodeHandle<'_> {
     /// Ends it as the death of its process would: what it had in memory is gone, its connections break, its files are as
     /// the page cache has them. The others hear of it at once. Returns when nothing of it is under way any more.
     pub async fn kill(&self) {
-        self.0.kill().await;
+        let member = Arc::clone(self.0);
+        to_its_end(async move { member.kill().await }).await;
     }
 
     /// Ends it as the loss of its power would: as [`kill`](Self::kill), and what was not made durable is gone. Of that the disk
@@ -451,7 +462,9 @@ impl NodeHandle<'_> {
     /// # Errors
     /// The cluster was not told that this [may be](ClusterBuilder::may_lose_power); or what the disk says.
     pub async fn power_off(&self, seed: Option<u64>) -> io::Result<()> {
-        self.0.power_off(seed.map_or(Unsynced::Lost, Unsynced::Drawn)).await
+        let member = Arc::clone(self.0);
+        let unsynced = seed.map_or(Unsynced::Lost, Unsynced::Drawn);
+        to_its_end(async move { member.power_off(unsynced).await }).await
     }
 
     /// Ends it in good order: others lead what it led, its files are durable, and a mark says so. One that is paused goes on
@@ -460,15 +473,17 @@ impl NodeHandle<'_> {
     /// # Errors
     /// A log that could not be written to disk as a whole. The others are.
     pub async fn stop(&self) -> Result<(), LogError> {
-        self.0.stop().await
+        let member = Arc::clone(self.0);
+        to_its_end(async move { member.stop().await }).await
     }
 
     /// Begins another life of it, at the ports it had, if it does not live.
     ///
     /// # Errors
-    /// What its folder, the cluster's log, or a port says.
+    /// What its folder, the cluster's log, or a port says; and it cannot while it is [isolated](Self::isolate).
     pub async fn start(&self) -> Result<(), NodeStartError> {
-        self.0.start().await
+        let member = Arc::clone(self.0);
+        to_its_end(async move { member.start().await }).await
     }
 
     /// Cuts it off from the other nodes and the controller; clients reach it. After `broker.session.timeout.ms` others lead what
@@ -521,12 +536,15 @@ fn of_node(addresses: &[SocketAddr], place: usize) -> io::Result<Vec<SocketAddr>
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
 
     use highwater_client::{Acks, Producer, Record};
 
     use super::*;
     use crate::faults::{Api, Fault, Step};
+    use crate::runtime::beat;
 
     /// Long enough for anything that comes to come.
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -628,6 +646,53 @@ mod tests {
         until(|| in_sync() == 3).await;
         earlier.kill();
         assert_eq!(in_sync(), 3);
+    }
+
+    /// A thousand logs that are born in one step take their time, and nobody is to take over from a healthy node for that.
+    #[tokio::test]
+    async fn who_is_busy_has_a_pulse_and_who_is_paused_or_cut_off_has_none() {
+        let cluster = Cluster::builder().in_memory().nodes(4).seed(1).start().await.unwrap();
+        cluster.node(2).unwrap().pause();
+        cluster.node(3).unwrap().isolate();
+        let before = cluster.controller.heard_at();
+        let shell = cluster.members[1].shell().unwrap();
+        let busy = shell.keep_busy();
+        beat(&cluster.links);
+        drop(busy);
+        let after = cluster.controller.heard_at();
+        let moved = before.iter().zip(&after).filter(|(before, after)| before != after);
+        assert_eq!(moved.map(|(_, (node, _))| node.0).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_isolated_begins_no_life_before_it_rejoins() {
+        let cluster = Cluster::builder().in_memory().nodes(3).seed(1).start().await.unwrap();
+        let node = cluster.node(1).unwrap();
+        node.isolate();
+        node.kill().await;
+        assert!(matches!(node.start().await, Err(NodeStartError::CutOff)));
+        assert_eq!(node.life(), NodeLife::Dead);
+        node.rejoin();
+        node.start().await.unwrap();
+        assert_eq!(node.life(), NodeLife::Alive);
+    }
+
+    /// Begins something, and does not await it.
+    async fn begin<T>(work: impl Future<Output = T>) {
+        let mut work = pin!(work);
+        poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_ready())).await;
+    }
+
+    /// Who gives up waiting, by a timeout say, leaves nothing half done.
+    #[tokio::test]
+    async fn what_is_begun_with_a_node_goes_to_its_end_although_nobody_awaits_it() {
+        let cluster = Cluster::builder().in_memory().nodes(3).seed(1).start().await.unwrap();
+        let node = cluster.node(1).unwrap();
+        begin(node.stop()).await;
+        until(|| node.life() == NodeLife::Dead).await;
+        begin(node.start()).await;
+        until(|| node.life() == NodeLife::Alive).await;
+        node.stop().await.unwrap();
     }
 
     #[tokio::test]

@@ -106,8 +106,9 @@ impl Ensemble {
     /// the disk is brought to any of them.
     pub fn step(&mut self, now: Now, node: NodeId, event: Event, effects: &mut EnsembleEffects) {
         match event {
-            Event::Synced { topic: TopicId::METADATA, outcome, .. } => {
-                self.step_controller(now, ControllerEvent::Synced(outcome), effects);
+            Event::Synced { topic: TopicId::METADATA, .. } | Event::Snapshotted(_) => {
+                let event = ControllerEvent::worked(event).unwrap_or(ControllerEvent::Tick);
+                self.step_controller(now, event, effects);
             }
             event => self.step_node(now, node, event, effects),
         }

@@ -11,7 +11,7 @@ use highwater_storage::{LeaderEpoch, LogRange, Offset, TopicId};
 use crate::cluster::controller::LostRange;
 use crate::cluster::record::MetadataRecord;
 use crate::ids::{BrokerEpoch, MetadataOffset, NodeId, PartitionEpoch, PartitionIndex, TopicName};
-use crate::node::{Reply, Request, Ticket};
+use crate::node::{Reply, Request};
 use crate::refusal::Refusal;
 pub(crate) use crate::transaction::TransactionQuestion;
 use crate::transaction::{MarkerWritten, MarkersToWrite, TopicPartition};
@@ -114,7 +114,7 @@ pub(crate) enum Ask {
         /// Who is answered.
         caller: Caller,
         /// What is asked.
-        request: Box<Request>,
+        request: Arc<Request>,
     },
     /// Topics that somebody asked about are to be made, with the broker's defaults; among them may be the one that keeps
     /// groups. The answer is one to `CreateTopics`.
@@ -162,12 +162,7 @@ pub(crate) enum Lost {
 
 /// Who waits for an answer of the controller; means nothing to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Caller {
-    /// A client's request, which the answer is for.
-    Client(Ticket),
-    /// Something that the node does once it has the answer.
-    Node(u64),
-}
+pub(crate) struct Caller(pub(crate) u64);
 
 /// What the controller tells a node.
 #[derive(Debug)]

@@ -67,6 +67,8 @@ pub struct Log {
     tenure: Arc<Tenure>,
     synced: Synced,
     recovery_point: Offset,
+    /// Below it index files and snapshots are durable; never past the recovery point.
+    flushed_below: Offset,
     /// Where there may be gaps between segments.
     compacted_below: Offset,
     /// What is kept ahead of the end.
@@ -110,14 +112,23 @@ impl Log {
     ) -> Result<(Self, Recovered), LogError> {
         let (dir, config) = (Arc::from(dir), config.into());
         let loaded = recovery::load(&*disk, &dir, &config, opening, now)?;
-        let Loaded { segments, start_offset, recovery_point, epochs, producers, snapshots, recovered } =
-            loaded;
+        let Loaded {
+            segments,
+            start_offset,
+            recovery_point,
+            flushed_below,
+            epochs,
+            producers,
+            snapshots,
+            recovered,
+        } = loaded;
         let mut log = Self::over(disk, dir, config, segments);
         if !log.active().has_file() {
             (log.unborn, log.names_version) = (Some(Box::new(Unborn { topic_id: opening.topic_id })), 0);
         }
         (log.epochs, log.producers, log.snapshots) = (epochs, producers, snapshots);
-        (log.start_offset, log.recovery_point) = (start_offset, recovery_point);
+        log.start_offset = start_offset;
+        (log.recovery_point, log.flushed_below) = (recovery_point, flushed_below);
         log.compacted_below = opening.compacted_below;
         log.synced.upto = recovery_point.max(start_offset);
         if opening.stop == StopKind::Clean && !recovered.was_not_clean {
@@ -152,6 +163,7 @@ impl Log {
                 cuts: 0,
             },
             recovery_point: start_offset,
+            flushed_below: start_offset,
             compacted_below: Offset::ZERO,
             room: Room::default(),
             removal_is_unsynced: false,

@@ -31,7 +31,9 @@ pub(crate) struct NodeMetadata {
 }
 
 /// All nodes and topics, and what has been reserved. A clone shares what neither of both changes.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+///
+/// Equal is what says the same of the cluster, whatever it took to get there.
+#[derive(Debug, Default, Clone)]
 pub(crate) struct ClusterMetadata {
     topics: BTreeMap<TopicId, Arc<TopicMetadata>>,
     ids: BTreeMap<TopicName, TopicId>,
@@ -42,6 +44,19 @@ pub(crate) struct ClusterMetadata {
     nodes: BTreeMap<NodeId, NodeMetadata>,
     lists: Lists,
 }
+
+impl PartialEq for ClusterMetadata {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { topics, ids, next_producer_id, topics_version: _, node_configs, nodes, lists: _ } = self;
+        *topics == other.topics
+            && *ids == other.ids
+            && *next_producer_id == other.next_producer_id
+            && *node_configs == other.node_configs
+            && *nodes == other.nodes
+    }
+}
+
+impl Eq for ClusterMetadata {}
 
 impl ClusterMetadata {
     /// The id of the topic of this name.
@@ -111,6 +126,28 @@ impl ClusterMetadata {
         self.topic(id)?.partitions.get(index.slot()?)
     }
 
+    /// Records that make of nothing what this is.
+    pub(crate) fn to_records(&self) -> impl Iterator<Item = MetadataRecord> {
+        let next = self.next_producer_id;
+        let reserved = (next > 0).then_some(MetadataRecord::ProducerIdsReserved { next });
+        let nodes = self.nodes.iter().map(|(node, known)| MetadataRecord::NodeIs {
+            node: node.0,
+            broker_epoch: known.broker_epoch.0,
+            state: known.state,
+        });
+        let configs = self.node_configs.iter().map(|(node, configs)| MetadataRecord::NodesConfigured {
+            node: node.map(|node| node.0),
+            changes: configs.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
+        });
+        let topics = self.topics.iter().map(|(id, topic)| MetadataRecord::TopicIs {
+            id: id.get(),
+            name: topic.name.to_string(),
+            configs: BTreeMap::clone(&topic.configs),
+            partitions: topic.partitions.iter().map(PartitionMetadata::state).collect(),
+        });
+        reserved.into_iter().chain(nodes).chain(configs).chain(topics)
+    }
+
     /// Makes what a record says so.
     pub(crate) fn apply(&mut self, record: &MetadataRecord) {
         match record {
@@ -126,13 +163,17 @@ impl ClusterMetadata {
                 self.change_partitions(TopicId::new(*id), changes)
             }
             MetadataRecord::TopicCreated { id, name, configs, replicas } => {
-                let id = TopicId::new(*id);
-                let name = TopicName::from(name.as_str());
                 let partitions = self.new_partitions(replicas);
-                let configs = Arc::new(configs.clone());
-                self.topics_version += 1;
-                self.ids.insert(name.clone(), id);
-                self.topics.insert(id, Arc::new(TopicMetadata { name, configs, partitions }));
+                self.add_topic(*id, name, configs, partitions);
+            }
+            MetadataRecord::TopicIs { id, name, configs, partitions } => {
+                let restored = |state| PartitionMetadata::restored(state, &mut self.lists);
+                let partitions = partitions.iter().map(restored).collect();
+                self.add_topic(*id, name, configs, partitions);
+            }
+            MetadataRecord::NodeIs { node, broker_epoch, state } => {
+                let known = NodeMetadata { broker_epoch: BrokerEpoch(*broker_epoch), state: *state };
+                self.nodes.insert(NodeId(*node), known);
             }
             MetadataRecord::TopicDeleted { id } => {
                 self.topics_version += 1;
@@ -159,6 +200,19 @@ impl ClusterMetadata {
                 self.next_producer_id = self.next_producer_id.max(*next);
             }
         }
+    }
+
+    fn add_topic(
+        &mut self,
+        id: [u8; 16],
+        name: &str,
+        configs: &BTreeMap<String, String>,
+        partitions: Vec<PartitionMetadata>,
+    ) {
+        let (id, name, configs) = (TopicId::new(id), TopicName::from(name), Arc::new(configs.clone()));
+        self.topics_version += 1;
+        self.ids.insert(name.clone(), id);
+        self.topics.insert(id, Arc::new(TopicMetadata { name, configs, partitions }));
     }
 
     /// A node starts: it serves, and what it leads it leads in a new epoch.

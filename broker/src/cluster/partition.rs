@@ -41,6 +41,17 @@ pub(crate) struct Unusual {
     pub(crate) removing: Vec<i32>,
 }
 
+/// A partition as it is, to be written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PartitionState {
+    replicas: Vec<i32>,
+    in_sync: Vec<i32>,
+    leader: Option<i32>,
+    leader_epoch: i32,
+    partition_epoch: i32,
+    unusual: Option<Unusual>,
+}
+
 /// What of a partition changes; none for what stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartitionChange {
@@ -91,6 +102,33 @@ impl PartitionMetadata {
             partition_epoch: PartitionEpoch(0),
             unusual: None,
         })
+    }
+
+    /// A partition as it was written down.
+    pub(super) fn restored(state: &PartitionState, lists: &mut Lists) -> Self {
+        let PartitionState { replicas, in_sync, leader, leader_epoch, partition_epoch, unusual } = state;
+        let mut list = |nodes: &[i32]| lists.of(nodes.iter().copied().map(NodeId));
+        Self {
+            replicas: list(replicas),
+            in_sync: list(in_sync),
+            leader: leader.map(NodeId),
+            leader_epoch: LeaderEpoch::new(*leader_epoch),
+            partition_epoch: PartitionEpoch(*partition_epoch),
+            unusual: unusual.clone().map(Box::new),
+        }
+    }
+
+    /// The partition, to be written down.
+    pub(super) fn state(&self) -> PartitionState {
+        let list = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect();
+        PartitionState {
+            replicas: list(&self.replicas),
+            in_sync: list(&self.in_sync),
+            leader: self.leader.map(|leader| leader.0),
+            leader_epoch: self.leader_epoch.get(),
+            partition_epoch: self.partition_epoch.0,
+            unusual: self.unusual.as_deref().cloned(),
+        }
     }
 
     /// Makes a change so.
@@ -161,7 +199,7 @@ impl PartitionMetadata {
 }
 
 /// Lists of nodes, each kept once: thousands of partitions have the same few.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Lists(BTreeSet<Arc<[NodeId]>>);
 
 impl Lists {

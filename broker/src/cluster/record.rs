@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::partition::PartitionChange;
+use super::partition::{PartitionChange, PartitionState};
 
 /// The version written; an unknown one is an error, never a guess.
 const VERSION: u8 = 1;
@@ -78,6 +78,26 @@ pub(crate) enum MetadataRecord {
         /// Each change; a partition is named once.
         changes: Vec<PartitionChange>,
     },
+    /// A node as it is. In snapshots only.
+    NodeIs {
+        /// Which.
+        node: i32,
+        /// Its present life, or its last.
+        broker_epoch: i64,
+        /// How it serves in it.
+        state: NodeState,
+    },
+    /// A topic as it is. In snapshots only.
+    TopicIs {
+        /// Its id.
+        id: [u8; 16],
+        /// Its name.
+        name: String,
+        /// What was set on it.
+        configs: BTreeMap<String, String>,
+        /// Its partitions, all of them.
+        partitions: Vec<PartitionState>,
+    },
 }
 
 /// How a node serves.
@@ -138,6 +158,11 @@ mod tests {
         assert_eq!(number(&MetadataRecord::NodesConfigured { node: None, changes: BTreeMap::new() }), 7);
         assert_eq!(number(&MetadataRecord::NodeChanged { node: 0, state: NodeState::Fenced }), 8);
         assert_eq!(number(&MetadataRecord::PartitionsChanged { id: [0; 16], changes: Vec::new() }), 9);
+        let node = MetadataRecord::NodeIs { node: 0, broker_epoch: 1, state: NodeState::Serving };
+        assert_eq!(number(&node), 10);
+        let (name, configs) = (String::new(), BTreeMap::new());
+        let topic = MetadataRecord::TopicIs { id: [0; 16], name, configs, partitions: Vec::new() };
+        assert_eq!(number(&topic), 11);
         let started = MetadataRecord::decode(&[1, 1, 2]);
         assert_eq!(started, Ok(MetadataRecord::NodeStarted { node: 1 }));
     }

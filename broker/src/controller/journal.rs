@@ -1,12 +1,16 @@
 //! The cluster's log: what is appended, what of it is durable, and who reads it again.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_storage::batch::{BatchBuilder, CheckedBatch, Record, RecordError, RecordIter};
-use highwater_storage::{LeaderEpoch, Log, LogError, Offset, SyncHandle, Synced, TopicId};
+use highwater_storage::disk::Disk;
+use highwater_storage::{LeaderEpoch, Log, LogError, Offset, SyncHandle, Synced};
 
+use super::gone_topics::GoneTopics;
+use super::snapshot;
+use super::snapshots::Snapshots;
 use crate::cluster::metadata::ClusterMetadata;
 use crate::cluster::record::MetadataRecord;
 use crate::ids::{MetadataOffset, Now};
@@ -22,13 +26,24 @@ const MAX_RECENT_RECORDS: usize = 20_000;
 /// The cluster's log.
 #[derive(Debug)]
 pub(super) struct Journal {
-    log: Log,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) log: Log,
+    pub(super) snapshots: Snapshots,
     /// The last batches, each with the offset after it.
     recent: VecDeque<(MetadataOffset, Arc<[MetadataRecord]>)>,
     recent_records: usize,
     /// Below it everything is to be made durable.
     wanted: Offset,
-    is_syncing: bool,
+    syncing: Option<SyncKind>,
+}
+
+/// What a sync under way is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SyncKind {
+    /// Everything.
+    All,
+    /// What is before the last segment, for a snapshot.
+    Sealed,
 }
 
 /// What the cluster's log says.
@@ -36,7 +51,17 @@ pub(super) struct Journal {
 pub(super) struct Replayed {
     pub(super) metadata: ClusterMetadata,
     pub(super) cluster_id: Option<String>,
-    pub(super) gone_topics: BTreeSet<TopicId>,
+    pub(super) gone_topics: GoneTopics,
+}
+
+impl Replayed {
+    fn apply(&mut self, record: &MetadataRecord) {
+        if let MetadataRecord::ClusterBegun { id } = record {
+            self.cluster_id = Some(id.clone());
+        }
+        self.gone_topics.apply(record);
+        self.metadata.apply(record);
+    }
 }
 
 /// Why the log cannot be read.
@@ -49,9 +74,9 @@ pub(super) enum ReadError {
 }
 
 impl Journal {
-    pub(super) fn new(log: Log) -> Self {
-        let wanted = Offset::ZERO;
-        Self { log, recent: VecDeque::new(), recent_records: 0, wanted, is_syncing: false }
+    pub(super) fn new(disk: Arc<dyn Disk>, log: Log, snapshots: Snapshots) -> Self {
+        let (recent, wanted) = (VecDeque::new(), Offset::ZERO);
+        Self { disk, log, snapshots, recent, recent_records: 0, wanted, syncing: None }
     }
 
     /// The offset after the last record.
@@ -60,7 +85,7 @@ impl Journal {
     }
 
     /// The offset after the last durable one.
-    pub(super) fn durable(&self) -> MetadataOffset {
+    pub(super) fn durable_end(&self) -> MetadataOffset {
         MetadataOffset(self.log.synced_offset().get())
     }
 
@@ -129,20 +154,35 @@ impl Journal {
 
     /// Begins a sync if one is wanted and none is under way.
     pub(super) fn begin_sync(&mut self) -> Option<Box<SyncHandle>> {
-        let is_wanted = self.wanted > self.log.synced_offset();
-        if !is_wanted || self.is_syncing || self.log.poisoned().is_some() {
+        if self.syncing.is_some() || self.log.poisoned().is_some() {
             return None;
         }
-        self.is_syncing = true;
-        Some(Box::new(self.log.sync_handle()))
+        let kind = if self.wants_flush() {
+            SyncKind::Sealed
+        } else if self.wanted > self.log.synced_offset() {
+            SyncKind::All
+        } else {
+            return None;
+        };
+        self.syncing = Some(kind);
+        Some(Box::new(match kind {
+            SyncKind::All => self.log.sync_handle(),
+            SyncKind::Sealed => self.log.flush_handle(),
+        }))
+    }
+
+    /// Whether a sync is under way.
+    pub(super) fn is_syncing(&self) -> bool {
+        self.syncing.is_some()
     }
 
     /// A sync came to its end.
     pub(super) fn synced(&mut self, outcome: Result<Synced, LogError>) -> Result<(), Refusal> {
-        self.is_syncing = false;
+        let kind = self.syncing.take();
         match outcome {
             Ok(done) => {
                 self.log.synced(done);
+                self.flushed(kind == Some(SyncKind::Sealed));
                 Ok(())
             }
             Err(error) => {
@@ -164,39 +204,36 @@ impl Journal {
     }
 
     /// Reads everything.
-    pub(super) fn replay(&self) -> Result<Replayed, ReadError> {
-        self.replay_below(self.log.end_offset())
+    pub(super) fn replay(&mut self) -> Result<Replayed, ReadError> {
+        let (replayed, snapshot_bytes) = self.replay_below(self.log.end_offset())?;
+        snapshot_bytes.into_iter().for_each(|len| self.snapshots.was_read(len));
+        Ok(replayed)
     }
 
-    /// The cluster as the durable records tell it.
-    pub(super) fn durable_metadata(&self) -> Result<ClusterMetadata, ReadError> {
-        Ok(self.replay_below(self.log.synced_offset())?.metadata)
+    /// What the durable records say.
+    pub(super) fn durable(&self) -> Result<Replayed, ReadError> {
+        self.replay_below(self.log.synced_offset()).map(|(replayed, _)| replayed)
     }
 
-    /// Topics that there were and are not any more.
-    pub(super) fn gone_topics(&self) -> Result<BTreeSet<TopicId>, Refusal> {
-        let replayed = self.replay().map_err(|error| Refusal::storage(&error))?;
-        Ok(replayed.gone_topics)
-    }
-
-    fn replay_below(&self, bound: Offset) -> Result<Replayed, ReadError> {
+    /// The newest snapshot and what follows it; how large the snapshot is, if there is one.
+    fn replay_below(&self, bound: Offset) -> Result<(Replayed, Option<u64>), ReadError> {
         let mut replayed = Replayed::default();
-        let mut at = self.log.start_offset();
+        let (mut at, mut snapshot_bytes) = (self.log.start_offset(), None);
+        if let Some(upto) = self.snapshots.newest {
+            let apply = |record| replayed.apply(&record);
+            snapshot_bytes = Some(snapshot::read(self.disk.as_ref(), self.log.dir(), upto, apply)?);
+            at = at.max(upto);
+        } else if at > Offset::ZERO {
+            return Err(ReadError::Record(format!(
+                "it begins at {at}, and the snapshot of what was before is gone"
+            )));
+        }
         while at < bound {
             let (records, next) = self.read_batch(at)?;
-            for record in &records {
-                match record {
-                    MetadataRecord::ClusterBegun { id } => replayed.cluster_id = Some(id.clone()),
-                    MetadataRecord::TopicDeleted { id } => {
-                        replayed.gone_topics.insert(TopicId::new(*id));
-                    }
-                    _ => {}
-                }
-                replayed.metadata.apply(record);
-            }
+            records.iter().for_each(|record| replayed.apply(record));
             at = next;
         }
-        Ok(replayed)
+        Ok((replayed, snapshot_bytes))
     }
 
     /// The records of the batch at `at`, and the offset after it.

@@ -33,10 +33,7 @@ impl Controller {
         if self.config.is_durable() {
             self.journal.flush()?;
         }
-        let gone_topics = match self.gone_topics.take() {
-            Some(gone) => gone,
-            None => self.journal.gone_topics()?,
-        };
+        let gone_topics = self.gone_topics.ids();
         let upto = self.journal.end();
         let begin = |node: &NodeId| {
             let broker_epoch = self.metadata.broker_epoch(*node);
@@ -58,9 +55,32 @@ impl Controller {
         if !self.sessions.is_of(node, life) {
             return;
         }
-        self.sessions.end(node);
         self.answers.forget(node);
         self.fence(now, node);
+        if self.has_others() && self.metadata.serves(node) {
+            // The log did not take it: tried again when it was silent for long enough.
+            self.sessions.heard(now, node);
+        } else {
+            self.sessions.end(node);
+        }
+    }
+
+    /// A node lives, although it may say nothing: it has come up, or one step takes it long. In Kafka that is said by a thread
+    /// that does nothing else (`BrokerLifecycleManager`).
+    pub(crate) fn lives(&mut self, now: Now, node: NodeId, life: BrokerEpoch) {
+        if self.sessions.is_of(node, life) {
+            self.sessions.heard(now, node);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn heard_at(&self) -> impl Iterator<Item = (NodeId, Monotonic)> {
+        self.sessions.heard_at()
+    }
+
+    /// The controller itself did not run for a while: nobody is to blame for what it did not hear.
+    pub(crate) fn overslept(&mut self, now: Now) {
+        self.sessions.heard_all(now);
     }
 
     /// A node wants to stop: it may when those who are there know who leads now.

@@ -5,16 +5,20 @@
 //!
 //! Always: a node is told every record once and in order, and at most one message with records is on its way to it. Where
 //! it is promised that what is acknowledged survives the power, nobody is told of a record, or answered on the strength of
-//! one, before it is durable. Producer ids are durable before they are told, in any case.
+//! one, before it is durable. Producer ids are durable before they are told, in any case. What is in a snapshot is durable
+//! in the log, and no node needs what the log begins behind.
 
 mod background;
 mod format;
+mod gone_topics;
 mod journal;
 mod losses;
 mod membership;
 mod open;
 mod publication;
 mod requests;
+mod snapshot;
+mod snapshots;
 mod words;
 
 use std::collections::BTreeSet;
@@ -24,11 +28,14 @@ use std::sync::Arc;
 use highwater_storage::disk::Disk;
 use highwater_storage::{LogError, StopKind, SyncHandle, Synced, TopicId};
 
+pub use self::format::FormatFile;
+pub use self::snapshot::SnapshotWork;
 pub use self::words::{
     Reassignment, ReassignmentOutcome, ReassignmentsRequest, TopicReassignments, WantedReplicas,
 };
 
 use self::background::Background;
+use self::gone_topics::GoneTopics;
 use self::journal::Journal;
 use self::losses::UncleanElections;
 use self::publication::{Answers, Sessions};
@@ -39,7 +46,7 @@ use crate::config::BrokerConfig;
 use crate::entropy::Entropy;
 use crate::ids::{BrokerEpoch, MetadataOffset, Monotonic, NodeId, Now};
 use crate::message::{Ask, FromController, InSyncProposal, ToController};
-use crate::node::DiskWork;
+use crate::node::{DiskWork, Event};
 use crate::refusal::Refusal;
 
 /// What a controller needs to come up.
@@ -86,8 +93,21 @@ pub(crate) enum ControllerEvent {
     },
     /// What became of a [`ControllerEffect::Sync`].
     Synced(Result<Synced, LogError>),
+    /// What became of a [`DiskWork::Snapshot`].
+    Snapshotted(Result<(), LogError>),
     /// Time passed.
     Tick,
+}
+
+impl ControllerEvent {
+    /// What the controller is to know of what came of its work for the disk.
+    pub(crate) fn worked(event: Event) -> Option<Self> {
+        match event {
+            Event::Synced { outcome, .. } => Some(Self::Synced(outcome)),
+            Event::Snapshotted(outcome) => Some(Self::Snapshotted(outcome)),
+            _ => None,
+        }
+    }
 }
 
 /// Something the controller wants done.
@@ -148,8 +168,7 @@ pub struct Controller {
     journal: Journal,
     /// The cluster as all of the log's records tell it, those too that nobody was told of yet.
     metadata: ClusterMetadata,
-    /// Of the replay; those who start first take it.
-    gone_topics: Option<BTreeSet<TopicId>>,
+    gone_topics: GoneTopics,
     sessions: Sessions,
     answers: Answers,
     background: Background,
@@ -165,6 +184,7 @@ impl Controller {
             ControllerEvent::Leaving { node } => self.leaving(now, node),
             ControllerEvent::Message { from, message } => self.hear(now, from, message, effects),
             ControllerEvent::Synced(outcome) => self.synced(outcome, effects),
+            ControllerEvent::Snapshotted(outcome) => self.snapshotted(outcome),
             ControllerEvent::Tick => {}
         }
         self.fence_silent(now);
@@ -172,6 +192,7 @@ impl Controller {
         self.release_answers(effects);
         self.publish(now, effects);
         self.let_leave(effects);
+        self.look_after_snapshots(now, effects);
         effects.extend(self.journal.begin_sync().map(ControllerEffect::Sync));
     }
 
@@ -221,7 +242,7 @@ impl Controller {
             }
             Ask::Applied { upto } => self.sessions.applied(from, upto),
             Ask::Reconnected { upto } => self.sessions.reconnected(from, upto),
-            Ask::Request { caller, request } => self.request(now, (from, caller), *request),
+            Ask::Request { caller, request } => self.request(now, (from, caller), &request),
             Ask::TopicsOnDemand { caller, names } => self.create_on_demand(now, (from, caller), names),
             Ask::ProducerIds { caller } => self.reserve_producer_ids(now, (from, caller)),
             Ask::Lost(losses) => self.hear_losses(from, &losses),
@@ -255,19 +276,24 @@ impl Controller {
             return Ok(());
         }
         self.journal.append(now, records)?;
-        records.iter().for_each(|record| self.metadata.apply(record));
+        for record in records {
+            self.metadata.apply(record);
+            self.gone_topics.apply(record);
+        }
         Ok(())
     }
 
     fn synced(&mut self, outcome: Result<Synced, LogError>, effects: &mut ControllerEffects) {
-        let Err(refusal) = self.journal.synced(outcome) else { return };
-        tracing::error!(%refusal, "a sync of the cluster's log failed");
-        self.answers.refuse_all(&refusal, effects);
+        if let Err(refusal) = self.journal.synced(outcome) {
+            tracing::error!(%refusal, "a sync of the cluster's log failed");
+            self.answers.refuse_all(&refusal, effects);
+        }
         // What nobody was told of, and nobody will be, is no ground to decide on.
-        if self.config.is_durable()
-            && let Ok(durable) = self.journal.durable_metadata()
+        if self.journal.failure().is_some()
+            && self.config.is_durable()
+            && let Ok(durable) = self.journal.durable()
         {
-            self.metadata = durable;
+            (self.metadata, self.gone_topics) = (durable.metadata, durable.gone_topics);
         }
     }
 }

@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use highwater_storage::disk::Disk;
-use highwater_storage::{Log, LogConfig, LogError, Opening, StopKind};
+use highwater_storage::{Log, LogConfig, LogError, Offset, Opening, StopKind};
 
 use super::background::Background;
 use super::journal::{Journal, ReadError, Replayed};
 use super::losses::UncleanElections;
 use super::publication::{Answers, Sessions};
-use super::{Controller, ControllerEffects, ControllerOptions, format};
+use super::snapshots::Snapshots;
+use super::{Controller, ControllerEffects, ControllerOptions, format, snapshot};
 use crate::cluster::record::MetadataRecord;
 use crate::config::BrokerConfig;
 use crate::ids::Now;
@@ -41,15 +42,19 @@ impl Controller {
         disk.create_dir(&folder).map_err(failed(&folder))?;
         let listed = disk.list(&folder).map_err(failed(&folder))?;
         let holds_cluster = listed.iter().any(|entry| entry.name == CLUSTER_FOLDER);
-        format::check(&disk, &folder, holds_cluster, nodes.len(), effects)?;
+        let format = format::check(&disk, &folder, holds_cluster, nodes.len(), effects)?;
         let path = folder.join(CLUSTER_FOLDER);
-        let left = match holds_cluster {
-            true => Some(take_marker(disk.as_ref(), &path)?),
-            false => None,
+        let (left, snapshots) = match holds_cluster {
+            true => {
+                let left = take_marker(disk.as_ref(), &path)?;
+                (Some(left), snapshot::find(disk.as_ref(), &path).map_err(failed(&path))?)
+            }
+            false => (None, Vec::new()),
         };
-        let log = open_log(&disk, &path, left, now)
+        let begins = snapshots.last().copied().unwrap_or(Offset::ZERO);
+        let log = open_log(&disk, &path, left, begins, now)
             .map_err(|source| OpenError::ClusterLog { path: path.clone(), source })?;
-        let mut journal = Journal::new(log);
+        let mut journal = Journal::new(Arc::clone(&disk), log, Snapshots::found(snapshots, format));
         let Replayed { mut metadata, cluster_id, gone_topics } =
             journal.replay().map_err(|error| match error {
                 ReadError::Log(source) => OpenError::ClusterLog { path: path.clone(), source },
@@ -76,7 +81,7 @@ impl Controller {
             entropy,
             journal,
             metadata,
-            gone_topics: Some(gone_topics),
+            gone_topics,
             sessions: Sessions::default(),
             answers: Answers::default(),
             background: Background::default(),
@@ -102,12 +107,22 @@ impl Controller {
     }
 }
 
-/// Opens the cluster's log as it was left, or makes it.
-fn open_log(disk: &Arc<dyn Disk>, path: &Path, left: Option<StopKind>, now: Now) -> Result<Log, LogError> {
+/// Opens the cluster's log as it was left, or makes it. Before there was a snapshot of what is below an offset that was
+/// durable; if the power took more, nothing that was promised, it begins there anew.
+fn open_log(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    left: Option<StopKind>,
+    begins: Offset,
+    now: Now,
+) -> Result<Log, LogError> {
     let config = LogConfig::default();
     let disk = Arc::clone(disk);
     match left {
-        Some(stop) => Log::open(disk, path, config, Opening::after(stop), now.wall).map(|(log, _)| log),
+        Some(stop) => {
+            let opening = Opening { start_offset: begins, recovery_point: begins, ..Opening::after(stop) };
+            Log::open(disk, path, config, opening, now.wall).map(|(log, _)| log)
+        }
         None => Ok(Log::create(disk, path, config, None, now.wall)),
     }
 }

@@ -19,8 +19,8 @@ struct Session {
     applied: MetadataOffset,
     /// The end of what is on its way, and since when.
     sent: Option<(MetadataOffset, Monotonic)>,
-    /// When it said something last. One that comes up may take its time before it says anything, and until it does there is
-    /// nobody to be told anything.
+    /// When it was there last, as far as is known. One that comes up may take its time, and until it is there is nobody to be
+    /// told anything.
     heard: Option<Monotonic>,
     /// It wants to stop, and may when the others have made all records before this offset so.
     leaves_at: Option<MetadataOffset>,
@@ -66,6 +66,12 @@ impl Sessions {
         }
     }
 
+    /// As if each had just said something, of those that ever did.
+    pub(super) fn heard_all(&mut self, now: Now) {
+        let heard = self.live.values_mut().filter_map(|session| session.heard.as_mut());
+        heard.for_each(|at| *at = now.monotonic);
+    }
+
     /// What is on its way to a node for long counts as lost.
     pub(super) fn resend(&mut self, now: Now, node: NodeId) {
         if let Some(session) = self.live.get_mut(&node) {
@@ -88,6 +94,11 @@ impl Sessions {
         session.sent = session.sent.filter(|(sent, _)| *sent > session.applied);
     }
 
+    /// All records before this offset are known to every node that is there; none where nobody is.
+    pub(super) fn known_to_all(&self) -> Option<MetadataOffset> {
+        self.live.values().map(|session| session.applied).min()
+    }
+
     /// The node may stop when the others have made all records before this offset so.
     pub(super) fn leave(&mut self, node: NodeId, upto: MetadataOffset) {
         match self.live.get_mut(&node) {
@@ -99,7 +110,10 @@ impl Sessions {
     /// The nodes that may stop now; `serves` says whose word counts. `is_over`: nobody will be told anything any more.
     pub(super) fn take_left(&mut self, serves: impl Fn(NodeId) -> bool, is_over: bool) -> Vec<NodeId> {
         let mut left = std::mem::take(&mut self.absent_leaving);
-        let counts = |(node, session): &(&NodeId, &Session)| session.leaves_at.is_none() && serves(**node);
+        // Who still comes up has nobody yet whom it could tell anything.
+        let counts = |(node, session): &(&NodeId, &Session)| {
+            session.leaves_at.is_none() && session.heard.is_some() && serves(**node)
+        };
         let known = self.live.iter().filter(counts).map(|(_, session)| session.applied).min();
         for (node, session) in &mut self.live {
             let Some(upto) = session.leaves_at else { continue };
@@ -158,12 +172,12 @@ impl Controller {
     pub(super) fn answer(&mut self, (to, caller): (NodeId, Caller), mut answer: Answer, is_durable: bool) {
         let mut at = self.journal.end();
         let must_be_durable = is_durable || self.config.is_durable();
-        let needs = if must_be_durable { at } else { MetadataOffset(0) };
+        let mut needs = if must_be_durable { at } else { MetadataOffset(0) };
         if must_be_durable {
             match self.journal.failure() {
-                Some(failure) if self.journal.durable() < needs => {
+                Some(failure) if self.journal.durable_end() < needs => {
                     answer.refuse(&failure);
-                    at = MetadataOffset(0);
+                    (at, needs) = (MetadataOffset(0), MetadataOffset(0));
                 }
                 _ => self.journal.want_sync(),
             }
@@ -171,24 +185,28 @@ impl Controller {
         self.answers.waiting.push_back(Waiting { to, caller, needs, at, answer });
     }
 
-    /// Sends the answers that may be given.
+    /// Sends the answers that may be given. Where the log takes no more a sync that is under way is the last.
     pub(super) fn release_answers(&mut self, effects: &mut ControllerEffects) {
-        let durable = self.journal.durable();
-        let is_over = self.journal.failure().is_some();
+        let durable = self.journal.durable_end();
         // One that waits for nothing does not wait for those before it either.
         for waiting in std::mem::take(&mut self.answers.waiting) {
-            if is_over || waiting.needs <= durable {
+            if waiting.needs <= durable {
                 effects.push(waiting.send());
             } else {
                 self.answers.waiting.push_back(waiting);
             }
+        }
+        if let Some(failure) = self.journal.failure()
+            && !self.journal.is_syncing()
+        {
+            self.answers.refuse_all(&failure, effects);
         }
     }
 
     /// Tells each node of what is new to it, unless something is on its way to it.
     pub(super) fn publish(&mut self, now: Now, effects: &mut ControllerEffects) {
         let is_durable = self.config.is_durable();
-        let bound = if is_durable { self.journal.durable() } else { self.journal.end() };
+        let bound = if is_durable { self.journal.durable_end() } else { self.journal.end() };
         if is_durable && bound < self.journal.end() {
             self.journal.want_sync();
         }

@@ -40,14 +40,14 @@ impl OwnTopic {
 }
 
 impl Controller {
-    pub(super) fn request(&mut self, now: Now, asker: Asker, request: Request) {
+    pub(super) fn request(&mut self, now: Now, asker: Asker, request: &Request) {
         let config = self.config_of(asker.0);
         let reply = match request {
-            Request::CreateTopics(request) => Reply::CreateTopics(self.create_topics(now, &config, &request)),
+            Request::CreateTopics(request) => Reply::CreateTopics(self.create_topics(now, &config, request)),
             Request::CreatePartitions(request) => {
-                Reply::CreatePartitions(self.create_partitions(now, &config, &request))
+                Reply::CreatePartitions(self.create_partitions(now, &config, request))
             }
-            Request::DeleteTopics(topics) => Reply::DeleteTopics(self.delete_topics(now, &config, &topics)),
+            Request::DeleteTopics(topics) => Reply::DeleteTopics(self.delete_topics(now, &config, topics)),
             Request::AlterConfigs(request) => {
                 Reply::AlterConfigs(self.alter_configs(now, &config, asker.0, request))
             }
@@ -55,7 +55,7 @@ impl Controller {
                 Reply::ElectLeaders(self.elect_leaders(now, request.kind, request.topics.as_deref()))
             }
             Request::AlterReassignments(request) => {
-                Reply::AlterReassignments(self.alter_reassignments(now, &request))
+                Reply::AlterReassignments(self.alter_reassignments(now, request))
             }
             Request::ListReassignments(asked) => {
                 let list = |decisions: &mut Decisions<'_>| decisions.list_reassignments(asked.as_deref());
@@ -247,14 +247,14 @@ impl Controller {
         now: Now,
         config: &BrokerConfig,
         node: NodeId,
-        request: AlterConfigsRequest,
+        request: &AlterConfigsRequest,
     ) -> Vec<AlteredConfig> {
         let AlterConfigsRequest { resources, validate_only } = request;
         let decided = if resources.len() > MAX_RESOURCES {
             let message = format!("More than {MAX_RESOURCES} resources in one request.");
             resources.iter().map(|_| Err(Refusal::PolicyViolation { message: message.clone() })).collect()
         } else {
-            self.decide(config, |decisions| decisions.alter_configs(node, &resources))
+            self.decide(config, |decisions| decisions.alter_configs(node, resources))
         };
         let made = match validate_only {
             true => Ok(()),
@@ -265,12 +265,12 @@ impl Controller {
                 self.commit(now, &records)
             }
         };
-        let answer = |(resource, outcome): (ResourceToAlter, Result<_, Refusal>)| AlteredConfig {
+        let answer = |(resource, outcome): (&ResourceToAlter, Result<_, Refusal>)| AlteredConfig {
             kind: resource.kind,
-            name: resource.name,
+            name: resource.name.clone(),
             outcome: outcome.and_then(|_| made.clone()),
         };
-        resources.into_iter().zip(decided).map(answer).collect()
+        resources.iter().zip(decided).map(answer).collect()
     }
 }
 

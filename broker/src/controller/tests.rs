@@ -1,5 +1,6 @@
 mod losses;
 mod members;
+mod snapshots;
 
 use highwater_storage::TimestampMs;
 use highwater_storage::disk::{FaultDisk, FaultKind, Survivors};
@@ -77,7 +78,7 @@ impl World {
     }
 
     fn ask(&mut self, request: Request) -> ControllerEffects {
-        self.say(FIRST, Ask::Request { caller: Caller::Node(1), request: Box::new(request) })
+        self.say(FIRST, Ask::Request { caller: Caller(1), request: Arc::new(request) })
     }
 
     fn create(&mut self, name: &str) -> ControllerEffects {
@@ -184,7 +185,7 @@ fn what_a_link_lost_is_told_again_when_the_node_is_heard() {
 fn an_earlier_life_is_not_heard() {
     let disk = Arc::new(FaultDisk::in_memory());
     let mut world = World::started(&disk, 1, &[]);
-    let ask = || Ask::ProducerIds { caller: Caller::Node(1) };
+    let ask = || Ask::ProducerIds { caller: Caller(1) };
     let earlier = ToController { broker_epoch: BrokerEpoch(0), what: ask() };
     assert!(world.bring(ControllerEvent::Message { from: FIRST, message: earlier }).is_empty());
     world.lose(FIRST);
@@ -219,10 +220,37 @@ fn where_it_is_promised_nobody_is_told_of_what_is_not_durable() {
 }
 
 #[test]
+fn what_waits_for_a_sync_is_not_granted_because_the_next_append_fails() {
+    for is_lost in [false, true] {
+        let disk = Arc::new(FaultDisk::in_memory());
+        let mut world = World::started(&disk, 1, &durable());
+        let mut effects = world.create("t");
+        let sync = take_sync(&mut effects);
+        assert!(world.create("u").is_empty(), "for the next sync");
+        disk.fail_at(disk.calls(), FaultKind::Error(std::io::ErrorKind::Other));
+        let refused = created(world.create("v"));
+        assert_eq!(refused.len(), 1);
+        assert!(matches!(
+            (refused[0].name.as_str(), &refused[0].outcome),
+            ("v", Err(Refusal::Storage { .. }))
+        ));
+        if is_lost {
+            disk.fail_at(disk.calls(), FaultKind::Error(std::io::ErrorKind::Other));
+        }
+        let answers = answers(world.bring(ControllerEvent::Synced(sync.sync())));
+        let is_granted = |answer| matches!(answer, Answer::Reply(reply) if matches!(&*reply, Reply::CreateTopics(made) if made[0].outcome.is_ok()));
+        let granted: Vec<_> = answers.into_iter().map(is_granted).collect();
+        assert_eq!(granted, [!is_lost, false]);
+        let known = ["t", "u", "v"].map(|name| world.controller.metadata.id_of(&name.into()).is_some());
+        assert_eq!(known, [!is_lost, false, false]);
+    }
+}
+
+#[test]
 fn producer_ids_are_durable_in_every_mode_and_nothing_else_waits_for_them() {
     let disk = Arc::new(FaultDisk::in_memory());
     let mut world = World::started(&disk, 1, &[]);
-    let mut effects = world.say(FIRST, Ask::ProducerIds { caller: Caller::Node(1) });
+    let mut effects = world.say(FIRST, Ask::ProducerIds { caller: Caller(1) });
     let sync = take_sync(&mut effects);
     assert_eq!(records(&effects).len(), 1);
     assert!(answers(effects).is_empty());
@@ -280,7 +308,7 @@ fn topics_on_demand_have_the_defaults_and_the_one_that_keeps_groups_its_own() {
     let disk = Arc::new(FaultDisk::in_memory());
     let mut world = World::started(&disk, 1, &[("num.partitions", "3")]);
     let names = vec!["t".into(), TopicName::consumer_offsets(), "a b".into()];
-    let made = created(world.say(FIRST, Ask::TopicsOnDemand { caller: Caller::Node(1), names }));
+    let made = created(world.say(FIRST, Ask::TopicsOnDemand { caller: Caller(1), names }));
     let counts: Vec<_> =
         made.iter().map(|topic| topic.outcome.as_ref().ok().map(|facts| facts.partitions)).collect();
     assert_eq!(counts, [Some(3), None, Some(50)]);

@@ -9,7 +9,7 @@ use highwater_storage::{LogError, Offset};
 use parking_lot::Mutex;
 
 use super::kept_back::KeptBack;
-use crate::ids::NodeId;
+use crate::ids::{BrokerEpoch, NodeId};
 use crate::node::{DiskWork, Effect, Effects, Event, Node, Reply, Request, Ticket};
 use crate::partition::parked::Watched;
 
@@ -85,8 +85,8 @@ struct Rule {
 #[derive(Debug, Default)]
 struct Inside {
     rules: Vec<Rule>,
-    /// What is kept back, or lost, of each node.
-    back: BTreeMap<NodeId, KeptBack>,
+    /// What is kept back, or lost, of the last life of each node that had any of it.
+    back: BTreeMap<NodeId, (BrokerEpoch, KeptBack)>,
 }
 
 /// What a node is about to do.
@@ -119,14 +119,17 @@ impl Gate {
         self.inside.lock().rules.is_empty()
     }
 
-    /// What was held back of a node, in order; from here on nothing is.
-    pub(crate) fn take_held(&self, node: NodeId) -> Vec<Effect> {
-        self.inside.lock().back.get_mut(&node).map(KeptBack::release).unwrap_or_default()
+    /// What was held back of this life of a node, in order; from here on nothing is.
+    pub(crate) fn take_held(&self, node: NodeId, life: BrokerEpoch) -> Vec<Effect> {
+        self.inside.lock().back_of(node, life).map(KeptBack::release).unwrap_or_default()
     }
 
-    /// A life of a node is over: what was held, or to be lost, of it is no business of the next.
-    pub(crate) fn forget(&self, node: NodeId) {
-        self.inside.lock().back.remove(&node);
+    /// A life of a node is over: what was held, or to be lost, of it is no business of the next. What it was about to do may
+    /// come here yet.
+    pub(crate) fn forget(&self, node: NodeId, life: BrokerEpoch) {
+        if let Some(back) = self.inside.lock().back_of(node, life) {
+            *back = KeptBack::default();
+        }
     }
 
     /// What may happen to a node once it has been stepped with this event.
@@ -159,7 +162,7 @@ impl Gate {
             return true;
         }
         let Inside { rules, back } = &mut *inside;
-        let back = back.entry(node.id()).or_default();
+        let Some(back) = back_of(back, node.id(), node.broker_epoch()) else { return false };
         let may_hold = !back.is_full();
         let fits = |fault| fault == Fault::Lose || (fault == Fault::Hold && may_hold);
         let fault = if grown.is_empty() { None } else { fire(rules, Step::Appended, fits) };
@@ -176,7 +179,7 @@ impl Gate {
         }
         back.take_from(effects);
         if matches!(moment, Moment::Follows) {
-            let take = |effect| inside.replicated(node.id(), effect);
+            let take = |effect| inside.replicated((node.id(), node.broker_epoch()), effect);
             *effects = std::mem::take(effects).into_iter().filter_map(take).collect();
         }
         false
@@ -203,8 +206,8 @@ impl Gate {
         }
     }
 
-    /// Lets an effect pass, or not.
-    pub(crate) fn effect(&self, node: NodeId, effect: Effect) -> Option<Effect> {
+    /// Lets an effect of a node's life pass, or not.
+    pub(crate) fn effect(&self, of: (NodeId, BrokerEpoch), effect: Effect) -> Option<Effect> {
         let step = match &effect {
             Effect::Reply(_, reply) if self.is_armed() => reply_api(reply).map(Step::Reply),
             Effect::Disk(DiskWork::Sync { .. }) if self.is_armed() => Some(Step::Sync),
@@ -220,7 +223,7 @@ impl Gate {
             (Some(Fault::Lose), _) => None,
             (Some(Fault::Cut), Effect::Reply(ticket, _)) => Some(cut(*ticket)),
             (Some(Fault::Hold), _) => {
-                inside.back.entry(node).or_default().keep(effect);
+                inside.keep(of, effect);
                 None
             }
             _ => Some(effect),
@@ -235,6 +238,16 @@ impl Gate {
 impl Inside {
     fn fire(&mut self, step: Step, fits: impl Fn(Fault) -> bool) -> Option<Fault> {
         fire(&mut self.rules, step, fits)
+    }
+
+    fn back_of(&mut self, node: NodeId, life: BrokerEpoch) -> Option<&mut KeptBack> {
+        back_of(&mut self.back, node, life)
+    }
+
+    fn keep(&mut self, (node, life): (NodeId, BrokerEpoch), effect: Effect) {
+        if let Some(back) = self.back_of(node, life) {
+            back.keep(effect);
+        }
     }
 
     /// Whether a node dies of what it was about to do.
@@ -253,7 +266,7 @@ impl Inside {
     }
 
     /// Lets an effect pass that may be the answer to what everyone has, or not.
-    fn replicated(&mut self, node: NodeId, effect: Effect) -> Option<Effect> {
+    fn replicated(&mut self, of: (NodeId, BrokerEpoch), effect: Effect) -> Option<Effect> {
         let Effect::Reply(ticket, _) = &effect else { return Some(effect) };
         if !acknowledges(&effect) {
             return Some(effect);
@@ -262,13 +275,26 @@ impl Inside {
         match self.fire(Step::Replicated, fits) {
             Some(Fault::Cut) => Some(cut(*ticket)),
             Some(Fault::Hold) => {
-                self.back.entry(node).or_default().keep(effect);
+                self.keep(of, effect);
                 None
             }
             Some(_) => None,
             None => Some(effect),
         }
     }
+}
+
+/// What is kept back of a life of a node: of a new one nothing yet, of one that another came after nothing any more.
+fn back_of(
+    back: &mut BTreeMap<NodeId, (BrokerEpoch, KeptBack)>,
+    node: NodeId,
+    life: BrokerEpoch,
+) -> Option<&mut KeptBack> {
+    let (of, kept) = back.entry(node).or_insert_with(|| (life, KeptBack::default()));
+    if *of < life {
+        (*of, *kept) = (life, KeptBack::default());
+    }
+    (*of == life).then_some(kept)
 }
 
 /// The first rule for this step whose fault can happen here.

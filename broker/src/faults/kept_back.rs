@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ids::NodeId;
+use crate::ids::{BrokerEpoch, NodeId};
 use crate::message::{Message, Peer, ReplicaFetched, ReplicaNews, Word};
 use crate::node::{ConnectionId, Effect, Effects, Ticket};
 use crate::partition::parked::Watched;
@@ -12,6 +12,9 @@ use crate::partition::parked::Watched;
 /// How much is held of a node. A message to a follower that comes after that is lost: it asks again. Answers are bounded by
 /// what their connections may ask.
 const MAX_HELD: usize = 1_000;
+
+/// A node that follows, in one of its lives.
+type Follower = (NodeId, BrokerEpoch);
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -21,8 +24,8 @@ pub(super) struct KeptBack {
     unanswered: BTreeSet<Ticket>,
     /// Partitions of which followers hear nothing.
     unheard: BTreeSet<Watched>,
-    /// Whose next message about which partition is lost.
-    lost: BTreeSet<(Watched, NodeId)>,
+    /// Whose next message about which partition is lost: one life's of a follower.
+    lost: BTreeSet<(Watched, Follower)>,
 }
 
 impl KeptBack {
@@ -43,7 +46,7 @@ impl KeptBack {
     }
 
     /// What followers are told next of partitions is lost.
-    pub(super) fn lose(&mut self, news: impl Iterator<Item = (Watched, NodeId)>) {
+    pub(super) fn lose(&mut self, news: impl Iterator<Item = (Watched, Follower)>) {
         self.lost.extend(news);
     }
 
@@ -86,7 +89,7 @@ impl KeptBack {
     fn take_news(&mut self, to: NodeId, mut fetched: ReplicaFetched) -> Option<ReplicaFetched> {
         let mut is_lost = false;
         for news in &fetched.partitions {
-            is_lost |= self.lost.remove(&((news.topic, news.partition), to));
+            is_lost |= self.lost.remove(&((news.topic, news.partition), (to, fetched.broker_epoch)));
         }
         if is_lost {
             return None;

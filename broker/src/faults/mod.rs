@@ -6,6 +6,8 @@
 mod gate;
 mod kept_back;
 
+#[cfg(test)]
+pub(crate) use gate::Moment;
 pub use gate::{Api, Fault, Gate, Step};
 
 #[cfg(test)]

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use highwater_client::{Acks, Producer, ProducerBuilder, Record};
 
-use super::{Fault, Step};
+use super::{Api, Fault, Gate, Step};
 use crate::Cluster;
+use crate::ids::{BrokerEpoch, NodeId};
+use crate::node::{ConnectionId, Effect, Reply, Ticket};
 
 /// Long enough for anything that comes to come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -138,6 +140,23 @@ async fn what_is_held_ends_with_the_life_of_its_node() {
     in_time("acknowledgement", all.send(Record::of("t", "again"))).await.unwrap();
     until("replicas", || scene.ends("t") == [3; 3]).await;
     assert_eq!(scene.values().await, ["before", "after", "again"]);
+}
+
+/// The thread that stepped the node carries out what it was about to do when its life may be over.
+#[test]
+fn what_a_life_was_about_to_do_when_it_ended_is_not_held_into_the_next() {
+    let ticket = |connection| Ticket { connection: ConnectionId(connection), request: 1 };
+    let reply = |connection| Effect::Reply(ticket(connection), Reply::Produce(Vec::new()));
+    let [before, after] = [7, 8].map(|life| (NodeId(0), BrokerEpoch(life)));
+    let gate = Gate::default();
+    gate.on(Step::Reply(Api::Produce), Fault::Hold, 4);
+    assert!(gate.effect(before, reply(1)).is_none());
+    gate.forget(before.0, before.1);
+    assert!(gate.effect(before, reply(2)).is_none());
+    assert!(gate.effect(after, reply(3)).is_none());
+    assert!(gate.effect(before, reply(4)).is_none());
+    let held = gate.take_held(after.0, after.1);
+    assert!(matches!(held[..], [Effect::Reply(whose, _)] if whose == ticket(3)), "{held:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -224,6 +224,8 @@ impl World {
             let mut effects = Effects::new();
             let node = crate::node::Node::open(options, clock, &mut effects)
                 .map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))?;
+            let broker_epoch = node.broker_epoch();
+            self.controller_mut().lives(clock, id, broker_epoch);
             let life = self.members.get_mut(&id).ok_or("no such node")?.begin(node);
             self.look(id, life);
             self.take_effects(id, life, effects);

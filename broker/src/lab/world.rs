@@ -297,9 +297,9 @@ impl World {
             }
             Happening::ControllerWorked(life, work) => {
                 if life == self.controller_life
-                    && let Some(Event::Synced { outcome, .. }) = work.run()
+                    && let Some(event) = work.run().and_then(ControllerEvent::worked)
                 {
-                    self.step_controller(ControllerEvent::Synced(outcome));
+                    self.step_controller(event);
                 }
             }
             Happening::Wakes(client) => {

@@ -1,9 +1,12 @@
 //! What a node asks the controller, and what it does with the answers.
 //!
 //! Always: an answer is told when the node knows everything it rests on: who is told of a topic and asks again finds it. A
-//! client that is gone is not waited for. Nothing is asked twice at once that one answer serves.
+//! client that is gone is not waited for. Nothing is asked twice at once that one answer serves. What was asked when the
+//! controller could not be reached is asked again when it can: a change that was made, and of which the answer was lost, may
+//! then be refused for it is there already, as behind Kafka's `ForwardingManager`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::{
     ConnectionId, CoordinatorKey, Effect, Effects, MetadataRequest, NewTopicFacts, Node, Reply, Request,
@@ -45,12 +48,14 @@ impl WantsId {
     }
 }
 
-/// What a node does once topics were made on demand.
+/// What a node does with an answer.
 #[derive(Debug)]
 enum Then {
-    /// Tells of them.
+    /// Passes it on to the client that asked.
+    Answer(Ticket, Arc<Request>),
+    /// Topics were made on demand: tells of them.
     Metadata(Ticket, MetadataRequest),
-    /// Tells who coordinates.
+    /// The same: tells who coordinates.
     Coordinators(Ticket, Vec<CoordinatorKey>),
     /// Makes a group's partition part of a transaction.
     AddOffsets(Ticket, AddOffsets),
@@ -61,9 +66,10 @@ enum Then {
 impl Then {
     fn connection(&self) -> Option<ConnectionId> {
         match self {
-            Self::Metadata(ticket, _) | Self::Coordinators(ticket, _) | Self::AddOffsets(ticket, _) => {
-                Some(ticket.connection)
-            }
+            Self::Answer(ticket, _)
+            | Self::Metadata(ticket, _)
+            | Self::Coordinators(ticket, _)
+            | Self::AddOffsets(ticket, _) => Some(ticket.connection),
             Self::ProducerIds => None,
         }
     }
@@ -96,10 +102,18 @@ impl Node {
         self.ask_again(effects);
     }
 
-    /// What was asked may be lost: it is asked once more, and an answer to the first is nobody's.
+    /// What was asked may be lost: it is asked once more, and an answer to the first is nobody's. Unless it is a change that
+    /// was answered already, or is yet.
     fn ask_again(&mut self, effects: &mut Effects) {
-        for (_, then) in std::mem::take(&mut self.asking.calls) {
+        for (call, then) in std::mem::take(&mut self.asking.calls) {
             match then {
+                Then::Answer(ticket, request) => {
+                    let caller = Caller(call);
+                    if !self.asking.early.iter().any(|(_, answered, _)| *answered == caller) {
+                        self.ask_for_change(caller, Arc::clone(&request), effects);
+                    }
+                    self.asking.calls.insert(call, Then::Answer(ticket, request));
+                }
                 Then::Metadata(ticket, request) => self.metadata(ticket, request, effects),
                 Then::Coordinators(ticket, keys) => self.find_coordinator(ticket, keys, effects),
                 Then::AddOffsets(ticket, request) => self.make_then_add_offsets(ticket, request, effects),
@@ -125,10 +139,13 @@ impl Node {
 
     /// Hands a client's request on.
     pub(super) fn forward(&mut self, ticket: Ticket, request: Request, effects: &mut Effects) {
-        self.tell_controller(
-            Ask::Request { caller: Caller::Client(ticket), request: Box::new(request) },
-            effects,
-        );
+        let request = Arc::new(request);
+        let caller = self.call(Then::Answer(ticket, Arc::clone(&request)));
+        self.ask_for_change(caller, request, effects);
+    }
+
+    fn ask_for_change(&self, caller: Caller, request: Arc<Request>, effects: &mut Effects) {
+        self.tell_controller(Ask::Request { caller, request }, effects);
     }
 
     /// Has topics made that somebody asked about, and then tells of them.
@@ -200,7 +217,7 @@ impl Node {
         let call = self.asking.next_call;
         self.asking.next_call += 1;
         self.asking.calls.insert(call, then);
-        Caller::Node(call)
+        Caller(call)
     }
 
     /// An answer came.
@@ -227,30 +244,29 @@ impl Node {
     }
 
     fn take_answer(&mut self, now: Now, caller: Caller, answer: Answer, effects: &mut Effects) {
-        match (caller, answer) {
-            (Caller::Client(ticket), Answer::Reply(reply)) => effects.push(Effect::Reply(ticket, *reply)),
-            (Caller::Client(_), Answer::ProducerIds(_)) => {}
-            (Caller::Node(call), answer) => match (self.asking.calls.remove(&call), answer) {
-                (Some(Then::Metadata(ticket, request)), Answer::Reply(reply)) => {
-                    let reply = self.describe_metadata(&request, refused_of(*reply));
-                    effects.push(Effect::Reply(ticket, Reply::Metadata(reply)));
+        match (self.asking.calls.remove(&caller.0), answer) {
+            (Some(Then::Answer(ticket, _)), Answer::Reply(reply)) => {
+                effects.push(Effect::Reply(ticket, *reply));
+            }
+            (Some(Then::Metadata(ticket, request)), Answer::Reply(reply)) => {
+                let reply = self.describe_metadata(&request, refused_of(*reply));
+                effects.push(Effect::Reply(ticket, Reply::Metadata(reply)));
+            }
+            (Some(Then::Coordinators(ticket, keys)), Answer::Reply(reply)) => {
+                for refusal in refused_of(*reply).into_values() {
+                    tracing::error!(%refusal, "a topic that keeps groups or transactions cannot be made");
                 }
-                (Some(Then::Coordinators(ticket, keys)), Answer::Reply(reply)) => {
-                    for refusal in refused_of(*reply).into_values() {
-                        tracing::error!(%refusal, "a topic that keeps groups or transactions cannot be made");
-                    }
-                    let found = self.find_coordinators(keys);
-                    effects.push(Effect::Reply(ticket, Reply::FindCoordinator(found)));
-                }
-                (Some(Then::AddOffsets(ticket, request)), Answer::Reply(_)) => {
-                    self.add_offsets_now(now, ticket, request, effects);
-                }
-                (Some(Then::ProducerIds), Answer::ProducerIds(block)) => {
-                    self.hand_out_producer_ids(now, block, effects);
-                }
-                // Who asked is gone.
-                _ => {}
-            },
+                let found = self.find_coordinators(keys);
+                effects.push(Effect::Reply(ticket, Reply::FindCoordinator(found)));
+            }
+            (Some(Then::AddOffsets(ticket, request)), Answer::Reply(_)) => {
+                self.add_offsets_now(now, ticket, request, effects);
+            }
+            (Some(Then::ProducerIds), Answer::ProducerIds(block)) => {
+                self.hand_out_producer_ids(now, block, effects);
+            }
+            // Who asked is gone, or was answered.
+            _ => {}
         }
     }
 

@@ -23,12 +23,30 @@ pub(super) struct ParkedDeletion {
     parts: Vec<Part>,
 }
 
-/// What it asks of one partition.
+/// What it asks of one partition, and how far that is.
 #[derive(Debug)]
 struct Part {
     asked: RecordsToDelete,
-    /// From where on the logs of all live replicas are to begin, as the leader's does; or why nothing is deleted.
-    below: Result<(Watched, Offset), Refusal>,
+    standing: Standing,
+}
+
+#[derive(Debug)]
+enum Standing {
+    /// The logs of all live replicas are to begin at an offset, as the leader's does.
+    Waits {
+        partition: Watched,
+        below: Offset,
+        /// Where the first of them began when it was asked for: who waits in vain is told that, as in Kafka.
+        low_watermark: Option<Offset>,
+    },
+    /// Where they begin, or why they never will; it stays so, whatever becomes of the partition while others are waited for.
+    Decided(Result<Offset, Refusal>),
+}
+
+impl Standing {
+    fn is_decided(&self) -> bool {
+        matches!(self, Self::Decided(_))
+    }
 }
 
 impl Node {
@@ -42,19 +60,29 @@ impl Node {
         let mut rose = false;
         let mut parts = Vec::with_capacity(request.partitions.len());
         for asked in request.partitions {
-            let below = self.delete_below(now, &asked, &mut rose, effects);
-            parts.push(Part { asked, below });
+            let standing = match self.delete_below(now, &asked, &mut rose, effects) {
+                Ok((partition, below)) => {
+                    let low_watermark = self.low_watermark(partition).ok().flatten();
+                    Standing::Waits { partition, below, low_watermark }
+                }
+                Err(refusal) => Standing::Decided(Err(refusal)),
+            };
+            parts.push(Part { asked, standing });
         }
         if rose {
             self.checkpoint_at_once(now, CheckpointKind::StartOffsets);
         }
+        let is_decided = self.decide_deletions(&mut parts);
         let deletion = ParkedDeletion { ticket, parts };
-        if self.is_deletion_decided(&deletion) {
+        if is_decided {
             return self.answer_deletion(now, deletion, effects);
         }
         let deadline = now.monotonic.plus_ms(request.timeout_ms.max(0));
-        let watches = deletion.parts.iter().filter_map(|part| part.below.as_ref().ok());
-        let watches = watches.map(|(partition, _)| *partition).collect();
+        let watched = |part: &Part| match part.standing {
+            Standing::Waits { partition, .. } => Some(partition),
+            Standing::Decided(_) => None,
+        };
+        let watches = deletion.parts.iter().filter_map(watched).collect();
         self.parked_deletions.park(deletion, deadline, watches);
     }
 
@@ -96,19 +124,16 @@ impl Node {
         Ok((partition, below))
     }
 
-    fn is_deletion_decided(&self, deletion: &ParkedDeletion) -> bool {
-        deletion.parts.iter().all(|part| self.deleted(part).is_some())
-    }
-
-    /// Where the logs of all live replicas begin, if that is far enough, or why it never will be; none while that is open.
-    fn deleted(&self, part: &Part) -> Option<Result<Offset, Refusal>> {
-        let reached = match &part.below {
-            Ok((partition, below)) => {
-                self.low_watermark(*partition).map(|low| low.filter(|low| low >= below))
+    /// Looks at what is not decided yet; tells whether everything is then.
+    fn decide_deletions(&self, parts: &mut [Part]) -> bool {
+        for part in &mut *parts {
+            let Standing::Waits { partition, below, .. } = part.standing else { continue };
+            let reached = self.low_watermark(partition).map(|low| low.filter(|low| *low >= below));
+            if let Some(decided) = reached.transpose() {
+                part.standing = Standing::Decided(decided);
             }
-            Err(refusal) => Err(refusal.clone()),
-        };
-        reached.transpose()
+        }
+        parts.iter().all(|part| part.standing.is_decided())
     }
 
     /// Where the logs of all live replicas of a partition begin that this node leads; none while one of them has not said.
@@ -122,11 +147,13 @@ impl Node {
 
     fn answer_deletion(&mut self, now: Now, deletion: ParkedDeletion, effects: &mut Effects) {
         let ParkedDeletion { ticket, parts } = deletion;
-        let outcomes: Vec<_> = parts.iter().map(|part| self.deleted(part)).collect();
-        let done = parts.into_iter().zip(outcomes).map(|(part, outcome)| DeletedRecords {
-            topic: part.asked.topic,
-            partition: part.asked.partition,
-            outcome: outcome.unwrap_or(Err(Refusal::TimedOut)),
+        let done = parts.into_iter().map(|Part { asked, standing }| {
+            let (low_watermark, outcome) = match standing {
+                Standing::Waits { low_watermark, .. } => (low_watermark, Err(Refusal::TimedOut)),
+                Standing::Decided(Ok(low_watermark)) => (Some(low_watermark), Ok(())),
+                Standing::Decided(Err(refusal)) => (None, Err(refusal)),
+            };
+            DeletedRecords { topic: asked.topic, partition: asked.partition, low_watermark, outcome }
         });
         let reply = Reply::DeleteRecords(done.collect());
         self.answer_when_starts_are_written(now, (ticket, reply), effects);
@@ -135,10 +162,13 @@ impl Node {
     /// A replica of this partition begins later, or its leader is another one: whoever waits for that is looked at.
     pub(super) fn wake_deletions(&mut self, now: Now, partition: Watched, effects: &mut Effects) {
         for parked in self.parked_deletions.watching(partition) {
-            let is_decided = |deletion| self.is_deletion_decided(deletion);
-            if self.parked_deletions.get(parked).is_some_and(is_decided)
-                && let Some(deletion) = self.parked_deletions.release(parked)
-            {
+            let parts = self.parked_deletions.get_mut(parked).map(|deletion| &mut deletion.parts);
+            let mut parts = parts.map(std::mem::take).unwrap_or_default();
+            let is_decided = self.decide_deletions(&mut parts);
+            if let Some(deletion) = self.parked_deletions.get_mut(parked) {
+                deletion.parts = parts;
+            }
+            if is_decided && let Some(deletion) = self.parked_deletions.release(parked) {
                 self.answer_deletion(now, deletion, effects);
             }
         }

@@ -11,6 +11,7 @@ use highwater_storage::disk::Disk;
 use highwater_storage::{Removed, Replaced, SyncHandle, Synced, TopicId};
 
 use super::{Birth, CheckpointFile, CheckpointKind, Event};
+use crate::controller::{FormatFile, SnapshotWork};
 use crate::ids::PartitionIndex;
 use crate::refusal::Refusal;
 
@@ -50,15 +51,15 @@ pub enum DiskWork {
         /// What it says.
         checkpoint: Box<OffsetCheckpoint>,
     },
-    /// Write a small file that nobody waits for.
-    WriteFile {
-        /// The disk it goes to.
-        disk: Arc<dyn Disk>,
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        contents: String,
+    /// Write of which version the data folder is; nobody waits for it.
+    MarkFormat {
+        /// The file that says so.
+        file: Arc<FormatFile>,
+        /// The version.
+        version: u32,
     },
+    /// Write a snapshot of the cluster, beside its log.
+    Snapshot(Box<SnapshotWork>),
     /// Write what stays of a log beside it; takes its time.
     Compact {
         /// The topic of the partition.
@@ -133,12 +134,13 @@ impl DiskWork {
             Self::Checkpoint { kind, file, version, checkpoint } => {
                 Some(Event::Checkpointed { kind, outcome: file.write(version, &checkpoint) })
             }
-            Self::WriteFile { disk, path, contents } => {
-                if let Err(error) = disk.write_atomic(&path, contents.as_bytes()) {
-                    tracing::error!(path = %path.display(), %error, "a file could not be written");
+            Self::MarkFormat { file, version } => {
+                if let Err(error) = file.raise(version) {
+                    tracing::error!(%error, "the data folder's version could not be written");
                 }
                 None
             }
+            Self::Snapshot(work) => Some(Event::Snapshotted(work.run())),
             Self::RemoveSegments(removed) => {
                 if let Err(error) = removed.run() {
                     let refusal = Refusal::storage(&error);

@@ -122,7 +122,11 @@ impl Reply {
             Self::CreatePartitions(topics) => refuse_each(topics.iter_mut().map(|t| &mut t.outcome), refusal),
             Self::AlterConfigs(altered) => refuse_each(altered.iter_mut().map(|a| &mut a.outcome), refusal),
             Self::DeleteTopics(topics) => refuse_each(topics.iter_mut().map(|t| &mut t.outcome), refusal),
-            Self::DeleteRecords(parts) => refuse_each(parts.iter_mut().map(|p| &mut p.outcome), refusal),
+            Self::DeleteRecords(parts) => {
+                for part in parts.iter_mut().filter(|part| part.outcome.is_ok()) {
+                    (part.low_watermark, part.outcome) = (None, Err(refusal.clone()));
+                }
+            }
             Self::FindCoordinator(found) => {
                 refuse_each(found.iter_mut().map(|(_, outcome)| outcome), &Refusal::CoordinatorNotAvailable);
             }
@@ -395,8 +399,10 @@ pub struct DeletedRecords {
     pub topic: TopicName,
     /// The partition.
     pub partition: PartitionIndex,
-    /// Where it begins now, or why nothing was deleted.
-    pub outcome: Result<Offset, Refusal>,
+    /// Where the logs of all its live replicas began when that was looked at last; none where nobody knows.
+    pub low_watermark: Option<Offset>,
+    /// Whether they are all gone, and for good.
+    pub outcome: Result<(), Refusal>,
 }
 
 /// What a node's logs take on disk.

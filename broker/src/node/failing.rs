@@ -11,7 +11,7 @@ use super::{Effects, Node};
 use crate::message::Ask;
 use crate::partition::parked::Watched;
 
-/// The logs of a life that failed.
+/// The partitions whose logs failed in this life, for as long as these are theirs.
 #[derive(Debug, Default)]
 pub(super) struct Failing {
     logs: BTreeSet<Watched>,
@@ -22,6 +22,11 @@ impl Node {
     /// The log of a partition takes no more.
     pub(super) fn log_failed(&mut self, partition: Watched) {
         self.failing.is_to_be_told |= self.failing.logs.insert(partition);
+    }
+
+    /// A partition has no log here any more: what comes in its place has not failed.
+    pub(super) fn forget_failed(&mut self, partition: Watched) {
+        self.failing.logs.remove(&partition);
     }
 
     /// Who is in sync may be others now.

@@ -62,6 +62,9 @@ impl Node {
                 | MetadataRecord::ClusterBegun { .. }
                 | MetadataRecord::NodeChanged { .. }
                 | MetadataRecord::ProducerIdsReserved { .. } => {}
+                MetadataRecord::NodeIs { .. } | MetadataRecord::TopicIs { .. } => {
+                    unreachable!("the cluster's log tells what changes")
+                }
             }
         }
         self.lives_changed(now, effects);

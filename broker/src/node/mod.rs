@@ -168,6 +168,7 @@ impl Node {
                 self.compaction_settled(now, (topic, partition), cuts, outcome, effects);
             }
             Event::Checkpointed { kind, outcome } => self.checkpointed(now, kind, outcome, effects),
+            Event::Snapshotted(_) => unreachable!("no node takes snapshots"),
             Event::Reconnected(peer) => self.reconnected(now, peer, effects),
             Event::Message { from, message } => self.take_message(now, from, message, effects),
             Event::Disconnected(connection) => self.forget_connection(connection),

@@ -126,6 +126,7 @@ impl Node {
                 tracing::error!(partition = name, %refusal, "a partition cannot be opened");
                 if error.is_damage() && is_dispensable(self.id, partition) && self.set_aside(&name).is_ok() {
                     tracing::warn!(partition = name, "it is made anew from its leader");
+                    found.made_anew.push((id, index));
                     return self.open_partition(now, (id, topic, config, rules), slot, &mut Found::nothing());
                 }
                 self.log_failed((id, index));
@@ -289,7 +290,46 @@ fn renamed(name: &str, id: TopicId, suffix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::cluster::metadata::ClusterMetadata;
+    use crate::cluster::partition::{LeaderChange, PartitionChange, Unusual};
+    use crate::cluster::record::MetadataRecord;
+
+    /// Three replicas, led by the first of those in sync; these are eligible.
+    fn partition(in_sync: &[i32], eligible: &[i32]) -> PartitionMetadata {
+        let (id, mut metadata) = (TopicId::new([1; 16]), ClusterMetadata::default());
+        let leader = in_sync.first().map_or(LeaderChange::Nobody, |node| LeaderChange::To(*node));
+        let unusual = Unusual { eligible: eligible.to_vec(), ..Unusual::default() };
+        let (configs, replicas) = (BTreeMap::new(), vec![vec![0, 1, 2]]);
+        metadata.apply(&MetadataRecord::TopicCreated { id: id.get(), name: "t".into(), configs, replicas });
+        let change = PartitionChange {
+            partition: 0,
+            leader,
+            in_sync: Some(in_sync.to_vec()),
+            replicas: None,
+            unusual: Some(unusual),
+        };
+        metadata.apply(&MetadataRecord::PartitionsChanged { id: id.get(), changes: vec![change] });
+        metadata.partition(id, PartitionIndex(0)).unwrap().clone()
+    }
+
+    #[test]
+    fn nothing_rests_on_who_is_neither_in_sync_nor_eligible_where_another_one_leads() {
+        for (in_sync, eligible, expected) in [
+            (&[0, 1][..], &[][..], [false, false, true]),
+            (&[0], &[1], [false, false, true]),
+            (&[0], &[], [false, true, true]),
+            // Nobody leads: who is there may be elected yet.
+            (&[], &[1], [false; 3]),
+            (&[], &[], [false; 3]),
+        ] {
+            let partition = partition(in_sync, eligible);
+            let found = [0, 1, 2].map(|node| is_dispensable(NodeId(node), &partition));
+            assert_eq!(found, expected, "in sync {in_sync:?}, eligible {eligible:?}");
+        }
+    }
 
     #[test]
     fn a_folder_out_of_the_way_has_a_name_that_fits() {

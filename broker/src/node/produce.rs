@@ -4,7 +4,7 @@
 //! turn writes at most [`TURN_BYTES`]: the rest of a large request comes back as an event, so that others get between.
 
 use highwater_storage::batch::{BatchRefusal, CheckedBatch, StoredBatch};
-use highwater_storage::{AppendError, Appended, Offset, TopicId};
+use highwater_storage::{AppendError, Appended, LeaderEpoch, Log, Offset, TopicId};
 
 use super::replica::Role;
 use super::transactional_produces::{OfTransaction, refusal_of_all};
@@ -56,11 +56,30 @@ struct Awaited {
     place: usize,
     partition: Watched,
     by: By,
-    /// Where what is to be acknowledged ends.
-    end: Offset,
+    upto: Upto,
     /// What became of it, once that is known. It stays so while other partitions of the request are waited for
     /// (`DelayedProduce`): who leads again later has perhaps another log.
     decided: Option<Result<(), Refusal>>,
+}
+
+/// Where what is to be acknowledged ends.
+#[derive(Debug, Clone, Copy)]
+struct Upto {
+    end: Offset,
+    /// In which epoch the last of it was written. Others at its place are of another one: they are somebody else's, who led
+    /// meanwhile.
+    epoch: Option<LeaderEpoch>,
+}
+
+impl Upto {
+    fn of(log: &Log, end: Offset) -> Self {
+        Self { end, epoch: log.epochs().epoch_of(Offset::new(end.get() - 1)) }
+    }
+
+    /// Whether a log has the records yet. Who has led it since they were written has, whatever was deleted since.
+    fn is_in(self, log: &Log, leads_in: LeaderEpoch) -> bool {
+        self.epoch == Some(leads_in) || self.epoch == Self::of(log, self.end).epoch
+    }
 }
 
 /// By whom records are to be acknowledged.
@@ -139,9 +158,9 @@ impl Node {
                 continue;
             }
             let place = todo.place;
-            if let Some((partition, end)) = log.awaited {
+            if let Some((partition, upto)) = log.awaited {
                 let by = if progress.acks == ALL { By::All } else { By::Leader };
-                progress.awaited.push(Awaited { place, partition, by, end, decided: None });
+                progress.awaited.push(Awaited { place, partition, by, upto, decided: None });
             }
             progress.done[place].log_start = log.start;
             progress.done[place].outcome = outcome;
@@ -200,9 +219,13 @@ impl Node {
             Err(refusal) => return Some(Err(refusal)),
         };
         let rules = self.topics.get(&topic)?.rules;
+        let Upto { end, .. } = awaited.upto;
+        if !awaited.upto.is_in(&replica.log, leader.epoch()) {
+            return Some(Err(Refusal::NotLeader { leader: Some(self.id), epoch: leader.epoch() }));
+        }
         let acknowledgement = match awaited.by {
-            By::All => leader.acknowledgement(awaited.end, &rules),
-            By::Leader if leader.answers_for(&rules) >= awaited.end => Acknowledgement::Given,
+            By::All => leader.acknowledgement(end, &rules),
+            By::Leader if leader.answers_for(&rules) >= end => Acknowledgement::Given,
             By::Leader => Acknowledgement::Waits,
         };
         match acknowledgement {
@@ -269,10 +292,10 @@ impl Node {
             }
         }
         let (replica, leader) = self.led(id, part.partition)?;
-        let waits_below = |leader: &Leader, end: Offset| {
+        let waits_below = |log: &Log, leader: &Leader, end: Offset| {
             let reached =
                 if acks == ALL { leader.positions().high_watermark } else { leader.answers_for(&rules) };
-            (reached < end).then_some((partition, end))
+            (reached < end).then(|| (partition, Upto::of(log, end)))
         };
         let producer_id = batch.header().producer_id;
         let by = Admission {
@@ -286,21 +309,21 @@ impl Node {
             Ok(Verdict::Append) => {}
             Ok(Verdict::Duplicate { base_offset, last_offset, timestamp }) => {
                 // A duplicate waits for what its original waits for.
-                log.awaited = waits_below(leader, last_offset.next());
+                log.awaited = waits_below(&replica.log, leader, last_offset.next());
                 self.tally.duplicates += 1;
                 return Ok(Produced { base_offset, log_append_time: timestamp });
             }
             Err(refusal) => {
                 // So does a refusal that may rest on a batch which the power takes yet.
                 if self.config.is_durable() {
-                    log.awaited = waits_below(leader, leader.positions().log_end);
+                    log.awaited = waits_below(&replica.log, leader, leader.positions().log_end);
                 }
                 return Err(refusal);
             }
         }
         let appended = self.append_batch(now, partition, batch, who, effects)?;
-        let (_, leader) = self.led(id, part.partition)?;
-        log.awaited = waits_below(leader, leader.positions().log_end);
+        let (replica, leader) = self.led(id, part.partition)?;
+        log.awaited = waits_below(&replica.log, leader, leader.positions().log_end);
         Ok(Produced { base_offset: appended.base_offset, log_append_time: appended.log_append_time })
     }
 
@@ -425,8 +448,8 @@ impl Node {
 struct Consulted {
     /// Where it begins, if it was asked.
     start: Option<Offset>,
-    /// The high watermark that the answer waits for, if it does.
-    awaited: Option<(Watched, Offset)>,
+    /// What the answer waits for, if it does.
+    awaited: Option<(Watched, Upto)>,
     /// The guard to ask with if it is part of its transaction; then it was not appended yet.
     guard: Option<Guard>,
 }

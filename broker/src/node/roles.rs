@@ -300,6 +300,7 @@ impl Node {
         let place = self.topics.get_mut(&partition.0).and_then(|topic| topic.partitions.get_mut(slot));
         let Some(place) = place else { return };
         let gone = std::mem::replace(place, Err(elsewhere()));
+        self.forget_failed(partition);
         let Some(name) = self.name_of(partition.0).cloned() else { return };
         if let Ok(replica) = gone {
             self.forget_checkpoints_of_one(now, (&name, partition.1), &replica);
@@ -331,6 +332,7 @@ impl Node {
             let partition = (id, PartitionIndex(index));
             self.following.follow(partition, None);
             self.serving.forget(partition);
+            self.forget_failed(partition);
         }
     }
 

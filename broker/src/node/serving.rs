@@ -7,27 +7,22 @@
 //! Always: a partition is sent to a follower only if its last word on it was not answered with records yet; so what is on
 //! its way to a follower is bounded, whatever it does with it.
 
+mod answers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_storage::Offset;
 
 use super::replica::Role;
-use super::{Effect, Effects, Node};
+use super::{Effects, Node};
 use crate::ids::{BrokerEpoch, Monotonic, NodeId, Now};
-use crate::message::{
-    Ask, InSyncProposal, InSyncRefused, Message, Peer, ReplicaAt, ReplicaData, ReplicaFetch, ReplicaFetched,
-    ReplicaNews, Word,
-};
+use crate::message::{Ask, InSyncProposal, InSyncRefused, ReplicaAt, ReplicaData, ReplicaFetch};
 use crate::partition::in_sync::{FollowerAt, NotChanged};
 use crate::partition::leader::Heard;
 use crate::partition::parked::Watched;
 use crate::partition::tail::{MAX_PROCESS_BYTES, TailAccount};
 use crate::refusal::Refusal;
 
-/// The most that one partition is sent at a time, but for a first batch that is larger (`replica.fetch.max.bytes`).
-const MAX_PARTITION_BYTES: usize = 1 << 20;
-/// The most that an answer carries, one partition apart (`replica.fetch.response.max.bytes`).
-const MAX_ANSWER_BYTES: usize = 10 << 20;
 /// How soon a follower hears of a high watermark when there is nothing else for it (`replica.fetch.wait.max.ms`).
 const HIGH_WATERMARK_MS: i32 = 500;
 
@@ -201,10 +196,18 @@ impl Node {
         Some(self.replica(topic, partition).ok()?.log.end_offset())
     }
 
-    /// Who else holds a partition.
-    pub(crate) fn followers_of(&self, (topic, partition): Watched) -> impl Iterator<Item = NodeId> {
+    /// Who fetches a partition from this node, each with its present life.
+    pub(crate) fn followers_of(
+        &self,
+        (topic, partition): Watched,
+    ) -> impl Iterator<Item = (NodeId, BrokerEpoch)> {
         let replicas = self.metadata.partition(topic, partition).map(|known| &known.replicas[..]);
-        replicas.unwrap_or_default().iter().copied().filter(|node| *node != self.id)
+        let follows = |(node, life): &(NodeId, BrokerEpoch)| {
+            self.serving.followers.get(node).is_some_and(|session| session.broker_epoch == *life)
+        };
+        let lives =
+            replicas.unwrap_or_default().iter().filter_map(|node| Some((*node, self.lives.of(*node)?)));
+        lives.filter(follows)
     }
 
     /// A follower says where it stands.
@@ -423,87 +426,5 @@ impl Node {
             leader.refused(now.monotonic, attempt, why);
             self.serving.touch((topic, partition));
         }
-    }
-
-    fn answer_follower(&mut self, follower: NodeId, effects: &mut Effects) {
-        let Some(mut session) = self.serving.followers.remove(&follower) else { return };
-        let mut partitions = Vec::new();
-        let mut left_bytes = MAX_ANSWER_BYTES;
-        let mut later = BTreeSet::new();
-        for partition in std::mem::take(&mut session.news) {
-            if left_bytes == 0 {
-                later.insert(partition);
-                continue;
-            }
-            let Some(standing) = session.partitions.get_mut(&partition) else { continue };
-            if let Some(news) = self.news_for(standing, &mut left_bytes) {
-                session.moved.remove(&partition);
-                partitions.push(news);
-            }
-        }
-        session.news = later;
-        for partition in std::mem::take(&mut session.moved) {
-            let Some(standing) = session.partitions.get_mut(&partition) else { continue };
-            if !standing.is_sent {
-                partitions.extend(self.positions_for(standing));
-            }
-        }
-        session.moved_due = None;
-        session.is_answered = true;
-        session.answers += 1;
-        let Session { broker_epoch, number, answers: place, .. } = session;
-        let fetched = ReplicaFetched { broker_epoch, number, place, partitions };
-        self.serving.followers.insert(follower, session);
-        effects.push(Effect::Send(Peer::Node(follower), Message(Word::Fetched(fetched))));
-    }
-
-    /// What a follower is told of a partition: a verdict on its log, or what follows in this one.
-    fn news_for(&self, standing: &mut Standing, left_bytes: &mut usize) -> Option<ReplicaNews> {
-        let at = standing.at;
-        let outcome = match standing.verdict.take() {
-            Some(verdict) => verdict,
-            None => self.records_for(&at, left_bytes),
-        };
-        standing.is_sent = true;
-        self.news(standing, outcome)
-    }
-
-    fn positions_for(&self, standing: &mut Standing) -> Option<ReplicaNews> {
-        self.news(standing, Ok(ReplicaData::Batches(Vec::new())))
-    }
-
-    fn news(&self, standing: &mut Standing, outcome: Result<ReplicaData, Refusal>) -> Option<ReplicaNews> {
-        let ReplicaAt { topic, partition, leader_epoch, fetch_offset, .. } = standing.at;
-        let positions = self.replica(topic, partition).map(|replica| replica.positions());
-        let positions = match positions {
-            Ok(positions) => {
-                standing.told_high_watermark = Some(positions.high_watermark);
-                (positions.high_watermark, positions.log_start)
-            }
-            Err(_) => (Offset::ZERO, Offset::ZERO),
-        };
-        let (high_watermark, log_start) = positions;
-        Some(ReplicaNews { topic, partition, leader_epoch, fetch_offset, outcome, high_watermark, log_start })
-    }
-
-    /// What follows in the log: from memory if it is at hand.
-    fn records_for(&self, at: &ReplicaAt, left_bytes: &mut usize) -> Result<ReplicaData, Refusal> {
-        let (replica, _) = self.led(at.topic, at.partition)?;
-        let max_bytes = MAX_PARTITION_BYTES.min(*left_bytes);
-        let tail = match &replica.role {
-            Role::Leads(_, Some(tail)) => tail.from(at.fetch_offset, max_bytes),
-            _ => None,
-        };
-        if let Some(batches) = tail {
-            let sent: usize = batches.iter().map(|batch| batch.size_bytes()).sum();
-            *left_bytes = left_bytes.saturating_sub(sent);
-            return Ok(ReplicaData::Batches(batches));
-        }
-        *left_bytes = left_bytes.saturating_sub(max_bytes);
-        if at.fetch_offset < replica.log.start_offset() {
-            return Err(Refusal::OffsetOutOfRange);
-        }
-        let range = replica.log.range(at.fetch_offset, replica.log.end_offset(), max_bytes, true);
-        Ok(ReplicaData::Range { range, max_bytes })
     }
 }

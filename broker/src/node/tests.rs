@@ -205,8 +205,8 @@ fn bring(controller: &mut Controller, node: &mut Node, now: Now, event: Event) -
     while let Some(event) = events.pop_front() {
         let (mut effects, mut told) = (Effects::new(), Vec::new());
         match event {
-            Event::Synced { topic: TopicId::METADATA, outcome, .. } => {
-                told.push(ControllerEvent::Synced(outcome))
+            Event::Synced { topic: TopicId::METADATA, .. } | Event::Snapshotted(_) => {
+                told.extend(ControllerEvent::worked(event));
             }
             event => node.step(now, event, &mut effects),
         }

@@ -18,6 +18,9 @@ use crate::message::{Message, Peer, Word};
 use crate::node::{Birth, DiskWork, Event};
 use crate::refusal::Refusal;
 
+/// By how much the controller is late before it takes the fault for its own.
+const OVERSLEPT_MS: i32 = 1_000;
+
 /// The controller of a cluster that runs.
 pub(crate) struct ControllerShell {
     controller: Mutex<Option<Box<Controller>>>,
@@ -105,6 +108,19 @@ impl ControllerShell {
         }
     }
 
+    /// A node has come up, or is busy: it lives, although it may say nothing.
+    pub(super) fn lives(&self, node: NodeId, life: BrokerEpoch) {
+        if let Some(controller) = self.controller.lock().as_mut() {
+            controller.lives(self.clock.now(), node, life);
+        }
+    }
+
+    /// When each node was there last.
+    #[cfg(test)]
+    pub(crate) fn heard_at(&self) -> Vec<(NodeId, crate::ids::Monotonic)> {
+        self.controller.lock().as_ref().map(|controller| controller.heard_at().collect()).unwrap_or_default()
+    }
+
     /// Steps the controller with an event, and nodes with what follows from it. False when it is closed.
     fn bring(&self, event: ControllerEvent) -> bool {
         let mut touched = Touched::new();
@@ -138,7 +154,12 @@ impl ControllerShell {
         let deadline = {
             let mut place = self.controller.lock();
             let Some(mut controller) = place.take() else { return false };
-            controller.step(self.clock.now(), event, &mut effects);
+            let now = self.clock.now();
+            // The process was stopped, or every thread of it was busy.
+            if controller.next_deadline().is_some_and(|due| due.plus_ms(OVERSLEPT_MS) <= now.monotonic) {
+                controller.overslept(now);
+            }
+            controller.step(now, event, &mut effects);
             effects = self.send(effects, touched);
             let deadline = controller.next_deadline();
             *place = Some(controller);
@@ -207,10 +228,7 @@ impl ControllerShell {
 
 impl Owner for ControllerShell {
     fn bring(&self, event: Event) {
-        match event {
-            Event::Synced { outcome, .. } => self.bring(ControllerEvent::Synced(outcome)),
-            _ => self.bring(ControllerEvent::Tick),
-        };
+        self.bring(ControllerEvent::worked(event).unwrap_or(ControllerEvent::Tick));
     }
 
     fn fail(&self, why: &str) {

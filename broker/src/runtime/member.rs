@@ -149,6 +149,8 @@ impl Member {
         let mut opening = Vec::new();
         let node = Node::open(options, clock.now(), &mut opening)?;
         let shell = NodeShell::new(node, opening, clock, Arc::clone(&self.plan.gate), &self.plan.links);
+        // From now on its silence counts, also where it cannot reach the controller.
+        self.plan.controller.lives(id, shell.life());
         let mut inside = self.inside.lock();
         inside.tasks.spawn(Arc::clone(&shell).keep_deadlines());
         inside.shell = Some(shell);
@@ -227,6 +229,9 @@ impl Member {
         let _turn = self.turn.lock().await;
         if self.shell().is_some_and(|shell| shell.is_alive()) {
             return Ok(());
+        }
+        if self.is_cut_from(Peer::Controller) {
+            return Err(NodeStartError::CutOff);
         }
         // A life may have ended on its own.
         self.bury().await;
@@ -317,9 +322,18 @@ pub enum NodeStartError {
     /// There is nobody to register it.
     #[error("the cluster is over")]
     NoController,
+    /// It cannot be registered over a link that is cut.
+    #[error("it is isolated from the controller: let it rejoin first")]
+    CutOff,
     /// A port that it had is taken.
     #[error("the node cannot listen where it did")]
     Listen(#[source] io::Error),
+}
+
+/// Does something that must not be left half done, whether or not it is awaited to the end.
+pub(crate) async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 async fn close(shell: Arc<NodeShell>, is_marked: bool) -> Result<(), LogError> {

@@ -17,6 +17,7 @@ mod mailbox;
 mod member;
 mod node_shell;
 mod ports;
+mod pulse;
 mod timer;
 mod traffic;
 
@@ -27,6 +28,9 @@ pub use data_folder::FolderError;
 pub(crate) use in_process::InProcess;
 pub(crate) use links::Links;
 pub(crate) use listener::{Advertised, Named, Names, Sockets};
-pub(crate) use member::{Member, NodeDisk, Plan};
+pub(crate) use member::{Member, NodeDisk, Plan, to_its_end};
 pub use member::{NodeLife, NodeStartError};
 pub(crate) use ports::Ports;
+pub(crate) use pulse::Pulse;
+#[cfg(test)]
+pub(crate) use pulse::beat;

@@ -99,6 +99,17 @@ impl NodeShell {
         self.node.lock().is_some()
     }
 
+    /// Whether it lives and is not paused, as far as can be told without waiting for it.
+    pub(super) fn has_pulse(&self) -> bool {
+        !self.is_paused() && !*self.end.borrow()
+    }
+
+    /// Keeps the node as busy as one long step does, until what is given is dropped.
+    #[cfg(test)]
+    pub(crate) fn keep_busy(&self) -> impl Drop {
+        self.node.lock()
+    }
+
     /// Becomes true when this life is over: who serves for it ends.
     pub(crate) fn end(&self) -> watch::Receiver<bool> {
         self.end.subscribe()
@@ -293,7 +304,7 @@ impl NodeShell {
 
     fn carry_out(&self, effects: Vec<Effect>, events: &mut VecDeque<Event>) {
         for effect in effects {
-            if let Some(effect) = self.gate.effect(self.id, effect) {
+            if let Some(effect) = self.gate.effect((self.id, self.life), effect) {
                 self.carry_out_one(effect, events);
             }
         }
@@ -331,7 +342,7 @@ impl NodeShell {
         let held = {
             // What goes to others keeps its place before what the node says next.
             let _node = self.node.lock();
-            self.send(self.gate.take_held(self.id), &mut touched)
+            self.send(self.gate.take_held(self.id, self.life), &mut touched)
         };
         self.links.settle(touched);
         for effect in held {
@@ -370,7 +381,7 @@ impl NodeShell {
         }
         self.disk_worker.stop();
         self.inbox.clear();
-        self.gate.forget(self.id);
+        self.gate.forget(self.id, self.life);
         node
     }
 

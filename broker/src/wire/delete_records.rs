@@ -43,7 +43,7 @@ pub(super) fn response(done: Vec<DeletedRecords>) -> DeleteRecordsResponse {
         let answer = DeleteRecordsPartitionResult {
             partition_index: part.partition.0,
             error_code: code_of(&part.outcome),
-            low_watermark: part.outcome.map_or(-1, Offset::get),
+            low_watermark: part.low_watermark.map_or(-1, Offset::get),
         };
         let name = text(&part.topic);
         let place = *places.entry(part.topic).or_insert_with(|| {

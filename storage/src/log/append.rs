@@ -135,6 +135,22 @@ impl Log {
         self.keep_room();
     }
 
+    /// Goes on in a new segment, so that what is there now can go as a whole. A segment without a batch stays the last one.
+    ///
+    /// # Errors
+    /// What the disk says; the log is then poisoned, unless the disk is only full.
+    pub fn begin_segment(&mut self, now: TimestampMs) -> Result<(), LogError> {
+        self.refuse_if_poisoned()?;
+        if self.active().size_bytes == 0 {
+            return Ok(());
+        }
+        self.with_all_room(|log| log.roll(now)).inspect_err(|error| {
+            if !error.is_full() {
+                self.poison(&error.to_string());
+            }
+        })
+    }
+
     /// Goes on in a new segment. Whatever fails, the log stays as it was, but for its room.
     pub(super) fn roll(&mut self, now: TimestampMs) -> Result<(), LogError> {
         let active = self.segments.last_mut().expect("a log has a segment");

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Log, LogError, Offset, SyncHandle, Synced, partition_metadata};
+use crate::{Log, LogError, Offset, SyncHandle, Synced, partition_metadata, segment::Segment};
 
 impl Log {
     /// What it takes to make every record written so far durable: what an acknowledgement waits for.
@@ -33,15 +33,19 @@ impl Log {
 
     /// A handle about the first `count` segments, and all that belongs to those which are no longer written to.
     fn handle_with_sealed(&self, count: usize) -> SyncHandle {
-        let sealed = &self.segments[..self.segments.len() - 1];
-        let unflushed = sealed.iter().filter(|s| s.next_offset > self.recovery_point);
-        let mut closed_files: Vec<_> = unflushed.flat_map(|segment| segment.name.companion_paths()).collect();
+        let mut closed_files = self.unflushed_companions(&self.segments[..self.segments.len() - 1]);
         closed_files.extend(self.unflushed_snapshots());
         self.handle_for(count, closed_files, Some(self.active().base_offset()))
     }
 
+    /// Index files that may not be durable.
+    fn unflushed_companions(&self, segments: &[Segment]) -> Vec<PathBuf> {
+        let unflushed = segments.iter().filter(|segment| segment.next_offset > self.flushed_below);
+        unflushed.flat_map(|segment| segment.name.companion_paths()).collect()
+    }
+
     fn unflushed_snapshots(&self) -> impl Iterator<Item = PathBuf> {
-        let unflushed = self.snapshots.iter().filter(|file| file.offset > self.recovery_point);
+        let unflushed = self.snapshots.iter().filter(|file| file.offset > self.flushed_below);
         unflushed.map(|file| self.snapshot_path(file.offset))
     }
 
@@ -98,16 +102,25 @@ impl Log {
         known.names_version = known.names_version.max(done.names_version);
         known.epochs_version = known.epochs_version.max(done.epochs_version);
         match done.recovery_point {
-            Some(recovery_point) => self.recovery_point = self.recovery_point.max(recovery_point),
+            Some(recovery_point) => {
+                self.recovery_point = self.recovery_point.max(recovery_point);
+                self.flushed_below = self.flushed_below.max(recovery_point);
+            }
             None => self.note_sync_of(self.available_bytes(covered.0, covered.1).at_most),
         }
     }
 
-    /// Below this offset everything, indexes included, is durable: where recovery after an unclean stop begins. For the
-    /// node's [checkpoint](crate::checkpoint::RECOVERY_POINTS); after a clean close it is the log's end. A checkpoint
-    /// must not outlive a [cut](Self::truncate_to) below it.
+    /// Below this offset every batch is durable, and so are the indexes of segments that end there or before: where recovery
+    /// after an unclean stop begins, with the segment in which it lies. For the node's
+    /// [checkpoint](crate::checkpoint::RECOVERY_POINTS); after a clean close it is the log's end. A checkpoint must not
+    /// outlive a [cut](Self::truncate_to) below it.
     #[must_use]
     pub fn recovery_point(&self) -> Offset {
+        // The next start believes the index files of a segment that ends there, and checks any that goes on.
+        let is_believed_up_to = || self.segments.iter().any(|next| next.base_offset() == self.recovery_point);
+        if self.flushed_below < self.recovery_point && is_believed_up_to() {
+            return self.flushed_below;
+        }
         self.recovery_point
     }
 
@@ -171,8 +184,7 @@ impl Log {
         active.cut_room()?;
         self.names_version += u32::from(active.finish_indexes(&*self.disk)?);
         self.take_snapshot()?;
-        let unflushed = self.segments.iter().filter(|s| s.next_offset > self.recovery_point);
-        let mut closed_files: Vec<_> = unflushed.flat_map(|segment| segment.name.companion_paths()).collect();
+        let mut closed_files = self.unflushed_companions(&self.segments);
         closed_files.extend(self.unflushed_snapshots());
         if self.names_version > self.synced.names_version {
             // It may have been written anew at an offset that is durable otherwise.

@@ -107,7 +107,7 @@ impl Log {
     /// Makes the snapshot at a segment's base durable, if it may not be yet: the segments before it, which tell of the
     /// producers as well, are about to go.
     pub(super) fn sync_snapshot(&self, base: Offset) -> Result<(), LogError> {
-        if base <= self.recovery_point || self.snapshots.iter().all(|file| file.offset != base) {
+        if base <= self.flushed_below || self.snapshots.iter().all(|file| file.offset != base) {
             return Ok(());
         }
         let path = self.snapshot_path(base);

@@ -153,6 +153,7 @@ impl Log {
         self.synced.upto = self.synced.upto.min(end_offset);
         self.synced.cuts += 1;
         self.recovery_point = self.recovery_point.min(self.active().base_offset());
+        self.flushed_below = self.flushed_below.min(self.recovery_point);
         self.names_version += u32::from(self.unborn.is_none());
         if self.epochs.truncate_from_end(end_offset) {
             self.epochs_version += 1;

@@ -36,7 +36,10 @@ use crate::{
 pub(crate) struct Loaded {
     pub(crate) segments: Vec<Segment>,
     pub(crate) start_offset: Offset,
+    /// Below it batches are durable.
     pub(crate) recovery_point: Offset,
+    /// Below it index files and snapshots are, too.
+    pub(crate) flushed_below: Offset,
     pub(crate) epochs: LeaderEpochs,
     pub(crate) producers: ProducerState,
     /// Those on disk, oldest first.
@@ -227,15 +230,26 @@ impl Place<'_> {
             // Where no batch tells a term none is written in its place, and no stop would ever be believed.
             remove_if_there(self.disk, &self.dir.join(CHECKPOINT_NAME))?;
         }
-        let recovery_point = match opening.stop {
-            StopKind::Clean => active.next_offset,
+        let end_offset = active.next_offset;
+        let (recovery_point, flushed_below) = match opening.stop {
+            StopKind::Clean => (end_offset, end_offset),
             StopKind::Unclean => {
-                opening.recovery_point.min(checked_from.unwrap_or_else(|| active.base_offset()))
+                let recovery_point = opening.recovery_point.min(end_offset);
+                (recovery_point, recovery_point.min(checked_from.unwrap_or_else(|| active.base_offset())))
             }
         };
         names.remove_orphans(self.disk, self.dir, &segments)?;
         let snapshots = names.keep_snapshots(self.disk, self.dir, &segments, new_snapshots)?;
-        Ok(Loaded { segments, start_offset, recovery_point, epochs, producers, snapshots, recovered })
+        Ok(Loaded {
+            segments,
+            start_offset,
+            recovery_point,
+            flushed_below,
+            epochs,
+            producers,
+            snapshots,
+            recovered,
+        })
     }
 }
 

@@ -113,6 +113,43 @@ fn a_log_that_ended_before_its_start_keeps_no_snapshot_of_what_it_was() {
     }
 }
 
+/// A checksum is for readers there, however often nobody stopped in good order.
+#[test]
+fn rot_in_a_body_below_the_recovery_point_is_not_taken_for_a_torn_end_by_a_later_start() {
+    for rotten in 0..12 {
+        for recovery_point in [rotten + 1, 12] {
+            let (disk, size_bytes) = left_cleanly(LeaderEpoch::new(0));
+            let file = disk.open(&dir().join(file_name(Offset::new(rotten / 4 * 4), "log"))).unwrap();
+            let last_byte = u64::try_from(rotten % 4 + 1).unwrap() * size_bytes - 1;
+            file.write_at(last_byte, &[IoSlice::new(b"!")]).unwrap();
+            let mut recovery_point = Offset::new(recovery_point);
+            for start in 0..3 {
+                let opening = Opening { recovery_point, ..Opening::after(StopKind::Unclean) };
+                let (log, recovered) = open(&disk, opening).unwrap();
+                let context = format!("batch {rotten}, start {start}");
+                assert_eq!((recovered.truncated_bytes, log.end_offset()), (0, Offset::new(12)), "{context}");
+                assert_eq!((log.recovery_point(), log.synced_offset()), (recovery_point, recovery_point));
+                recovery_point = log.recovery_point();
+            }
+        }
+    }
+}
+
+/// Index files written anew are not believed by the next start before they are durable.
+#[test]
+fn a_segment_that_ends_at_the_recovery_point_is_below_it_once_its_indexes_are_durable() {
+    let (disk, _) = left_cleanly(LeaderEpoch::new(0));
+    let opening = Opening { recovery_point: Offset::new(12), ..Opening::after(StopKind::Unclean) };
+    let (mut log, _) = open(&disk, opening).unwrap();
+    assert_eq!(log.recovery_point(), Offset::new(12));
+    log.append(&batch(12), LeaderEpoch::new(0), NOW).unwrap();
+    assert_eq!((log.segment_count(), log.recovery_point()), (4, Offset::new(8)));
+    log.flush().unwrap();
+    assert_eq!(log.recovery_point(), Offset::new(8), "that was about batches");
+    log.synced(log.flush_handle().sync().unwrap());
+    assert_eq!(log.recovery_point(), Offset::new(12));
+}
+
 proptest! {
     /// A bit of a header that no checksum covers, lengths aside; in any batch, read after either stop.
     #[test]

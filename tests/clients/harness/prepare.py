@@ -48,9 +48,23 @@ def tool_jvm(bootstrap):
     command = [*SHORT_LIVED_JVM, "-Xlog:disable", "-cp", f"{jars()}/*"]
     if not TOOL_CLASSES.exists():
         tool = ["org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--bootstrap-server", bootstrap, "--list"]
-        subprocess.run([*command, f"-XX:ArchiveClassesAtExit={TOOL_CLASSES}", *tool], capture_output=True)
+        # Two suites may come here at once.
+        own = TOOL_CLASSES.with_suffix(f".{os.getpid()}")
+        subprocess.run([*command, f"-XX:ArchiveClassesAtExit={own}", *tool], capture_output=True)
+        if own.exists():
+            own.replace(TOOL_CLASSES)
     # A JVM that finds it is not its own does without.
     return [*command, f"-XX:SharedArchiveFile={TOOL_CLASSES}"]
+
+
+def everything(target):
+    """Builds what several suites use before any begins: none is to find half of it."""
+    java_suite()
+    go_suite()
+    rust_suite()
+    node_suite()
+    if target == "highwater":
+        os.environ["HIGHWATER_BINARY"] = str(highwater_binary())
 
 
 def client_jar():

@@ -4,6 +4,7 @@ A test is a function that raises when it finds something wrong. It runs on a thr
 hangs costs its own time limit and is reported, and the rest still run.
 """
 
+import re
 import sys
 import threading
 import traceback
@@ -29,6 +30,12 @@ class Report:
     def close(self):
         print(f"{self.passed} passed, {self.failed} failed", flush=True)
         return self.failed == 0 and self.passed > 0
+
+
+def read_count(said):
+    """How many passed and failed, by the last line of what a run said that said so."""
+    counts = re.findall(r"^(\d+) passed, (\d+) failed$", said, re.MULTILINE)
+    return tuple(map(int, counts[-1])) if counts else (0, 0)
 
 
 class Suite:

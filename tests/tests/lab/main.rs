@@ -158,3 +158,10 @@ fn an_answer_that_is_lost_between_others_is_noticed() {
 fn who_leads_again_does_not_answer_for_what_it_appended_before() {
     holds(lab::run_wide, [630]);
 }
+
+/// A log that begins within a batch, where records were deleted, begins with that batch after a crash; its replica then
+/// knows of a part of the batch that it is committed.
+#[test]
+fn a_log_may_begin_within_a_batch() {
+    holds(lab::run_wide, [64, 1218]);
+}

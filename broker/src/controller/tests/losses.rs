@@ -47,9 +47,14 @@ fn lost(node: NodeId, from: i64, to: i64) -> LostRange {
 fn what_is_lost_is_known_to_the_offset_when_who_had_it_is_back() {
     let mut world = World::with_unclean_election();
     assert_eq!((world.elections()[0].lost_from, world.elections()[0].lost_to()), (None, None));
-    world.tells(SECOND, 1, Lost::From(Offset::new(5)));
-    world.tells(SECOND, 2, Lost::From(Offset::new(9)));
-    assert_eq!(world.elections()[0].lost_from, Some(Offset::new(5)), "a later epoch says nothing of it");
+    for (from, leader_epoch, why) in [(SECOND, 2, "a later epoch"), (THIRD, 1, "who does not lead")] {
+        world.tells(from, leader_epoch, Lost::From(Offset::new(9)));
+        assert_eq!(world.elections()[0].lost_from, None, "{why} says nothing of it");
+    }
+    for end in [5, 9] {
+        world.tells(SECOND, 1, Lost::From(Offset::new(end)));
+        assert_eq!(world.elections()[0].lost_from, Some(Offset::new(5)), "its log ended there when it began");
+    }
     world.start(&[FIRST], StopKind::Unclean);
     // An epoch at a time, the later ones first; and said again, as a message may be lost.
     for range in [(8, 12), (5, 8), (8, 12), (5, 8)] {

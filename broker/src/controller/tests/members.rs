@@ -95,7 +95,7 @@ fn a_node_that_says_nothing_for_too_long_is_followed_by_others_until_it_is_heard
     // It is told, too, in case it hears.
     assert_eq!(records(&told).len(), 3);
     let version = world.controller.log_end();
-    world.say(FIRST, Ask::ProducerIds { caller: Caller::Node(1) });
+    world.say(FIRST, Ask::ProducerIds { caller: Caller(1) });
     assert!(!world.controller.metadata.serves(FIRST), "only a heartbeat says that it is well");
     world.say(FIRST, Ask::Heartbeat);
     assert!(world.controller.metadata.serves(FIRST));
@@ -110,6 +110,58 @@ fn one_that_comes_up_may_take_its_time() {
     world.now = at(100_000_000);
     world.bring(ControllerEvent::Tick);
     assert_eq!([0, 1, 2].map(|node| world.controller.metadata.serves(NodeId(node))), [false, true, true]);
+}
+
+/// One that was cut off while it came up is nobody's leader for ever.
+#[test]
+fn one_that_came_up_and_is_never_heard_is_fenced() {
+    let mut world = World::of_three();
+    world.lose(SECOND);
+    world.now = at(1_000_000);
+    world.start(&[SECOND], StopKind::Clean);
+    world.now = at(100_000_000);
+    let life = world.controller.metadata.broker_epoch(SECOND);
+    world.controller.lives(world.now, SECOND, life);
+    assert!(world.controller.metadata.serves(SECOND));
+    world.now = at(109_000_000);
+    world.bring(ControllerEvent::Tick);
+    assert!(!world.controller.metadata.serves(SECOND));
+}
+
+/// Who still comes up has no clients that would have to hear first who leads.
+#[test]
+fn nobody_waits_with_a_stop_for_who_still_comes_up() {
+    let mut world = World::of_three();
+    world.lose(SECOND);
+    world.start(&[SECOND], StopKind::Clean);
+    assert_eq!(left(&world.bring(ControllerEvent::Leaving { node: FIRST })), []);
+    let upto = world.controller.log_end();
+    assert_eq!(left(&world.say(NodeId(2), Ask::Applied { upto })), [FIRST]);
+}
+
+#[test]
+fn who_is_busy_lives_and_an_earlier_life_of_it_does_not() {
+    let mut world = World::of_three();
+    let life = world.controller.metadata.broker_epoch(SECOND);
+    world.now = at(8_000_000);
+    world.controller.lives(world.now, SECOND, life);
+    world.controller.lives(world.now, NodeId(2), BrokerEpoch(life.0 + 1000));
+    world.now = at(10_000_000);
+    world.bring(ControllerEvent::Tick);
+    let serves = [0, 1, 2].map(|node| world.controller.metadata.serves(NodeId(node)));
+    assert_eq!(serves, [false, true, false]);
+}
+
+#[test]
+fn nobody_is_fenced_for_what_a_controller_that_did_not_run_did_not_hear() {
+    let mut world = World::of_three();
+    world.now = at(30_000_000);
+    world.controller.overslept(world.now);
+    world.bring(ControllerEvent::Tick);
+    assert_eq!(world.leaders(), [Some(0), Some(1)]);
+    world.now = at(39_000_000);
+    world.bring(ControllerEvent::Tick);
+    assert!(!world.controller.metadata.serves(SECOND), "but for a silence since then");
 }
 
 #[test]

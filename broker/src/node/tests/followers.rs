@@ -1,10 +1,10 @@
 //! Followers of what this node leads, as it hears them.
 
 use super::*;
-use crate::cluster::partition::{LeaderChange, PartitionChange};
+use crate::cluster::partition::{LeaderChange, PartitionChange, Unusual};
 use crate::cluster::record::MetadataRecord;
 use crate::ids::{MetadataOffset, PartitionIndex};
-use crate::message::{FromController, ReplicaAt, ReplicaData, ReplicaFetch, ReplicaFetched};
+use crate::message::{Ask, FromController, Loss, Lost, ReplicaAt, ReplicaData, ReplicaFetch, ReplicaFetched};
 
 const FOLLOWER: NodeId = NodeId(1);
 
@@ -186,4 +186,73 @@ fn a_producer_is_told_that_its_leader_was_none_also_where_that_one_leads_again_b
     }
     let outcomes = produced(&effects);
     assert!(matches!(outcomes[..], [Err(Refusal::NotLeader { .. }), Ok(0)]), "{outcomes:?}");
+}
+
+/// What the controller was told may be lost with the link, and nobody else knows it.
+#[test]
+fn what_an_unclean_election_took_away_is_told_again_to_a_controller_that_can_be_reached_again() {
+    let mut world = World::new();
+    world.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 });
+    let id = TopicId::new([7; 16]);
+    world.learns(MetadataRecord::TopicCreated {
+        id: id.get(),
+        name: "t".into(),
+        configs: BTreeMap::new(),
+        replicas: vec![vec![FOLLOWER.0, 0]],
+    });
+    let change = PartitionChange {
+        partition: 0,
+        leader: LeaderChange::To(0),
+        in_sync: Some(vec![0]),
+        replicas: None,
+        unusual: Some(Unusual { is_recovering: true, ..Unusual::default() }),
+    };
+    world.learns(MetadataRecord::PartitionsChanged { id: id.get(), changes: vec![change] });
+    let mut told = |event| -> Vec<Vec<Loss>> {
+        let mut effects = Effects::new();
+        world.node.step(world.now, event, &mut effects);
+        let to_controller = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Send(Peer::Controller, Message(Word::ToController(said))) => Some(said.what),
+            _ => None,
+        });
+        to_controller
+            .filter_map(|what| if let Ask::Lost(losses) = what { Some(losses) } else { None })
+            .collect()
+    };
+    assert!(told(Event::Tick).is_empty(), "it was told");
+    let from = Lost::From(Offset::ZERO);
+    let loss =
+        Loss { topic: id, partition: PartitionIndex(0), leader_epoch: LeaderEpoch::new(1), what: from };
+    assert_eq!(told(Event::Reconnected(Peer::Controller)), [[loss]]);
+    assert!(told(Event::Reconnected(Peer::Node(FOLLOWER))).is_empty());
+}
+
+/// All partitions share what may be kept at hand: what is not given back is missing to the others.
+#[test]
+fn who_leads_no_more_or_anew_keeps_nothing_at_hand() {
+    let id = TopicId::new([7; 16]);
+    let changed = |leader, replicas| {
+        let change = PartitionChange { partition: 0, leader, in_sync: None, replicas, unusual: None };
+        MetadataRecord::PartitionsChanged { id: id.get(), changes: vec![change] }
+    };
+    let to = LeaderChange::To;
+    for ends in [
+        changed(to(FOLLOWER.0), None),
+        changed(to(0), None),
+        changed(to(FOLLOWER.0), Some(vec![FOLLOWER.0])),
+        MetadataRecord::TopicDeleted { id: id.get() },
+    ] {
+        let mut world = World::new();
+        world.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 });
+        world.learns(MetadataRecord::TopicCreated {
+            id: id.get(),
+            name: "t".into(),
+            configs: BTreeMap::new(),
+            replicas: vec![vec![0, FOLLOWER.0]],
+        });
+        world.produce(vec![(0, batch(b"a"))]);
+        assert!(world.node.serving.tails.held_bytes() > 0, "its follower has it not yet");
+        world.learns(ends.clone());
+        assert_eq!(world.node.serving.tails.held_bytes(), 0, "{ends:?}");
+    }
 }

@@ -6,10 +6,13 @@ use std::path::Path;
 use highwater_storage::disk::Survivors;
 
 use super::durability::config;
-use super::retention::{NOW_MS, large};
+use super::retention::{NOW_MS, large, outcome_of};
 use super::*;
 use crate::controller::ReassignmentsRequest;
 use crate::ensemble::{Ensemble, EnsembleEffects, EnsembleOptions};
+
+mod damage;
+mod renewed;
 
 const FIRST: NodeId = NodeId(0);
 const SECOND: NodeId = NodeId(1);
@@ -137,14 +140,18 @@ impl Trio {
         self.produce_to(FIRST, "t", batch)
     }
 
-    fn produce_to(&mut self, node: NodeId, topic: &str, batch: &Bytes) -> EnsembleEffects {
-        let part = ProducePartition {
+    fn part(&self, node: NodeId, topic: &str, batch: &Bytes) -> ProducePartition {
+        ProducePartition {
             topic: TopicRef::Name(topic.into()),
             partition: PartitionIndex(0),
             checked_for: self.ensemble.node(node).unwrap().metadata.id_of(&topic.into()),
             is_transactional: false,
             batch: CheckedBatch::check(batch, &BatchRules::default(), self.now.wall),
-        };
+        }
+    }
+
+    fn produce_to(&mut self, node: NodeId, topic: &str, batch: &Bytes) -> EnsembleEffects {
+        let part = self.part(node, topic, batch);
         let partitions = vec![part];
         let request = ProduceRequest { acks: -1, timeout_ms: 1000, transaction: None, partitions };
         self.say(node, Request::Produce(request))
@@ -309,8 +316,8 @@ const ROLLING: [(&str, &str); 5] = [
 ];
 
 /// Three batches on all nodes, and the checkpoints of the second one speak of them.
-fn rolling() -> Trio {
-    let mut trio = Trio::with_topic(&ROLLING, &[0, 1, 2]);
+fn rolling(settings: &[(&str, &str)]) -> Trio {
+    let mut trio = Trio::with_topic(settings, &[0, 1, 2]);
     for at in 0..3 {
         assert_eq!(trio.produce(&keyed(at)), Ok(at));
     }
@@ -319,9 +326,17 @@ fn rolling() -> Trio {
     trio
 }
 
+/// Else a reader would see less than before until everyone in sync has spoken.
+#[test]
+fn what_was_known_to_be_committed_is_known_after_a_start() {
+    let (trio, _) = rolling(&ROLLING).crashed(&Survivors::All, &ROLLING);
+    let known = [0, 1, 2].map(|node| trio.replica(NodeId(node)).unwrap().positions().high_watermark);
+    assert_eq!(known, [Offset::new(3); 3]);
+}
+
 #[test]
 fn nothing_is_written_to_a_log_while_a_checkpoint_speaks_of_the_one_that_was_here_before() {
-    let mut trio = rolling();
+    let mut trio = rolling(&ROLLING);
     let effects = trio.move_effects(&[0, 2]);
     let (_, held) = trio.settle_but(effects, is_checkpoint);
     assert!(!held.is_empty(), "what they say is taken out at once");
@@ -336,7 +351,7 @@ fn nothing_is_written_to_a_log_while_a_checkpoint_speaks_of_the_one_that_was_her
 #[test]
 fn what_was_to_be_taken_out_of_checkpoints_is_by_the_next_life() {
     // It learns of it, and dies before they are written.
-    let mut trio = rolling();
+    let mut trio = rolling(&ROLLING);
     let effects = trio.move_effects(&[0, 2]);
     trio.settle_but(effects, is_checkpoint);
     assert_eq!(trio.folders().iter().filter(|name| *name == "t-0").count(), 0);
@@ -348,7 +363,7 @@ fn what_was_to_be_taken_out_of_checkpoints_is_by_the_next_life() {
     assert_eq!(trio.said_by_all(), [None; 4]);
 
     // It comes up with a partition that has no log any more.
-    let trio = rolling();
+    let trio = rolling(&ROLLING);
     trio.disk.remove_dir_all(Path::new("data/node-1/t-0")).unwrap();
     let (trio, _) = trio.crashed(&Survivors::All, &ROLLING);
     assert!(trio.replica(SECOND).is_some());
@@ -357,7 +372,7 @@ fn what_was_to_be_taken_out_of_checkpoints_is_by_the_next_life() {
 
 #[test]
 fn a_partition_comes_and_goes_before_its_files_are_gone() {
-    let mut trio = rolling();
+    let mut trio = rolling(&ROLLING);
     let removes =
         |whose: Peer, work: &DiskWork| is_of(SECOND, whose) && matches!(work, DiskWork::RemoveFolders { .. });
     let mut held = Vec::new();
@@ -391,7 +406,7 @@ fn a_crash_at_any_write_of_a_move_away_and_back_leaves_a_log_that_opens() {
         trio.settle_but(effects, waits);
     };
     let calls = {
-        let mut trio = rolling();
+        let mut trio = rolling(&ROLLING);
         let before = trio.disk.calls();
         run(&mut trio);
         trio.disk.calls() - before
@@ -401,7 +416,7 @@ fn a_crash_at_any_write_of_a_move_away_and_back_leaves_a_log_that_opens() {
         let other = if call % 2 == 0 { Survivors::None } else { Survivors::Seed(call) };
         // Every name, and nothing of what is not synced; or something else.
         for survivors in [Survivors::Only(BTreeSet::new()), other] {
-            let mut trio = rolling();
+            let mut trio = rolling(&ROLLING);
             trio.disk.die_at(trio.disk.calls() + call);
             run(&mut trio);
             trio.disk.heal();
@@ -426,7 +441,7 @@ fn delete(trio: &mut Trio, below: i64, timeout_ms: i32) -> EnsembleEffects {
 
 fn deleted_in(replies: &[Reply]) -> Option<Result<i64, Refusal>> {
     replies.iter().find_map(|reply| match reply {
-        Reply::DeleteRecords(done) => Some(done[0].outcome.clone().map(Offset::get)),
+        Reply::DeleteRecords(done) => Some(outcome_of(&done[0]).map(Offset::get)),
         _ => None,
     })
 }
@@ -454,7 +469,11 @@ fn records_are_deleted_when_they_are_on_every_live_node() {
     assert_eq!(starts(&trio), [1, 0, 1]);
     let effects = delete(&mut trio, 2, 60_000);
     assert_eq!(deleted_in(&trio.settle(effects)), None);
-    assert_eq!(deleted_in(&trio.pass(1, |_, _| false).0), Some(Err(Refusal::TimedOut)));
+    let replies = trio.pass(1, |_, _| false).0;
+    assert_eq!(deleted_in(&replies), Some(Err(Refusal::TimedOut)));
+    // It is told where the one began that was waited for, as that was known when it was asked for.
+    let [Reply::DeleteRecords(done)] = &replies[..] else { panic!("{replies:?}") };
+    assert_eq!(done[0].low_watermark, Some(Offset::ZERO));
     // Then it does.
     trio.ensemble.cut_off.clear();
     let mut replies = Vec::new();
@@ -465,6 +484,34 @@ fn records_are_deleted_when_they_are_on_every_live_node() {
     replies.extend(trio.pass(1, |_, _| false).0);
     assert_eq!(deleted_in(&replies), Some(Ok(2)));
     assert_eq!(starts(&trio), [2; 3]);
+
+    // What is decided of one partition stays so while another is waited for.
+    let mut trio = three(&[]);
+    for (topic, nodes) in [("u", [0, 1]), ("w", [0, 2])] {
+        trio.create(topic, &nodes);
+        let effects = trio.produce_to(FIRST, topic, &batch(b"v"));
+        trio.settle(effects);
+    }
+    trio.ensemble.cut_off = vec![SECOND];
+    let ask = |trio: &mut Trio, asked: &[(&str, i64)]| {
+        let below = |(topic, below): &(&str, i64)| RecordsToDelete {
+            topic: (*topic).into(),
+            partition: PartitionIndex(0),
+            below: Offset::new(*below),
+        };
+        let partitions = asked.iter().map(below).collect();
+        let effects =
+            trio.say(FIRST, Request::DeleteRecords(DeleteRecordsRequest { timeout_ms: 2_000, partitions }));
+        trio.settle(effects)
+    };
+    assert!(ask(&mut trio, &[("w", 0), ("u", 1), ("t", 9)]).is_empty());
+    assert_eq!(deleted_in(&ask(&mut trio, &[("w", 1)])), Some(Ok(1)));
+    let replies = trio.pass(3, |_, _| false).0;
+    let [Reply::DeleteRecords(done)] = &replies[..] else { panic!("{replies:?}") };
+    let told = |part: &DeletedRecords| (part.low_watermark.map(Offset::get), part.outcome.clone());
+    let expected =
+        [(Some(0), Ok(())), (Some(0), Err(Refusal::TimedOut)), (None, Err(Refusal::OffsetOutOfRange))];
+    assert_eq!(done.iter().map(told).collect::<Vec<_>>(), expected);
 
     // Who is dead is not waited for.
     let mut trio = three(&[]);

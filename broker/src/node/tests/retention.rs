@@ -55,9 +55,14 @@ impl World {
     }
 }
 
+/// Where it begins, or why not.
+pub(super) fn outcome_of(done: &DeletedRecords) -> Result<Offset, Refusal> {
+    done.outcome.clone().map(|()| done.low_watermark.expect("it is deleted there"))
+}
+
 pub(super) fn deleted(effects: &Effects) -> Option<Result<Offset, Refusal>> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Reply(_, Reply::DeleteRecords(done)) => Some(done[0].outcome.clone()),
+        Effect::Reply(_, Reply::DeleteRecords(done)) => Some(outcome_of(&done[0])),
         _ => None,
     })
 }
@@ -429,7 +434,7 @@ fn a_folder_says_of_which_version_it_is() {
     start().unwrap();
     assert_eq!(disk.read(file).unwrap(), b"version: 1\n");
     for (text, words) in
-        [("version: 3\n", "newer Highwater"), ("version: one", "no version"), ("", "no version")]
+        [("version: 4\n", "newer Highwater"), ("version: one", "no version"), ("", "no version")]
     {
         disk.write_atomic(file, text.as_bytes()).unwrap();
         let refused = start().unwrap_err().to_string();

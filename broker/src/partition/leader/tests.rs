@@ -391,6 +391,7 @@ fn a_fetch_from_a_log_that_went_another_way_acknowledges_nothing() {
         |epoch: i32, end: i64| Ok(Heard::Diverges { epoch: LeaderEpoch::new(epoch), end: Offset::new(end) });
     let mut fetch = |at_follower, end| leader.fetched(at(1), A, at_follower, end, &RULES);
     assert_eq!(fetch(from(4, 9), epochs(3, 7)), diverges(3, 7), "an epoch that is not known here");
+    assert_eq!(fetch(from(4, 9), epochs(3, 9)), diverges(3, 9), "and no other one passes for it");
     assert_eq!(fetch(from(4, 9), epochs(4, 8)), diverges(4, 8), "one that ended before");
     assert_eq!(fetch(from(4, 9), None), Err(Refusal::OffsetOutOfRange));
     assert_eq!(fetch(stands(A, 11), None), diverges(5, 10), "a longer log without epochs");
@@ -434,4 +435,47 @@ fn a_sole_replica_costs_little_and_asks_for_nothing() {
     let leader = Leader::begin(at(0), NodeId(0), &sole, ends, &lives(), &durable);
     assert_eq!(leader.positions().high_watermark, synced);
     assert!(leader.wants_sync(RECORD) && !leader.is_high_watermark_known());
+}
+
+#[test]
+fn a_leader_answers_alone_for_what_was_promised_of_it_and_for_what_is_committed() {
+    let own_sync = Rules { sync_every: RECORD, ..RULES };
+    let all_sync = Rules { all_synced: true, ..own_sync };
+    let mut leader = leads(&[0, 1, 2], &RULES);
+    leader.grew(at(1), Offset::new(12), &RULES);
+    let answers = |leader: &Leader, rules| leader.answers_for(&rules).get();
+    let all = |leader: &Leader| [RULES, own_sync, all_sync].map(|rules| answers(leader, rules));
+    assert_eq!(all(&leader), [12, 10, 6], "what it wrote, synced, and knows all to have synced");
+    for node in [A, B] {
+        hears(&mut leader, 2, node, 11, &RULES);
+    }
+    assert_eq!(all(&leader), [12, 11, 11], "more is promised now, but that was committed");
+}
+
+#[test]
+fn who_comes_into_the_set_has_the_lag_allowed_to_catch_up() {
+    let mut leader = leads(&[0, 2], &RULES);
+    hears(&mut leader, 1, B, 10, &RULES);
+    leader.grew(at(2), Offset::new(12), &RULES);
+    // It has all that is committed, and never had all that there was.
+    hears(&mut leader, 3, A, 10, &RULES);
+    assert_eq!(proposed(&mut leader, 3, &RULES), Some((1, vec![0, 2, 1])));
+    leader.renew(at(4), &term(1, &[0, 2, 1]), &lives(), &RULES);
+    hears(&mut leader, 4, B, 12, &RULES);
+    assert_eq!(proposed(&mut leader, 4 + LAG_MICROS, &RULES), None);
+    assert_eq!(proposed(&mut leader, 5 + LAG_MICROS, &RULES), Some((2, vec![0, 2])));
+}
+
+#[test]
+fn who_left_comes_back_when_it_fetches_again_and_no_sooner() {
+    let mut leader = leads(&[0, 1], &RULES);
+    hears(&mut leader, 1, A, 10, &RULES);
+    leader.grew(at(2), Offset::new(12), &RULES);
+    let late = 3 + LAG_MICROS;
+    assert_eq!(proposed(&mut leader, late, &RULES), Some((1, vec![0])));
+    leader.renew(at(late), &term(1, &[0]), &lives(), &RULES);
+    // Too few are in sync: the high watermark stays where it stands.
+    assert_eq!((high_watermark(&leader), proposed(&mut leader, late, &RULES)), (10, None));
+    hears(&mut leader, late + 1, A, 10, &RULES);
+    assert_eq!(proposed(&mut leader, late + 1, &RULES), Some((2, vec![0, 1])));
 }

@@ -1,6 +1,6 @@
 //! `/nodes`: how the nodes are, and what is to happen to one of them, or to the link between two.
 
-use highwater::{LostRange, NodeHandle, NodeId, NodeLife, Observation, UncleanElection};
+use highwater::{LostRange, NodeHandle, NodeId, NodeLife, NodeStartError, Observation, UncleanElection};
 use serde::Serialize;
 
 use super::Running;
@@ -164,7 +164,11 @@ async fn carry_out(running: &Running, node: NodeHandle<'_>, order: Order) -> Ans
     }
     match order.carry_out(node).await {
         Ok(()) => Answer::json(Status::Ok, &told(running, node, &running.cluster.observe())),
-        Err(why) => Answer::error(Status::Failed, &format!("node {id}: {why:#}")),
+        Err(why) => {
+            let is_cut_off = matches!(why.downcast_ref(), Some(NodeStartError::CutOff));
+            let status = if is_cut_off { Status::Conflict } else { Status::Failed };
+            Answer::error(status, &format!("node {id}: {why:#}"))
+        }
     }
 }
 

@@ -333,7 +333,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn whoever_is_elected_has_what_is_committed(acts in acts()) {
+    fn whoever_is_elected_has_what_is_committed(acts in acts(), snapshot_at in any::<prop::sample::Index>()) {
         let mut history = History::new();
         for act in &acts {
             history.act(act);
@@ -341,6 +341,21 @@ proptest! {
         let mut replayed = ClusterMetadata::default();
         history.records.iter().for_each(|record| replayed.apply(record));
         prop_assert_eq!(&replayed, &history.world.metadata);
+        // A snapshot taken anywhere and what follows say the same, and the snapshot says it in one way.
+        let (before, after) = history.records.split_at(snapshot_at.index(history.records.len() + 1));
+        let mut until = ClusterMetadata::default();
+        before.iter().for_each(|record| until.apply(record));
+        let snapshot: Vec<_> = until.to_records().collect();
+        let mut restored = ClusterMetadata::default();
+        for record in &snapshot {
+            let read = MetadataRecord::decode(&record.encode());
+            prop_assert_eq!(read.as_ref(), Ok(record));
+            restored.apply(record);
+        }
+        prop_assert_eq!(&restored, &until);
+        prop_assert_eq!(restored.to_records().collect::<Vec<_>>(), snapshot);
+        after.iter().for_each(|record| restored.apply(record));
+        prop_assert_eq!(&restored, &history.world.metadata);
     }
 }
 

@@ -155,17 +155,37 @@ fn who_left_a_small_set_is_eligible_until_the_set_is_large_enough() {
 }
 
 #[test]
+fn who_is_eligible_leads_where_nobody_is_in_sync_and_not_before() {
+    let mut cluster = Cluster::with(&[("min.insync.replicas", "3")]);
+    cluster.fence(0);
+    cluster.unfence(0);
+    assert_eq!(cluster.state(), (Some(1), vec![1, 2], vec![0], (1, 1)));
+    assert_eq!(cluster.elect(ElectionKind::Preferred), Err(Refusal::PreferredLeaderNotAvailable));
+    cluster.fence(1);
+    assert_eq!(cluster.state(), (Some(2), vec![2], vec![0, 1], (2, 2)));
+    cluster.fence(2);
+    assert_eq!(cluster.state(), (Some(0), vec![0], vec![1, 2], (3, 3)));
+}
+
+#[test]
 fn a_node_that_stopped_uncleanly_has_no_place_any_more_where_another_has_one() {
-    let mut cluster = Cluster::new();
-    for node in [0, 1, 2] {
-        cluster.fence(node);
+    // The second one led last.
+    for (lost, other) in [(1, 2), (2, 1)] {
+        let mut cluster = Cluster::new();
+        for node in [0, 1, 2] {
+            cluster.fence(node);
+        }
+        assert_eq!(cluster.state().2, [1, 2]);
+        cluster.start(&[(lost, StopKind::Unclean)]);
+        assert_eq!(
+            (cluster.state().0, cluster.state().2),
+            (None, vec![other]),
+            "the other one may have more"
+        );
+        cluster.start(&[(other, StopKind::Clean)]);
+        assert_eq!(cluster.state(), (Some(other), vec![other], vec![], (4, 5)));
+        assert!(!cluster.partition().is_recovering());
     }
-    assert_eq!(cluster.state().2, [1, 2]);
-    cluster.start(&[(1, StopKind::Unclean)]);
-    assert_eq!((cluster.state().0, cluster.state().2), (None, vec![2]), "the other one may have more");
-    cluster.start(&[(2, StopKind::Clean)]);
-    assert_eq!(cluster.state(), (Some(2), vec![2], vec![], (4, 5)));
-    assert!(!cluster.partition().is_recovering());
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! What a checkpoint says of a log is out of it before another log takes that one's place: a topic of the same name, a
+//! replica that comes back, the records that follow a cut.
+
+use std::collections::BTreeSet;
+
+use highwater_storage::Offset;
+
+use super::CheckpointKind;
+use crate::ids::{Now, PartitionIndex, TopicName};
+use crate::node::replica::Replica;
+use crate::node::{LocalTopic, Node};
+use crate::partition::parked::Watched;
+use crate::refusal::Refusal;
+
+impl Node {
+    /// A topic is gone: what the checkpoints say of it is taken out at once, for the next topic of this name.
+    pub(in crate::node) fn forget_checkpoints(&mut self, now: Now, name: &TopicName, topic: &LocalTopic) {
+        self.checkpoints.guessed_gaps.forget(name);
+        for kind in CheckpointKind::ALL {
+            let speaks = topic.partitions.iter().any(|replica| match replica {
+                Ok(replica) => kind.entry(replica).is_some(),
+                Err(_) => true,
+            });
+            let schedule = self.checkpoints.of_mut(kind);
+            if speaks || !schedule.is_settled() {
+                schedule.forget(name, now.monotonic);
+            }
+        }
+    }
+
+    /// The same of one partition, which is held elsewhere from now on: for the log it has here when it comes back.
+    pub(in crate::node) fn forget_checkpoints_of_one(
+        &mut self,
+        now: Now,
+        (name, partition): (&TopicName, PartitionIndex),
+        replica: &Replica,
+    ) {
+        self.checkpoints.guessed_gaps.forget_one(name, partition.0);
+        for kind in CheckpointKind::ALL {
+            let schedule = self.checkpoints.of_mut(kind);
+            if kind.entry(replica).is_some() || !schedule.is_settled() {
+                schedule.outdated(name, now.monotonic);
+            }
+        }
+    }
+
+    /// Logs were made anew of which the checkpoints speak as they were before: that is taken out before anything is written to
+    /// them. Where it cannot be, the partition is refused.
+    pub(in crate::node) fn settle_made_anew(&mut self, partitions: &[Watched]) {
+        let names: BTreeSet<TopicName> =
+            partitions.iter().filter_map(|(topic, _)| self.name_of(*topic).cloned()).collect();
+        let Err(refusal) = self.settle_checkpoints(&names.iter().collect::<Vec<_>>()) else { return };
+        tracing::error!(%refusal, "a checkpoint speaks of logs that there were once: their partitions are not kept here");
+        for (topic, partition) in partitions {
+            let local = self.topics.get_mut(topic);
+            let slot = partition.slot().and_then(|slot| local?.partitions.get_mut(slot));
+            slot.into_iter().for_each(|slot| *slot = Err(refusal.clone()));
+        }
+    }
+
+    /// Sees to it that no checkpoint speaks of topics of these names any more, here and now: there are to be others.
+    pub(in crate::node) fn settle_checkpoints(&mut self, names: &[&TopicName]) -> Result<(), Refusal> {
+        for kind in CheckpointKind::ALL {
+            let schedule = self.checkpoints.of(kind);
+            if self.checkpoints.is_held_back(kind) {
+                // What cannot be read speaks of nobody.
+                continue;
+            }
+            if schedule.gone.iter().any(|(_, gone)| names.contains(&gone)) {
+                let version = schedule.version;
+                let written = schedule.file.write(version, &self.checkpoint(kind));
+                written.map_err(|error| Refusal::storage(&error))?;
+                self.checkpoints.of_mut(kind).wrote(version);
+            }
+        }
+        Ok(())
+    }
+
+    /// A log is about to be cut: what comes in place of what goes is neither durable nor compacted. Written down before, here
+    /// and now (`LogManager.truncateTo`, `LogCleanerManager.maybeTruncateCheckpoint`): else what a power cut takes of it passed
+    /// for damage of what was durable, and a lost end for a gap that compaction left.
+    pub(in crate::node) fn lower_checkpoints(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        at: Offset,
+    ) -> Result<(), Refusal> {
+        self.lower(now, CheckpointKind::RecoveryPoints, partition, at)?;
+        // One that cannot be read speaks of nobody.
+        if self.checkpoints.is_held_back(CheckpointKind::CleanerOffsets) {
+            return Ok(());
+        }
+        self.lower(now, CheckpointKind::CleanerOffsets, partition, at)
+    }
+
+    fn lower(
+        &mut self,
+        now: Now,
+        kind: CheckpointKind,
+        (topic, partition): Watched,
+        at: Offset,
+    ) -> Result<(), Refusal> {
+        let Some(name) = self.name_of(topic).cloned() else { return Ok(()) };
+        let mut checkpoint = self.checkpoint(kind);
+        let point = checkpoint.get(name.as_str(), partition.0).filter(|point| *point > at);
+        // The file may say more than is so where it was not written since.
+        if point.is_none() && self.checkpoints.of(kind).is_settled() {
+            return Ok(());
+        }
+        if point.is_some() {
+            checkpoint.insert(name.as_str(), partition.0, at);
+        }
+        self.checkpoint_later(now, kind);
+        let schedule = self.checkpoints.of(kind);
+        schedule.file.write(schedule.version, &checkpoint).map_err(|error| Refusal::storage(&error))
+    }
+}
