@@ -95,7 +95,7 @@ class Story:
 
     def leader_to_kill(self):
         """Of any topic there is, once everybody is in sync."""
-        self.eventually("everybody in sync", self.is_in_sync)
+        self.eventually("everybody in sync", lambda: not self.who_is_not_in_sync(), self.who_is_not_in_sync)
         topics = self.admin.list_topics(timeout=LIMIT_S).topics
         # Half of the time one that transactions and groups hang on.
         topic = self.draw.choice([INTERNAL, sorted(set(topics) - set(INTERNAL))][self.draw.randrange(2)])
@@ -126,12 +126,13 @@ class Story:
     def leaders(self, topic):
         return {number: at.leader for number, at in self.partitions(topic).items() if at.leader >= 0}
 
-    def is_in_sync(self):
+    def who_is_not_in_sync(self):
         try:
             topics = self.admin.list_topics(timeout=10).topics.values()
-        except KafkaException:
-            return False
-        return all(len(at.isrs) == NODES and at.leader >= 0 for topic in topics for at in topic.partitions.values())
+        except KafkaException as error:
+            return [str(error)]
+        return [f"{topic}-{number}: leader {at.leader}, in sync {at.isrs}" for topic in topics for number, at in topic.partitions.items()
+                if at.leader < 0 or len(at.isrs) < NODES]
 
     # ---- what came out
 

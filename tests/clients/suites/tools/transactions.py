@@ -69,22 +69,23 @@ def described(tools):
 
 def aborted(tools):
     """By hand: the marker is written around the coordinator, and readers go on."""
-    made = producer(tools, f"{ID}-aborted")
-    start = tools.offsets(TOPIC)[0]
-    write(made, TOPIC, b"never seen")
-    [open_one] = [row for row in table(command(tools, "describe-producers", "--topic", TOPIC, "--partition", 0)) if row["CurrentTransactionStartOffset"] == str(start)]
+    topic, start = f"{TOPIC}-aborted", 0
+    tools.create(topic)
+    write(producer(tools, f"{ID}-aborted"), topic, b"never seen")
+    [open_one] = [row for row in table(command(tools, "describe-producers", "--topic", topic, "--partition", 0)) if row["CurrentTransactionStartOffset"] == str(start)]
     equal((open_one["ProducerEpoch"], open_one["LastSequence"]), ("0", "0"), "epoch and last sequence")
-    command(tools, "abort", "--topic", TOPIC, "--partition", 0, "--start-offset", start)
-    left = [row["CurrentTransactionStartOffset"] for row in table(command(tools, "describe-producers", "--topic", TOPIC, "--partition", 0))]
+    command(tools, "abort", "--topic", topic, "--partition", 0, "--start-offset", start)
+    left = [row["CurrentTransactionStartOffset"] for row in table(command(tools, "describe-producers", "--topic", topic, "--partition", 0))]
     assert set(left) == {"None"}, f"open at {left}"
-    said = "\n".join(command(tools, "abort", "--topic", TOPIC, "--partition", 0, "--start-offset", start, expect=1))
+    said = "\n".join(command(tools, "abort", "--topic", topic, "--partition", 0, "--start-offset", start, expect=1))
     assert "Could not find any open transactions" in said, f"again: {said}"
 
 
 def terminated(tools):
     """By its id: the coordinator aborts, and whoever had begun is fenced."""
-    name = f"{ID}-terminated"
-    write(producer(tools, name), TOPIC, b"never seen")
+    name, topic = f"{ID}-terminated", f"{TOPIC}-terminated"
+    tools.create(topic)
+    write(producer(tools, name), topic, b"never seen")
     command(tools, "forceTerminateTransaction", "--transactionalId", name)
     [now] = table(command(tools, "describe", "--transactional-id", name))
     assert now["TransactionState"] in ("CompleteAbort", "Empty"), f"it is {now}"
@@ -93,11 +94,15 @@ def terminated(tools):
 
 def shown(tools):
     """The console consumer of either isolation."""
+    topic = f"{TOPIC}-shown"
+    tools.create(topic)
     made = producer(tools, f"{ID}-shown")
-    write(made, TOPIC, b"committed")
+    write(made, topic, b"aborted")
+    made.abort_transaction(LIMIT_S)
+    write(made, topic, b"committed")
     made.commit_transaction(LIMIT_S)
-    equal(consume(tools, TOPIC, 2, "--isolation-level", "read_committed"), ["a", "committed"], "committed")
-    equal(consume(tools, TOPIC, 4), ["a", "never seen", "never seen", "committed"], "all")
+    equal(consume(tools, topic, 1, "--isolation-level", "read_committed"), ["committed"], "committed")
+    equal(consume(tools, topic, 2), ["aborted", "committed"], "all")
 
 
 def copied(tools):
@@ -117,19 +122,26 @@ def copied(tools):
 
 def coordinator_log(tools):
     """The coordinator's log is in Kafka's format: its formatter and DumpLogSegments read it."""
-    name, states = f"{ID}-described", ["Empty", "Ongoing", "PrepareCommit", "CompleteCommit"]
+    name = f"{ID}-logged"
+    tools.create(f"{TOPIC}-logged")
+    made = producer(tools, name)
+    write(made, f"{TOPIC}-logged", b"a")
+    made.commit_transaction(LIMIT_S)
+    while command(tools, "describe", "--transactional-id", name)[1].split()[4] != "CompleteCommit":
+        pass
     partition = partition_of(name)
     count = tools.offsets(STATE_TOPIC)[partition]
-    lines = consume(tools, STATE_TOPIC, count, "--formatter", "org.apache.kafka.tools.consumer.TransactionLogMessageFormatter", partition=partition)
-    records = [json.loads(line) for line in lines]
+    formatter = ("--formatter", "org.apache.kafka.tools.consumer.TransactionLogMessageFormatter")
+    # It ends no lines.
+    said = "".join(consume(tools, STATE_TOPIC, count, *formatter, partition=partition))
+    records = json.loads(f"[{said.replace('}{', '},{')}]")
     own = [each["value"]["data"] for each in records if each["key"]["data"]["transactionalId"] == name]
     equal([each["transactionStatus"] for each in own], [0, 1, 2, 4], "statuses")
-    equal([part["topic"] for part in own[1]["transactionPartitions"]], [TOPIC], "partitions")
-    # A snapshot of a start, and the first batches.
+    equal([part["topic"] for part in own[1]["transactionPartitions"]], [f"{TOPIC}-logged"], "partitions")
     folder = tools.broker.partition_folder(STATE_TOPIC, partition)
     dumped = tools.run("DumpLogSegments", "--transaction-log-decoder", "--files", folder / f"{0:020}.log")
-    found = [re.search(r"state=(\w+)", line)[1] for line in dumped if f"transactionalId={name}" in line]
-    equal(found, states, "states in the dump")
+    found = [re.search(r'"transactionStatus":(\d+)', line)[1] for line in dumped if f'"transactionalId":"{name}"' in line]
+    equal(found, ["0", "1", "2", "4"], "statuses in the dump")
 
 
 def partition_of(name, partitions=50):
