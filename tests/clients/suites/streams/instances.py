@@ -10,8 +10,8 @@ RUNNING = "RUNNING"
 
 
 class Instance:
-    def __init__(self, broker, name, home):
-        self.broker, self.name, self.folder = broker, name, home / name
+    def __init__(self, broker, name, home, applications):
+        self.broker, self.name, self.folder, self.applications = broker, name, home / name, applications
         self.folder.mkdir()
         self.output = self.folder / "output"
         self.start()
@@ -19,7 +19,7 @@ class Instance:
     def start(self):
         # Native libraries are unpacked where they are found again, and removed with the rest.
         command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", f"-Djava.io.tmpdir={self.folder}",
-                   "-cp", prepare.java_suite(), "highwater.suite.Streams", self.broker.bootstrap, self.name, str(self.folder)]
+                   "-cp", prepare.java_suite(), "highwater.suite.Streams", self.broker.bootstrap, self.name, str(self.folder), ",".join(self.applications)]
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 

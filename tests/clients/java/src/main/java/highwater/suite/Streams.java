@@ -22,8 +22,9 @@ import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.Stores;
 
 /**
- * One instance of two applications, which are the same but for what they promise: {@code exactly} once and {@code atleast} once. They live
- * in one process so that they die together. Arguments: bootstrap address, the instance's name, a folder of its own.
+ * One instance of two applications, or of one of them, which are the same but for what they promise: {@code exactly} once and {@code atleast}
+ * once. They live in one process so that they die together. Arguments: bootstrap address, the instance's name, a folder of its own, which
+ * applications.
  *
  * <p>Of the topic {@code streams-in}, whose records are a key and {@code NUMBER WORD WORD…}, each makes two:
  * <ul>
@@ -39,15 +40,15 @@ public final class Streams {
     private Streams() {}
 
     public static void main(String[] arguments) {
-        GUARANTEES.forEach((name, guarantee) -> {
-            var application = new KafkaStreams(topology(name), settings(name, guarantee, arguments[0], arguments[1], arguments[2]));
+        for (String name : arguments[3].split(",")) {
+            var application = new KafkaStreams(topology(name), settings(name, GUARANTEES.get(name), arguments[0], arguments[1], arguments[2]));
             application.setStateListener((now, before) -> System.out.println(name + " " + now));
             application.setUncaughtExceptionHandler(error -> {
                 System.out.println(name + " failed " + text(error));
                 return StreamThreadExceptionResponse.REPLACE_THREAD;
             });
             application.start();
-        });
+        }
     }
 
     private static String text(Throwable error) {
