@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p highwater-protocol --example random-messages`: a line for each, as in `HeartbeatRequest 4 0x…`, which is
 //! its name, its version and what we write after having read it. Every request and response, the keys and values of the
-//! groups' records, and what consumers tell each other, at every version; always the same.
+//! groups' and transactions' records, and what consumers tell each other, at every version; always the same.
 
 #[path = "../tests/generate/mod.rs"]
 mod generate;
@@ -11,6 +11,7 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::Result;
 use highwater_protocol::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
+use highwater_protocol::coordinator::{TransactionLogKey, TransactionLogValue};
 use highwater_protocol::{Encoder, Message};
 
 const MESSAGES_PER_VERSION: u64 = 60;
@@ -31,6 +32,8 @@ fn main() -> Result<()> {
         )*};
     }
     highwater_protocol::for_each_group_record!(records);
+    print::<TransactionLogKey>(&mut to)?;
+    print::<TransactionLogValue>(&mut to)?;
     print::<ConsumerProtocolSubscription>(&mut to)?;
     print::<ConsumerProtocolAssignment>(&mut to)?;
     Ok(to.flush()?)

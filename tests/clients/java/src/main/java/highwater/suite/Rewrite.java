@@ -21,7 +21,8 @@ final class Rewrite {
     private static final List<String> PLACES = List.of(
         "org.apache.kafka.common.message.%sData",
         "org.apache.kafka.common.message.%s",
-        "org.apache.kafka.coordinator.group.generated.%s");
+        "org.apache.kafka.coordinator.group.generated.%s",
+        "org.apache.kafka.coordinator.transaction.generated.%s");
     private static final int SHOWN_CHARACTERS = 400;
 
     private Rewrite() {}
