@@ -24,6 +24,7 @@ mod replicas;
 mod retention;
 mod transactional_offsets;
 mod transactions;
+mod transactions_on_nodes;
 mod verifying;
 
 use crate::partition::leader::Isolation;

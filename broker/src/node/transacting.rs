@@ -83,6 +83,11 @@ impl Transacting {
         [first, due, self.parked.next_deadline(), self.next_check].into_iter().flatten().min()
     }
 
+    #[cfg(test)]
+    pub(super) fn next_check(&self) -> Option<Monotonic> {
+        self.next_check
+    }
+
     pub(super) fn forget(&mut self, connection: ConnectionId) {
         let is_gone =
             |asker: Asker| matches!(asker, Asker::Client(ticket) if ticket.connection == connection);

@@ -18,18 +18,18 @@ const FIRST: NodeId = NodeId(0);
 const SECOND: NodeId = NodeId(1);
 
 /// Work for the disk, and whose it is.
-type Owned = (Peer, DiskWork);
+pub(super) type Owned = (Peer, DiskWork);
 
 /// Three nodes in one hand.
-struct Trio {
+pub(super) struct Trio {
     disk: Arc<FaultDisk>,
-    ensemble: Ensemble,
-    now: Now,
+    pub(super) ensemble: Ensemble,
+    pub(super) now: Now,
     asked: u64,
 }
 
 impl Trio {
-    fn open(disk: Arc<FaultDisk>, settings: &[(&str, &str)]) -> Self {
+    pub(super) fn open(disk: Arc<FaultDisk>, settings: &[(&str, &str)]) -> Self {
         let (mut trio, effects) = Self::only_open(disk, settings);
         trio.settle(effects);
         trio
@@ -57,7 +57,7 @@ impl Trio {
         trio
     }
 
-    fn create(&mut self, name: &str, replicas: &[i32]) {
+    pub(super) fn create(&mut self, name: &str, replicas: &[i32]) {
         let topic = NewTopic {
             name: name.into(),
             partitions: -1,
@@ -74,7 +74,7 @@ impl Trio {
     }
 
     /// Asks, and does all that follows.
-    fn ask(&mut self, node: NodeId, request: Request) -> Vec<Reply> {
+    pub(super) fn ask(&mut self, node: NodeId, request: Request) -> Vec<Reply> {
         let effects = self.say(node, request);
         self.settle(effects)
     }
@@ -85,14 +85,14 @@ impl Trio {
         self.bring(node, Event::Request(ticket, request))
     }
 
-    fn bring(&mut self, node: NodeId, event: Event) -> EnsembleEffects {
+    pub(super) fn bring(&mut self, node: NodeId, event: Event) -> EnsembleEffects {
         let mut effects = EnsembleEffects::new();
         self.ensemble.step(self.now, node, event, &mut effects);
         effects
     }
 
     /// Does the work for the disk that there is, and what follows from it; gives the answers.
-    fn settle(&mut self, effects: EnsembleEffects) -> Vec<Reply> {
+    pub(super) fn settle(&mut self, effects: EnsembleEffects) -> Vec<Reply> {
         let (replies, held) = self.settle_but(effects, |_, _| false);
         assert!(held.is_empty());
         replies
@@ -123,7 +123,11 @@ impl Trio {
     }
 
     /// Lets time pass, a second at a time.
-    fn pass(&mut self, seconds: u32, is_held: impl Fn(Peer, &DiskWork) -> bool) -> (Vec<Reply>, Vec<Owned>) {
+    pub(super) fn pass(
+        &mut self,
+        seconds: u32,
+        is_held: impl Fn(Peer, &DiskWork) -> bool,
+    ) -> (Vec<Reply>, Vec<Owned>) {
         let (mut replies, mut held) = (Vec::new(), Vec::new());
         for _ in 0..seconds {
             self.now.monotonic = self.now.monotonic.plus_ms(1_000);

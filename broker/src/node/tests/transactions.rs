@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::durability::{config, work};
+use super::durability::{config, durable, work};
+use super::marking::in_transaction;
 use super::*;
 use crate::transaction::{
     AddOffsets, AddPartitions, AddedPartitions, End, EndTransaction, ListTransactions, PartitionsToAdd,
@@ -57,6 +58,42 @@ impl World {
         }
     }
 
+    /// Writes one record of the transaction, which becomes part of it.
+    fn write_one(&mut self, producer: Producer, sequence: i32) -> Result<i64, Refusal> {
+        let batch = in_transaction(producer, sequence);
+        let part = ProducePartition {
+            topic: TopicRef::Name("t".into()),
+            partition: PartitionIndex(0),
+            checked_for: self.node.metadata.id_of(&"t".into()),
+            is_transactional: true,
+            batch: CheckedBatch::check(&batch, &BatchRules::default(), self.now.wall),
+        };
+        let transaction = Some(WritesIn { id: "tx".into(), joining: Joining::Implied });
+        let request = ProduceRequest { acks: -1, timeout_ms: 1000, transaction, partitions: vec![part] };
+        let mut effects = self.ask(Request::Produce(request));
+        let work = work(&mut effects);
+        effects.extend(self.work_off(work));
+        produced(&effects).remove(0)
+    }
+
+    fn end_effects_of(&mut self, producer: Producer, end: End) -> Effects {
+        let request = EndTransaction { id: "tx".into(), producer, end, version: V2 };
+        self.ask(Request::Transaction(TransactionRequest::End(request)))
+    }
+
+    fn end_of(&mut self, producer: Producer, end: End) -> Result<Option<Producer>, Refusal> {
+        let mut effects = self.end_effects_of(producer, end);
+        let work = work(&mut effects);
+        effects.extend(self.work_off(work));
+        ended(effects).expect("an answer")
+    }
+
+    /// Last stable offset and high watermark of the partition.
+    fn stable(&mut self) -> (i64, i64) {
+        let (last_stable, high_watermark, ..) = self.committed(0);
+        (last_stable, high_watermark)
+    }
+
     fn state(&mut self) -> Option<(&'static str, usize)> {
         match self.ask_transaction_of(TransactionRequest::Describe(vec!["tx".into()])) {
             Some(TransactionOutcome::Described(mut found)) => {
@@ -64,6 +101,13 @@ impl World {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+fn ended(effects: Effects) -> Option<Result<Option<Producer>, Refusal>> {
+    match outcome(effects)? {
+        TransactionOutcome::Ended(outcome) => Some(outcome),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -215,4 +259,135 @@ fn an_end_without_a_beginning_is_refused() {
         Some(TransactionOutcome::Ended(Err(Refusal::InvalidTransactionState { .. }))) => {}
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn where_nobody_else_is_needed_a_transaction_ends_in_the_step_that_decides_it() {
+    let mut world = World::new();
+    world.create("t");
+    world.find_transactions().unwrap();
+    let producer = world.init().unwrap();
+    assert_eq!(world.write_one(producer, 0), Ok(0));
+    assert_eq!((world.state(), world.stable()), (Some(("Ongoing", 1)), (0, 1)));
+    let next = (producer.0, ProducerEpoch::new(1));
+    assert_eq!(world.end_of(producer, End::Commit), Ok(Some(next)));
+    assert_eq!((world.state(), world.stable()), (Some(("CompleteCommit", 0)), (2, 2)));
+    // The answer was lost; then the next one, which is aborted.
+    assert_eq!(world.end_of(producer, End::Commit), Ok(Some(next)));
+    assert_eq!(world.write_one(next, 0), Ok(2));
+    assert!(matches!(world.write_one(producer, 1), Err(Refusal::InvalidProducerEpoch { .. })));
+    world.end_of(next, End::Abort).unwrap();
+    assert_eq!((world.state(), world.stable()), (Some(("CompleteAbort", 0)), (4, 4)));
+    assert_eq!(world.node.transacting.next_deadline(), world.node.transacting.next_check());
+}
+
+#[test]
+fn what_lasts_too_long_is_aborted_and_its_producer_fenced() {
+    let mut world = World::new();
+    world.create("t");
+    world.find_transactions().unwrap();
+    let producer = world.init().unwrap();
+    world.write_one(producer, 0).unwrap();
+    world.wait_ms(59_999);
+    world.bring(Event::Tick);
+    assert_eq!(world.state(), Some(("Ongoing", 1)));
+    world.wait_ms(1);
+    assert!(world.node.next_deadline() <= Some(world.now.monotonic));
+    world.bring(Event::Tick);
+    assert_eq!((world.state(), world.stable()), (Some(("CompleteAbort", 0)), (2, 2)));
+    assert_eq!(world.end_of(producer, End::Commit), Err(Refusal::ProducerFenced));
+    assert!(matches!(world.write_one(producer, 1), Err(Refusal::InvalidProducerEpoch { .. })));
+}
+
+#[test]
+fn who_begins_while_another_has_a_transaction_open_has_it_aborted_first() {
+    let mut world = World::new();
+    world.create("t");
+    world.find_transactions().unwrap();
+    let producer = world.init().unwrap();
+    world.write_one(producer, 0).unwrap();
+    assert_eq!(world.init(), Err(Refusal::ConcurrentTransactions));
+    assert_eq!(world.stable(), (2, 2));
+    let (id, epoch) = world.init().unwrap();
+    assert_eq!((id, epoch.get()), (producer.0, 2));
+    assert_eq!(world.end_of(producer, End::Commit), Err(Refusal::ProducerFenced));
+}
+
+#[test]
+fn an_end_is_told_when_it_is_durable_and_completed_after_a_crash() {
+    let disk = Arc::new(FaultDisk::in_memory());
+    let mut world = World::with_topic(&disk, durable());
+    world.find_transactions().unwrap();
+    let producer = world.init().unwrap();
+    world.write_one(producer, 0).unwrap();
+    let mut effects = world.end_effects_of(producer, End::Commit);
+    let prepared = work(&mut effects);
+    assert_eq!((prepared.len(), ended(effects)), (1, None), "a sync, and no answer");
+    assert_eq!(world.state(), Some(("Ongoing", 1)), "nobody is told before");
+    // It is decided; of the marker, which is written with the same step, nothing is durable.
+    let mut effects: Effects = Vec::new();
+    for work in prepared {
+        effects.extend(work.run().into_iter().flat_map(|event| world.bring(event)));
+    }
+    assert_eq!(work(&mut effects).len(), 1, "the marker's sync, which does not come about");
+    let next = (producer.0, ProducerEpoch::new(1));
+    assert_eq!(ended(effects), Some(Ok(Some(next))));
+    assert_eq!((world.state(), world.stable()), (Some(("PrepareCommit", 1)), (0, 1)));
+    let left: Arc<dyn Disk> = Arc::new(disk.crash(&highwater_storage::disk::Survivors::None).unwrap());
+    let mut world = World::configured(left, durable());
+    let mut opening = world.bring(Event::Tick);
+    let begun = work(&mut opening);
+    world.work_off(begun);
+    assert_eq!((world.state(), world.stable()), (Some(("CompleteCommit", 0)), (2, 2)));
+    assert_eq!(world.write_one(next, 0), Ok(2));
+}
+
+#[test]
+fn a_log_that_fails_sends_everyone_to_find_another_coordinator() {
+    let disk = Arc::new(FaultDisk::in_memory());
+    let mut world = World::with_topic(&disk, durable());
+    world.find_transactions().unwrap();
+    let producer = world.init().unwrap();
+    world.write_one(producer, 0).unwrap();
+    let mut effects = world.end_effects_of(producer, End::Commit);
+    let prepared = work(&mut effects);
+    disk.fail_at(disk.calls(), FaultKind::Error(std::io::ErrorKind::Other));
+    let answers = world.work_off(prepared);
+    assert_eq!(ended(answers), Some(Err(Refusal::NotCoordinator)));
+    assert_eq!(world.end_of(producer, End::Commit), Err(Refusal::NotCoordinator));
+    assert_eq!(world.init(), Err(Refusal::NotCoordinator));
+}
+
+#[test]
+fn an_id_that_nobody_uses_is_forgotten() {
+    let settings = [
+        ("transactional.id.expiration.ms", "1000"),
+        ("transaction.remove.expired.transaction.cleanup.interval.ms", "500"),
+    ];
+    let mut world = World::configured(Arc::new(MemoryDisk::new()), config(&settings));
+    world.find_transactions().unwrap();
+    world.init().unwrap();
+    for (wait_ms, state) in [(500, Some(("Empty", 0))), (500, None)] {
+        world.now.wall = world.now.wall.saturating_add(wait_ms.into());
+        world.wait_ms(wait_ms);
+        world.bring(Event::Tick);
+        assert_eq!(world.state(), state);
+    }
+    assert_eq!(world.node.transacting.next_check(), None, "nothing is left to forget");
+    assert_eq!(world.restart().state(), None);
+}
+
+#[test]
+fn transactions_go_with_the_topic_that_keeps_them() {
+    let mut world = World::new();
+    world.create("t");
+    world.find_transactions().unwrap();
+    let producer = world.init().unwrap();
+    world.write_one(producer, 0).unwrap();
+    let name = Some(TopicName::transaction_state());
+    world.ask(Request::DeleteTopics(vec![TopicToDelete { name, id: TopicId::ZERO }]));
+    assert_eq!(world.end_of(producer, End::Commit), Err(Refusal::NotCoordinator));
+    assert_eq!(world.node.transacting.next_deadline(), None);
+    world.find_transactions().unwrap();
+    assert_eq!(world.end_of(producer, End::Commit), Err(Refusal::InvalidProducerIdMapping));
 }
