@@ -17,7 +17,8 @@ use crate::message::{Message, Peer};
 use crate::node::Event;
 
 /// What has come for one end and was not looked at yet. Its length is bounded by what the protocol leaves unanswered: a
-/// fetch and its answer a pair of nodes, one batch of metadata, the changes that clients wait for.
+/// fetch and its answer a pair of nodes, one batch of metadata, the changes that clients wait for, and what is asked about
+/// each of the transactions that clients have under way.
 #[derive(Default)]
 pub(super) struct Inbox {
     inside: Mutex<Inside>,
