@@ -42,7 +42,7 @@ impl Trio {
         assert_eq!(leader, Ok(NodeId(replicas[0])));
     }
 
-    fn init(&mut self) -> Producer {
+    fn begin_as(&mut self) -> Producer {
         let mut replies = self.ask(
             COORDINATOR,
             Request::InitProducerId(InitProducerIdRequest {
@@ -58,7 +58,7 @@ impl Trio {
         }
     }
 
-    fn write(&mut self, topic: &str, producer: Producer, sequence: i32) -> Result<(), Refusal> {
+    fn write_to(&mut self, topic: &str, producer: Producer, sequence: i32) -> Result<(), Refusal> {
         let batch = in_transaction(producer, sequence);
         let part = ProducePartition {
             topic: TopicRef::Name(topic.into()),
@@ -75,7 +75,7 @@ impl Trio {
         }
     }
 
-    fn end(&mut self, at: NodeId, producer: Producer, end: End) -> Result<Option<Producer>, Refusal> {
+    fn end_at(&mut self, at: NodeId, producer: Producer, end: End) -> Result<Option<Producer>, Refusal> {
         let request = EndTransaction { id: "tx".into(), producer, end, version: TransactionVersion::V2 };
         match self.ask(at, Request::Transaction(TransactionRequest::End(request))).pop() {
             Some(Reply::Transaction(TransactionOutcome::Ended(outcome))) => outcome,
@@ -83,7 +83,7 @@ impl Trio {
         }
     }
 
-    fn state(&mut self, at: NodeId) -> (&'static str, usize) {
+    fn state_at(&mut self, at: NodeId) -> (&'static str, usize) {
         let request = TransactionRequest::Describe(vec!["tx".into()]);
         match self.ask(at, Request::Transaction(request)).pop() {
             Some(Reply::Transaction(TransactionOutcome::Described(mut found))) => {
@@ -125,82 +125,82 @@ impl Trio {
 #[test]
 fn a_transaction_ends_in_all_its_partitions_wherever_they_are() {
     let mut trio = Trio::with_transactions();
-    let producer = trio.init();
+    let producer = trio.begin_as();
     for (place, end) in [(0, End::Commit), (1, End::Abort)] {
         let producer = (producer.0, ProducerEpoch::new(place));
-        trio.write("t", producer, 0).unwrap();
-        trio.write("u", producer, 0).unwrap();
-        assert_eq!((trio.state(COORDINATOR), trio.unstable("t")), (("Ongoing", 2), 1));
+        trio.write_to("t", producer, 0).unwrap();
+        trio.write_to("u", producer, 0).unwrap();
+        assert_eq!((trio.state_at(COORDINATOR), trio.unstable("t")), (("Ongoing", 2), 1));
         let next = (producer.0, ProducerEpoch::new(place + 1));
-        assert_eq!(trio.end(COORDINATOR, producer, end), Ok(Some(next)));
+        assert_eq!(trio.end_at(COORDINATOR, producer, end), Ok(Some(next)));
         trio.pass(1, |_, _| false);
         let state = if end == End::Commit { "CompleteCommit" } else { "CompleteAbort" };
-        assert_eq!((trio.state(COORDINATOR), trio.unstable("t"), trio.unstable("u")), ((state, 0), 0, 0));
+        assert_eq!((trio.state_at(COORDINATOR), trio.unstable("t"), trio.unstable("u")), ((state, 0), 0, 0));
     }
 }
 
 #[test]
 fn the_next_transaction_waits_for_the_markers_of_the_one_before_and_not_for_ever() {
     let mut trio = Trio::with_transactions();
-    let producer = trio.init();
-    trio.write("t", producer, 0).unwrap();
+    let producer = trio.begin_as();
+    trio.write_to("t", producer, 0).unwrap();
     trio.cut_leader();
-    let next = trio.end(COORDINATOR, producer, End::Commit).unwrap().unwrap();
-    assert_eq!(trio.state(COORDINATOR), ("PrepareCommit", 1));
-    assert_eq!(trio.end(COORDINATOR, next, End::Abort), Err(Refusal::ConcurrentTransactions));
+    let next = trio.end_at(COORDINATOR, producer, End::Commit).unwrap().unwrap();
+    assert_eq!(trio.state_at(COORDINATOR), ("PrepareCommit", 1));
+    assert_eq!(trio.end_at(COORDINATOR, next, End::Abort), Err(Refusal::ConcurrentTransactions));
     trio.heal_leader(COORDINATOR);
-    assert_eq!((trio.state(COORDINATOR), trio.unstable("t")), (("CompleteCommit", 0), 0));
-    trio.write("t", next, 0).unwrap();
+    assert_eq!((trio.state_at(COORDINATOR), trio.unstable("t")), (("CompleteCommit", 0), 0));
+    trio.write_to("t", next, 0).unwrap();
 }
 
 #[test]
 fn another_coordinator_ends_what_the_first_has_decided() {
     for end in [End::Commit, End::Abort] {
         let mut trio = Trio::with_transactions();
-        let producer = trio.init();
-        trio.write("t", producer, 0).unwrap();
+        let producer = trio.begin_as();
+        trio.write_to("t", producer, 0).unwrap();
         trio.cut_leader();
-        trio.end(COORDINATOR, producer, end).unwrap();
+        trio.end_at(COORDINATOR, producer, end).unwrap();
         trio.keep_transactions_on(&[2, 0]);
-        assert_eq!(trio.end(COORDINATOR, producer, end), Err(Refusal::NotCoordinator));
-        assert_eq!(trio.end(OTHER, producer, end), Err(Refusal::ConcurrentTransactions));
+        assert_eq!(trio.end_at(COORDINATOR, producer, end), Err(Refusal::NotCoordinator));
+        assert_eq!(trio.end_at(OTHER, producer, end), Err(Refusal::ConcurrentTransactions));
         let prepared = if end == End::Commit { "PrepareCommit" } else { "PrepareAbort" };
-        assert_eq!(trio.state(OTHER), (prepared, 1));
+        assert_eq!(trio.state_at(OTHER), (prepared, 1));
         trio.heal_leader(OTHER);
         trio.pass(1, |_, _| false);
         let completed = if end == End::Commit { "CompleteCommit" } else { "CompleteAbort" };
-        assert_eq!((trio.state(OTHER), trio.unstable("t")), ((completed, 0), 0));
+        assert_eq!((trio.state_at(OTHER), trio.unstable("t")), ((completed, 0), 0));
     }
 }
 
 #[test]
 fn a_partition_that_nobody_leads_is_waited_for() {
     let mut trio = Trio::with_transactions();
-    let producer = trio.init();
-    trio.write("t", producer, 0).unwrap();
+    let producer = trio.begin_as();
+    trio.write_to("t", producer, 0).unwrap();
     trio.cut_leader();
     // The others come to know that it is gone: nobody leads `t`.
     trio.pass(15, |_, _| false);
-    trio.end(COORDINATOR, producer, End::Commit).unwrap();
+    trio.end_at(COORDINATOR, producer, End::Commit).unwrap();
     trio.pass(40, |_, _| false);
-    assert_eq!(trio.state(COORDINATOR), ("PrepareCommit", 1));
+    assert_eq!(trio.state_at(COORDINATOR), ("PrepareCommit", 1));
     trio.heal_leader(COORDINATOR);
     trio.pass(3, |_, _| false);
-    assert_eq!((trio.state(COORDINATOR), trio.unstable("t")), (("CompleteCommit", 0), 0));
+    assert_eq!((trio.state_at(COORDINATOR), trio.unstable("t")), (("CompleteCommit", 0), 0));
 }
 
 #[test]
 fn what_is_not_known_to_be_committed_is_not_ended() {
     let mut trio = Trio::with_transactions();
-    let producer = trio.init();
-    trio.write("t", producer, 0).unwrap();
+    let producer = trio.begin_as();
+    trio.write_to("t", producer, 0).unwrap();
     // Who has a copy does not say that it has this.
     trio.ensemble.cut_off = vec![LEADER, OTHER];
     let request =
         EndTransaction { id: "tx".into(), producer, end: End::Commit, version: TransactionVersion::V2 };
     let replies = trio.ask(COORDINATOR, Request::Transaction(TransactionRequest::End(request)));
     assert!(replies.is_empty(), "{replies:?}");
-    assert_eq!((trio.state(COORDINATOR), trio.unstable("t")), (("Ongoing", 1), 1));
+    assert_eq!((trio.state_at(COORDINATOR), trio.unstable("t")), (("Ongoing", 1), 1));
     trio.ensemble.cut_off = vec![LEADER];
     let mut replies = Vec::new();
     for (node, peer) in [(OTHER, Peer::Controller), (OTHER, Peer::Node(COORDINATOR))] {
@@ -212,8 +212,8 @@ fn what_is_not_known_to_be_committed_is_not_ended() {
         matches!(&replies[..], [Reply::Transaction(TransactionOutcome::Ended(Ok(Some(_))))]),
         "{replies:?}"
     );
-    assert_eq!(trio.state(COORDINATOR), ("PrepareCommit", 1));
+    assert_eq!(trio.state_at(COORDINATOR), ("PrepareCommit", 1));
     trio.heal_leader(COORDINATOR);
     trio.pass(3, |_, _| false);
-    assert_eq!(trio.state(COORDINATOR), ("CompleteCommit", 0));
+    assert_eq!(trio.state_at(COORDINATOR), ("CompleteCommit", 0));
 }
