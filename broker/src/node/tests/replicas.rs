@@ -12,6 +12,7 @@ use crate::controller::ReassignmentsRequest;
 use crate::ensemble::{Ensemble, EnsembleEffects, EnsembleOptions};
 use crate::partition::parked::MAX_WAIT_MS;
 
+mod cuts;
 mod damage;
 mod renewed;
 
