@@ -21,12 +21,14 @@ mod chance;
 mod checks;
 mod client;
 mod conditions;
+mod connections;
 mod faults;
 mod links;
 mod member;
 mod ours;
 mod producer;
 mod reader;
+mod roles;
 mod upheaval;
 mod verdict;
 mod wide;
@@ -37,7 +39,8 @@ use crate::node::{CreateTopicsRequest, NewTopic, Request};
 use ours::{OurProducer, OurReader};
 use producer::Producer;
 use reader::Reader;
-use world::{Happening, Role, World};
+use roles::Role;
+use world::{Happening, World};
 
 /// When every run begins, by the wall clock: in milliseconds since 1970.
 const BEGINNING_MS: i64 = 1_700_000_000_000;

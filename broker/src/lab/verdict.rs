@@ -9,7 +9,8 @@ use super::checks;
 use super::client::TOPIC;
 use super::conditions::Producing;
 use super::producer::{Done, Fate};
-use super::world::{Role, World};
+use super::roles::Role;
+use super::world::World;
 use crate::ids::PartitionIndex;
 
 impl World {
