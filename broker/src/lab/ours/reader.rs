@@ -4,31 +4,15 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use highwater_client::consumer::{ConsumerMachine, StartAt};
-use highwater_client::exchange::{Action, Answer, Failure, RequestId};
-use highwater_client::time::{Monotonic, Now};
 use highwater_client::{ConsumedRecord, ConsumerConfig, OffsetReset, TopicPartition};
 use highwater_storage::Offset;
 
-use super::super::client::{Act, Client, Desk, TOPIC, To, Told};
-use super::courier::{Courier, Machine};
+use super::super::client::{Act, Desk, TOPIC};
+use super::courier::{Courier, Driven};
 use crate::ids::PartitionIndex;
 
 /// How many records it takes at once.
 const AT_ONCE: usize = 50;
-
-impl Machine for ConsumerMachine {
-    fn step(&mut self, now: Now, actions: &mut Vec<Action>) {
-        self.step(now, actions);
-    }
-
-    fn deadline(&self) -> Option<Monotonic> {
-        self.deadline()
-    }
-
-    fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>) {
-        self.answer(now, id, answer);
-    }
-}
 
 /// A consumer that a run can wait with: it asks again as soon as the others do.
 pub(super) fn config(request_timeout: Duration) -> ConsumerConfig {
@@ -64,24 +48,6 @@ impl OurReader {
         status.ok().and_then(|status| status.position).unwrap_or_default()
     }
 
-    fn work(&mut self, desk: &mut Desk<'_>) {
-        loop {
-            self.courier.drive(&mut self.machine, desk);
-            match self.machine.take(AT_ONCE) {
-                Ok(records) if records.is_empty() => return,
-                Ok(records) => {
-                    records.into_iter().for_each(|record| self.see(desk, record));
-                    if desk.chance.percent(2) {
-                        self.begin_anew();
-                    }
-                }
-                Err(error) => {
-                    return desk.acts.push(Act::Complain(format!("our reader is told: {error}")));
-                }
-            }
-        }
-    }
-
     fn see(&mut self, desk: &mut Desk<'_>, record: ConsumedRecord) {
         let partition = PartitionIndex(record.partition);
         let next = Offset::new(record.offset.get() + 1);
@@ -102,19 +68,28 @@ impl OurReader {
     }
 }
 
-impl Client for OurReader {
-    fn wake(&mut self, desk: &mut Desk<'_>) {
-        self.work(desk);
+impl Driven for OurReader {
+    type Machine = ConsumerMachine;
+
+    fn parts(&mut self) -> (&mut Courier, &mut ConsumerMachine) {
+        (&mut self.courier, &mut self.machine)
     }
 
-    fn answered(&mut self, desk: &mut Desk<'_>, number: u64, told: Told) {
-        let Told::Frame(frame) = told else { unreachable!("it asks in frames") };
-        self.courier.answered(&mut self.machine, desk, number, frame);
-        self.work(desk);
-    }
-
-    fn hung_up(&mut self, desk: &mut Desk<'_>, gone: To, was_open: bool) {
-        self.courier.hung_up(&mut self.machine, desk, gone, was_open);
-        self.work(desk);
+    fn work(&mut self, desk: &mut Desk<'_>) {
+        loop {
+            self.courier.drive(&mut self.machine, desk);
+            match self.machine.take(AT_ONCE) {
+                Ok(records) if records.is_empty() => return,
+                Ok(records) => {
+                    records.into_iter().for_each(|record| self.see(desk, record));
+                    if desk.chance.percent(2) {
+                        self.begin_anew();
+                    }
+                }
+                Err(error) => {
+                    return desk.acts.push(Act::Complain(format!("our reader is told: {error}")));
+                }
+            }
+        }
     }
 }
