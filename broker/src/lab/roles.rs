@@ -1,10 +1,13 @@
 //! Those who use the cluster: how each is told what comes, and what becomes of what it does.
 
+use highwater_storage::TopicId;
+
 use super::client::{Act, Client, Desk, TOPIC};
 use super::ours::{self, OurProducer, OurReader};
 use super::producer::Producer;
 use super::reader::Reader;
 use super::world::{Happening, World};
+use crate::ids::PartitionIndex;
 
 /// Those who use the cluster.
 #[derive(Debug)]
@@ -56,9 +59,9 @@ impl World {
                     self.happens(at, Happening::Wakes(client));
                 }
             }
-            Act::Saw(partition, batches) => {
-                if let Some(topic) = self.controller().known().id_of(&TOPIC.into()) {
-                    self.checks.saw((topic, partition), &batches);
+            Act::Saw(partition, at, batches) => {
+                if let Some(partition) = self.of_topic(partition) {
+                    self.checks.saw(partition, at, &batches);
                 }
             }
             Act::OutOfRange(partition, at) => {
@@ -66,18 +69,25 @@ impl World {
                     self.checks.complain(format!("a reader of {partition} at {at} is out of range"));
                 }
             }
-            Act::Got(partition, at, key) => {
-                if let Some(topic) = self.controller().known().id_of(&TOPIC.into()) {
-                    self.checks.got((topic, partition), at, &key);
+            Act::Got { partition, expected, at, name } => {
+                if let Some(partition) = self.of_topic(partition) {
+                    self.checks.got(partition, expected, at, &name);
                 }
             }
             Act::Delivered { group, partition, at, resumes } => {
-                self.checks.delivered((group, partition), at, resumes);
+                if let Some(partition) = self.of_topic(partition) {
+                    self.checks.delivered(group, partition, at, resumes);
+                }
             }
             Act::Committed { group, partition, upto } => {
                 self.checks.group_committed((group, partition), upto)
             }
             Act::Complain(what) => self.checks.complain(what),
         }
+    }
+
+    /// A partition of the topic that everybody uses.
+    pub(super) fn of_topic(&self, partition: PartitionIndex) -> Option<(TopicId, PartitionIndex)> {
+        Some((self.controller().known().id_of(&TOPIC.into())?, partition))
     }
 }

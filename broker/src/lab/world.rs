@@ -80,6 +80,7 @@ impl World {
     pub(super) fn open(seed: u64, is_wide: bool, is_traced: bool) -> Result<Self, String> {
         let mut chance = Chance::from_seed(seed);
         let conditions = Conditions::of(seed, is_wide, &mut chance);
+        let compacts = conditions.compacts;
         let nodes: Vec<_> = (0..conditions.nodes).map(NodeId).collect();
         let addresses = (PORT..)
             .zip(&nodes)
@@ -113,7 +114,7 @@ impl World {
             wakes: BTreeSet::new(),
             connections: Connections::default(),
             slow_disks: BTreeMap::new(),
-            checks: Checks::default(),
+            checks: Checks::new(compacts),
             trace: is_traced.then(String::new),
             steps: 0,
             fault_count: 0,

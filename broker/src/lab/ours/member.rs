@@ -8,6 +8,7 @@ use highwater_client::group::{CommitId, GroupMachine, Offsets, Persistence, Step
 use highwater_client::{ConsumedRecord, Error, GroupConfig, GroupProtocol, TopicPartition};
 
 use super::super::client::{Act, Desk, TOPIC};
+use super::super::names;
 use super::super::wide::Grouping;
 use super::courier::{Courier, Driven, clock};
 use super::reader::config;
@@ -133,7 +134,8 @@ impl Member {
 
     fn process(&mut self, desk: &mut Desk<'_>, record: ConsumedRecord) {
         let partition = PartitionIndex(record.partition);
-        desk.acts.push(Act::Got(partition, record.offset, record.key.unwrap_or_default()));
+        let name = names::name(record.key.as_ref(), &record.headers);
+        desk.acts.push(Act::Got { partition, expected: None, at: record.offset, name });
         let resumes = self.resumed.remove(&partition);
         desk.acts.push(Act::Delivered { group: self.how.group, partition, at: record.offset, resumes });
     }

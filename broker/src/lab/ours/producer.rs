@@ -9,6 +9,7 @@ use highwater_client::{Acks, Error, ProducerConfig, Record};
 
 use super::super::client::{Act, Desk, TOPIC};
 use super::super::conditions::Producing;
+use super::super::names::{HEADER, Named};
 use super::super::producer::{Done, Fate};
 use super::courier::{Courier, Driven, clock};
 use crate::ids::PartitionIndex;
@@ -111,7 +112,14 @@ impl OurProducer {
     fn hand_over(&mut self, desk: &mut Desk<'_>) {
         while let Some((partition, value, padding)) = self.held.pop_front() {
             let bytes = vec![b'.'; padding];
-            let record = Record::new(TOPIC, value.as_bytes(), &bytes).partition(partition.0);
+            let named = Named::new(&value, self.how.keys);
+            let mut record = Record::to(TOPIC).key(named.key()).partition(partition.0);
+            if !named.deletes() {
+                record = record.value(&bytes);
+            }
+            if named.is_named_apart() {
+                record = record.header(HEADER, &value);
+            }
             match self.machine.append(clock(desk.now), &record) {
                 Ok(appended) => {
                     self.taken.insert((appended.batch, appended.index), (partition, value));

@@ -8,6 +8,7 @@ use highwater_client::{ConsumedRecord, ConsumerConfig, OffsetReset, TopicPartiti
 use highwater_storage::Offset;
 
 use super::super::client::{Act, Desk, TOPIC};
+use super::super::names;
 use super::courier::{Courier, Driven};
 use crate::ids::PartitionIndex;
 
@@ -51,13 +52,9 @@ impl OurReader {
     fn see(&mut self, desk: &mut Desk<'_>, record: ConsumedRecord) {
         let partition = PartitionIndex(record.partition);
         let next = Offset::new(record.offset.get() + 1);
-        if let Some(expected) = self.next.insert(partition, next)
-            && !desk.may_skip(partition, expected, record.offset)
-        {
-            let what = format!("our reader of {partition} got {} after all below {expected}", record.offset);
-            desk.acts.push(Act::Complain(what));
-        }
-        desk.acts.push(Act::Got(partition, record.offset, record.key.unwrap_or_default()));
+        let expected = self.next.insert(partition, next);
+        let name = names::name(record.key.as_ref(), &record.headers);
+        desk.acts.push(Act::Got { partition, expected, at: record.offset, name });
     }
 
     fn begin_anew(&mut self) {
