@@ -10,7 +10,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_protocol::messages::metadata::MetadataRequestTopic;
+use highwater_protocol::messages::metadata::{
+    MetadataRequestTopic, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
 use highwater_protocol::messages::{MetadataRequest, MetadataResponse};
 use highwater_protocol::{ErrorCode, Text, Uuid};
 
@@ -186,6 +188,31 @@ impl ClusterImage {
     }
 }
 
+/// Of each partition of a topic the racks that its replicas are in, as far as brokers tell.
+pub(crate) type TopicRacks = Vec<BTreeSet<Text>>;
+
+/// The topics of which brokers tell the racks.
+fn racks_in(response: &MetadataResponse) -> BTreeMap<Text, TopicRacks> {
+    let known = |broker: &MetadataResponseBroker| {
+        let rack = broker.rack.as_ref().filter(|rack| !rack.is_empty())?;
+        Some((broker.node_id, rack.detached()))
+    };
+    let racks: BTreeMap<i32, Text> = response.brokers.iter().filter_map(known).collect();
+    if racks.is_empty() {
+        return BTreeMap::new();
+    }
+    let of_topic = |topic: &MetadataResponseTopic| {
+        let mut partitions: Vec<_> = topic.partitions.iter().collect();
+        partitions.sort_by_key(|partition| partition.partition_index);
+        let of_one = |partition: &MetadataResponsePartition| {
+            partition.replica_nodes.iter().filter_map(|node| racks.get(node).cloned()).collect()
+        };
+        let name = topic.name.as_ref().filter(|_| topic.error_code.is_none())?;
+        Some((name.detached(), partitions.into_iter().map(of_one).collect()))
+    };
+    response.topics.iter().filter_map(of_topic).collect()
+}
+
 /// How metadata is kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MetadataConfig {
@@ -224,6 +251,8 @@ struct Unnamed {
 pub(crate) struct Metadata {
     config: MetadataConfig,
     image: ClusterImage,
+    /// By topic, if anybody asks.
+    racks: Option<BTreeMap<Text, TopicRacks>>,
     wanted: BTreeSet<Text>,
     unnamed: Unnamed,
     refused: BTreeMap<Text, ErrorCode>,
@@ -246,6 +275,7 @@ impl Metadata {
         Self {
             config,
             image: ClusterImage { brokers: BTreeMap::new(), topics: BTreeMap::new() },
+            racks: None,
             wanted: BTreeSet::new(),
             unnamed: Unnamed { ids: BTreeSet::new(), failures: 0, not_before: Monotonic::ORIGIN },
             refused: BTreeMap::new(),
@@ -265,6 +295,28 @@ impl Metadata {
     #[must_use]
     pub(crate) const fn image(&self) -> &ClusterImage {
         &self.image
+    }
+
+    /// Keeps the racks of replicas from now on.
+    pub(crate) fn keep_racks(&mut self) {
+        self.racks.get_or_insert_default();
+    }
+
+    /// The racks of a topic's replicas; nothing where they are not kept or not known.
+    #[must_use]
+    pub(crate) fn racks_of(&self, topic: &str) -> &[BTreeSet<Text>] {
+        self.racks.as_ref().and_then(|racks| racks.get(topic)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes in what a response says of the topics that it names.
+    fn take_racks(&mut self, response: &MetadataResponse) {
+        let Some(racks) = &mut self.racks else { return };
+        // Of one that is there and cannot be told of now, what was told last stays, as in the image.
+        let is_told = |code| matches!(code, ErrorCode::None | ErrorCode::UnknownTopicOrPartition);
+        for topic in response.topics.iter().filter(|topic| is_told(topic.error_code)) {
+            topic.name.iter().for_each(|name| drop(racks.remove(name)));
+        }
+        racks.extend(racks_in(response));
     }
 
     /// Why the brokers refused to tell about a topic, at the last time of asking.
@@ -293,6 +345,9 @@ impl Metadata {
     pub(crate) fn forget(&mut self, topic: &str) {
         self.wanted.remove(topic);
         self.image.topics.remove(topic);
+        if let Some(racks) = &mut self.racks {
+            racks.remove(topic);
+        }
         self.refused.remove(topic);
     }
 
@@ -432,6 +487,9 @@ impl Metadata {
             self.unnamed.not_before = now + self.config.backoff.wait(self.unnamed.failures, jitter);
         } else {
             self.heard = self.asked;
+        }
+        if let Ok(response) = &answer {
+            self.take_racks(response);
         }
         match answer {
             Ok(response) if question.by_id => {

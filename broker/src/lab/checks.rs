@@ -1,29 +1,23 @@
 //! What must hold at every step of a run.
 //!
-//! What was committed is kept as a model: the headers of all batches below the highest high watermark that a leader ever
-//! had, which tell epoch, offsets and checksum. Whatever is said to be committed later, by any node, must be the same.
+//! What was committed is kept as a [model](super::committed). Whatever is said to be committed later, by any node, must be
+//! the same, or what compaction may leave of it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bytes::Bytes;
-use highwater_storage::batch::{BatchHeader, RecordIter, StoredBatch};
+use highwater_storage::batch::StoredBatch;
 use highwater_storage::{LeaderEpoch, Log, LogError, Offset, TopicId};
 
+use super::committed::{Committed, Compacts};
+use super::names;
 use crate::cluster::metadata::ClusterMetadata;
 use crate::ids::{NodeId, PartitionIndex};
 use crate::node::{Node, ReplicaView};
 use crate::partition::leader::Positions;
 
 type Partition = (TopicId, PartitionIndex);
-
-/// What is committed of a partition.
-#[derive(Debug, Default)]
-struct Committed {
-    /// Where it ends; zero while nothing is.
-    end: i64,
-    batches: BTreeMap<Offset, [u8; BatchHeader::LEN]>,
-    keys: BTreeMap<Offset, Bytes>,
-}
 
 /// How far a group is with a partition.
 #[derive(Debug, Default)]
@@ -56,12 +50,18 @@ pub(super) struct Checks {
     /// Where partitions begin that had records deleted.
     starts: BTreeMap<PartitionIndex, Offset>,
     groups: BTreeMap<(usize, PartitionIndex), Progress>,
+    /// What may be gone from logs.
+    compacts: Compacts,
     complaints: Vec<String>,
     /// How often something was looked at.
     pub(super) looks: u64,
 }
 
 impl Checks {
+    pub(super) fn new(compacts: Compacts) -> Self {
+        Self { compacts, ..Self::default() }
+    }
+
     pub(super) fn complain(&mut self, what: String) {
         self.complaints.push(what);
     }
@@ -73,7 +73,21 @@ impl Checks {
 
     /// Everything below is committed.
     pub(super) fn committed_end(&self, partition: Partition) -> Offset {
-        Offset::new(self.committed.get(&partition).map_or(0, |committed| committed.end))
+        self.committed.get(&partition).map_or(Offset::ZERO, |committed| committed.end)
+    }
+
+    /// Whether a log, or somebody who reads one, may have nothing of what was committed of the topic there.
+    pub(super) fn may_lack(&self, partition: Partition, offsets: Range<Offset>) -> Result<(), String> {
+        let from = offsets.start.max(self.start_of(partition.1));
+        let committed = self.committed.get(&partition);
+        committed.map_or(Ok(()), |committed| committed.may_lack(from..offsets.end, self.compacts))
+    }
+
+    /// Whether a record that was committed there under this name may be gone.
+    pub(super) fn may_be_gone(&self, partition: Partition, at: Offset, name: &str) -> bool {
+        let known = self.committed.get(&partition).and_then(|committed| committed.at(at));
+        known.is_some_and(|record| names::name(record.key.as_ref(), &record.headers) == name)
+            && self.may_lack(partition, at..at.next()).is_ok()
     }
 
     /// A node may have lost what it did not sync.
@@ -179,28 +193,20 @@ impl Checks {
     /// A leader's log is committed so far.
     fn commit(&mut self, partition: Partition, log: &Log, high_watermark: Offset) -> Result<(), String> {
         let committed = self.committed.entry(partition).or_default();
-        let from = Offset::new(committed.end);
-        if high_watermark <= from {
+        if high_watermark <= committed.end {
             return Ok(());
         }
-        for batch in read(log, from, high_watermark).map_err(|error| error.to_string())? {
+        for batch in read(log, committed.end, high_watermark).map_err(|error| error.to_string())? {
             let next = batch.header.next_offset();
-            if batch.header.base_offset.get() != committed.end || next > high_watermark {
+            if batch.header.base_offset != committed.end || next > high_watermark {
                 return Err(format!(
                     "a batch at {} up to {next}, where {} to {high_watermark} are newly committed",
                     batch.header.base_offset, committed.end
                 ));
             }
-            let mut bytes = batch.header.to_bytes().to_vec();
-            committed.batches.insert(batch.header.base_offset, batch.header.to_bytes());
-            bytes.extend_from_slice(&batch.body);
-            for record in RecordIter::new(bytes.into()).map_err(|error| error.to_string())? {
-                let record = record.map_err(|error| error.to_string())?;
-                committed.keys.insert(record.offset, record.key.unwrap_or_default());
-            }
-            committed.end = next.get();
+            committed.commit(&batch)?;
         }
-        if committed.end == high_watermark.get() {
+        if committed.end == high_watermark {
             Ok(())
         } else {
             Err(format!("its log lacks {} to {high_watermark}", committed.end))
@@ -212,59 +218,78 @@ impl Checks {
         let partition = (view.topic, view.partition);
         let upto = upto.min(view.log.end_offset());
         let mut at = view.log.start_offset();
-        for batch in read(view.log, at, upto).map_err(|error| error.to_string())? {
-            self.is_committed(partition, &batch)?;
-            at = batch.header.next_offset();
+        let nothing = Committed::default();
+        let committed = self.committed.get(&partition).unwrap_or(&nothing);
+        let mut batches = read(view.log, at, upto).map_err(|error| error.to_string())?;
+        let end = batches.last().map_or(at, |last| last.header.next_offset());
+        if end < upto {
+            // A log that began within a batch after a deletion, and begins with it after a crash, knows no more than that.
+            let rest = read(view.log, end, view.log.end_offset()).map_err(|error| error.to_string())?;
+            batches.extend(rest.into_iter().take_while(|batch| batch.header.base_offset < upto));
         }
-        // A log that began within a batch after a deletion, and begins with it after a crash, knows no more than that.
-        let rest = if at < upto { read(view.log, at, view.log.end_offset()) } else { Ok(Vec::new()) };
-        for batch in rest.map_err(|error| error.to_string())? {
-            if batch.header.base_offset >= upto {
-                break;
-            }
-            self.is_committed(partition, &batch)?;
-            at = batch.header.next_offset();
-        }
-        if at < upto { Err(format!("its log ends in a hole at {at}; {upto} is committed")) } else { Ok(()) }
-    }
-
-    fn is_committed(&self, partition: Partition, batch: &StoredBatch) -> Result<(), String> {
-        let at = batch.header.base_offset;
-        let known = self.committed.get(&partition).and_then(|committed| committed.batches.get(&at));
-        match known {
-            Some(known) if *known == batch.header.to_bytes() => Ok(()),
-            Some(known) => {
-                let known = BatchHeader::parse(known);
-                Err(format!("another batch at {at}: {:?}, committed was {known:?}", batch.header))
-            }
-            None => Err(format!("a batch at {at} that was not committed: {:?}", batch.header)),
-        }
-    }
-
-    /// A reader read this.
-    pub(super) fn saw(&mut self, partition: Partition, batches: &[StoredBatch]) {
         for batch in batches {
-            if let Err(what) = self.is_committed(partition, batch) {
+            committed.may_lack(at..batch.header.base_offset, self.compacts)?;
+            committed.holds(&batch, self.compacts)?;
+            at = batch.header.next_offset();
+        }
+        let end = committed.may_lack(at..upto, self.compacts);
+        end.map_err(|what| format!("its log ends in a hole at {at}; {upto} is committed: {what}"))
+    }
+
+    /// Where a record of this name was committed first.
+    pub(super) fn first_of(&self, partition: Partition, name: &str) -> Option<Offset> {
+        self.committed.get(&partition)?.first_of(name)
+    }
+
+    /// How many records that were committed behind a log's start it has not.
+    pub(super) fn lacks(&self, view: &ReplicaView<'_>) -> u64 {
+        let (start, end) = (view.log.start_offset(), view.log.end_offset());
+        let committed = self.committed.get(&(view.topic, view.partition));
+        let there = read(view.log, start, end).unwrap_or_default();
+        let there: i64 = there.iter().map(|batch| i64::from(batch.header.record_count)).sum();
+        let all = committed.map_or(0, |committed| committed.count_from(start));
+        all.saturating_sub(u64::try_from(there).unwrap_or(0))
+    }
+
+    /// A reader that was at this offset read this.
+    pub(super) fn saw(&mut self, partition: Partition, mut at: Offset, batches: &[StoredBatch]) {
+        for batch in batches {
+            let committed = self.committed.get(&partition);
+            let missing = self.may_lack(partition, at..batch.header.base_offset);
+            let holds = committed.map(|committed| committed.holds(batch, self.compacts));
+            if let Err(what) = missing.and(holds.unwrap_or_else(|| Err("what was not committed".into()))) {
                 self.complain(format!("a reader of partition {} saw {what}", partition.1));
             }
+            at = batch.header.next_offset();
         }
     }
 
-    /// Somebody got a record with this key.
-    pub(super) fn got(&mut self, partition: Partition, at: Offset, key: &Bytes) {
-        let known = self.committed.get(&partition).and_then(|committed| committed.keys.get(&at));
-        if known != Some(key) {
-            self.complain(format!("partition {}: {key:?} was got at {at}; there is {known:?}", partition.1));
+    /// Somebody got a record of this name, and before it everything below `expected`, where that is known.
+    pub(super) fn got(&mut self, partition: Partition, expected: Option<Offset>, at: Offset, name: &Bytes) {
+        let known = self.committed.get(&partition).and_then(|committed| committed.at(at));
+        let known = known.map(|record| names::name(record.key.as_ref(), &record.headers));
+        if known.as_ref() != Some(name) {
+            self.complain(format!("partition {}: {name:?} was got at {at}; there is {known:?}", partition.1));
+        }
+        let Some(expected) = expected else { return };
+        let skipped = self.may_lack(partition, expected..at);
+        let came_back = if at < expected { Err(format!("{at}")) } else { Ok(()) };
+        if let Err(what) = came_back.and(skipped) {
+            self.complain(format!(
+                "our reader of {} got {at} after all below {expected}: {what}",
+                partition.1
+            ));
         }
     }
 
     /// A member of a group got a record; whether it was its first since it has the partition.
-    pub(super) fn delivered(&mut self, of: (usize, PartitionIndex), at: Offset, resumes: bool) {
+    pub(super) fn delivered(&mut self, group: usize, partition: Partition, at: Offset, resumes: bool) {
+        let of = (group, partition.1);
         let progress = self.groups.entry(of).or_default();
         let (delivered, committed) = (progress.delivered, progress.committed);
         progress.delivered = delivered.max(Offset::new(at.get() + 1));
-        if at > delivered && delivered >= self.start_of(of.1) {
-            self.complain(format!("group {of:?}: {at} is delivered, and nobody got {delivered}"));
+        if let Err(what) = self.may_lack(partition, delivered..at) {
+            self.complain(format!("group {of:?}: {at} is delivered, and nobody got {delivered}: {what}"));
         } else if resumes && at < committed {
             self.complain(format!("group {of:?}: a member resumes at {at}; {committed} is committed"));
         }

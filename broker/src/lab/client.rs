@@ -20,14 +20,6 @@ pub(super) struct To {
     pub(super) line: u8,
 }
 
-impl Desk<'_> {
-    /// Whether a reader that waits for the first of these offsets may get the second one.
-    pub(super) fn may_skip(&self, partition: PartitionIndex, expected: Offset, got: Offset) -> bool {
-        let start = self.starts.get(&partition).copied().unwrap_or_default();
-        got == expected || (expected < got && expected < start)
-    }
-}
-
 impl From<NodeId> for To {
     fn from(node: NodeId) -> Self {
         Self { node, line: 0 }
@@ -60,12 +52,12 @@ pub(super) enum Act {
     HangUp(To),
     /// Wants to be woken then.
     Wake(u64),
-    /// Read this below a high watermark.
-    Saw(PartitionIndex, Vec<StoredBatch>),
+    /// Was at this offset, and read this below a high watermark.
+    Saw(PartitionIndex, Offset, Vec<StoredBatch>),
     /// Was told that there is nothing at this offset any more.
     OutOfRange(PartitionIndex, Offset),
-    /// Got a record with this key.
-    Got(PartitionIndex, Offset, Bytes),
+    /// Got a record of this name, and before it all below `expected`, where that is known.
+    Got { partition: PartitionIndex, expected: Option<Offset>, at: Offset, name: Bytes },
     /// A member of a group got this record; whether it was its first since it has the partition.
     Delivered { group: usize, partition: PartitionIndex, at: Offset, resumes: bool },
     /// The coordinator acknowledged a commit.

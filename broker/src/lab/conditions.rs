@@ -4,6 +4,9 @@
 use std::ops::RangeInclusive;
 
 use super::chance::Chance;
+use super::committed::Compacts;
+use super::compacting;
+use super::names::Keys;
 use super::wide::Wide;
 use crate::config::BrokerConfig;
 
@@ -20,6 +23,7 @@ pub(super) struct Producing {
     pub(super) request_timeout_micros: u64,
     /// How large the padding of a record may be.
     pub(super) padding_bytes: u64,
+    pub(super) keys: Keys,
     /// What only our own producer can be told.
     pub(super) ours: Ours,
 }
@@ -78,6 +82,7 @@ pub(super) struct Conditions {
     pub(super) is_synced: bool,
     /// `highwater.durability`.
     pub(super) durability: &'static str,
+    pub(super) compacts: Compacts,
     /// What else is played.
     pub(super) wide: Wide,
 }
@@ -90,8 +95,18 @@ impl Conditions {
             drawn.wide = Wide::draw(seed, &mut drawn.config);
             drawn.nodes = drawn.wide.nodes;
             drawn.faults.extend(&drawn.wide.faults);
+            drawn.draw_compacting(seed);
         }
         drawn
+    }
+
+    /// In some wide runs the logs are compacted.
+    fn draw_compacting(&mut self, seed: u64) {
+        let (keys, compacts) = compacting::draw(seed, &mut self.config);
+        for producer in self.producers.iter_mut().chain(&mut self.wide.producers) {
+            producer.keys = keys;
+        }
+        self.compacts = compacts;
     }
 
     fn draw(chance: &mut Chance) -> Self {
@@ -148,6 +163,7 @@ impl Conditions {
             trouble_micros: chance.draw(5..=40) * 1_000_000,
             is_synced,
             durability,
+            compacts: Compacts::Nothing,
             wide: Wide::default(),
         }
     }
@@ -165,6 +181,7 @@ impl Producing {
             pause_micros: range(chance.pick(&[(0, 5_000), (1_000, 100_000), (50_000, 1_000_000)])),
             request_timeout_micros: chance.pick(&[200_000, 1_000_000, 5_000_000]),
             padding_bytes: chance.pick(&[0, 100, 20_000]),
+            keys: None,
             ours: Ours::default(),
         }
     }

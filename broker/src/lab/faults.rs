@@ -114,7 +114,7 @@ impl World {
             }
             FaultKind::CutClient => {
                 let client = self.chance.below(self.clients.len());
-                self.cut_clients.insert((client, node));
+                self.connections.cut(client, node);
                 Some(Mend::HealClients)
             }
             FaultKind::SlowDisk => {
@@ -167,7 +167,7 @@ impl World {
             }
             Mend::Resume(node, life) => self.resume(node, life),
             Mend::Heal => self.links.heal(),
-            Mend::HealClients => self.cut_clients.clear(),
+            Mend::HealClients => self.connections.heal(),
             Mend::SpeedUp(node) => drop(self.slow_disks.remove(&node)),
         }
     }
@@ -177,7 +177,7 @@ impl World {
         self.note(|| "trouble is over".to_owned());
         self.is_trouble = false;
         self.links.heal();
-        self.cut_clients.clear();
+        self.connections.heal();
         self.slow_disks.clear();
         for node in self.members.keys().copied().collect::<Vec<_>>() {
             if let Some(life) = self.members.get(&node).and_then(super::member::Member::life) {

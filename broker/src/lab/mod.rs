@@ -9,7 +9,8 @@
 //! Of each seed there are two runs. In the [narrow](run) one the clients are the lab's own, plain and quick. In the
 //! [wide](run_wide) one the machines of our client play beside them, in Kafka's protocol, with groups that commit; there are
 //! three to five nodes; and the process restarts with its controller, or all power goes, replicas are moved, records are
-//! deleted, and logs are damaged.
+//! deleted, and logs are damaged. In every third of them logs are compacted, those of groups too: each replica does so in its
+//! own time, so what is compared is which records may be gone, and that the last of each key is not.
 //!
 //! ```
 //! let report = highwater::lab::run(1).expect("a run without a fault of ours");
@@ -20,13 +21,18 @@
 mod chance;
 mod checks;
 mod client;
+mod committed;
+mod compacting;
 mod conditions;
+mod connections;
 mod faults;
 mod links;
 mod member;
+mod names;
 mod ours;
 mod producer;
 mod reader;
+mod roles;
 mod upheaval;
 mod verdict;
 mod wide;
@@ -37,7 +43,8 @@ use crate::node::{CreateTopicsRequest, NewTopic, Request};
 use ours::{OurProducer, OurReader};
 use producer::Producer;
 use reader::Reader;
-use world::{Happening, Role, World};
+use roles::Role;
+use world::{Happening, World};
 
 /// When every run begins, by the wall clock: in milliseconds since 1970.
 const BEGINNING_MS: i64 = 1_700_000_000_000;
@@ -55,6 +62,8 @@ pub struct Report {
     pub records: u64,
     /// How many of those that a leader acknowledged alone are not.
     pub lost: u64,
+    /// How many that were committed compaction took.
+    pub compacted: u64,
     /// `highwater.durability`.
     pub durability: &'static str,
     /// How long it took, in the virtual time of the run.
@@ -145,6 +154,7 @@ impl World {
                 faults: self.fault_count,
                 records,
                 lost,
+                compacted: self.compacted(),
                 durability: self.conditions.durability,
                 micros: self.now,
             }),

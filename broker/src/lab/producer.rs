@@ -12,6 +12,7 @@ use highwater_storage::{Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs
 
 use super::client::{Act, Client, Desk, Map, Question, To, Told};
 use super::conditions::Producing;
+use super::names::Named;
 use crate::ids::{NodeId, PartitionIndex};
 use crate::node::{
     InitProducerIdRequest, ProducePartition, ProduceRequest, ProducedPartition, Reply, Request, TopicRef,
@@ -301,9 +302,12 @@ impl Producer {
             builder.set_producer(id, epoch, Sequence::new(sequence));
         }
         let padding = vec![b'.'; padding];
-        for value in values {
+        for name in values {
             let time = TimestampMs::new(super::BEGINNING_MS);
-            builder.append(time, Some(value.as_bytes()), Some(&padding), &[]).expect("a small record");
+            let named = Named::new(name, self.how.keys);
+            let value = (!named.deletes()).then_some(&padding[..]);
+            let headers: Vec<_> = named.header().into_iter().collect();
+            builder.append(time, Some(named.key().as_bytes()), value, &headers).expect("a small record");
         }
         CheckedBatch::trusted(builder.build().expect("a small batch")).expect("a batch")
     }

@@ -112,11 +112,12 @@ impl Reader {
         let Ok(mut bytes) = range.limited(1 << 20, true).read() else { return self.later(desk) };
         match StoredBatch::split_off(&mut bytes, true) {
             Ok(batches) => {
+                let was_at = self.at;
                 if let Some(last) = batches.last() {
                     self.at = last.header.next_offset();
                     self.last_epoch = last.header.leader_epoch;
                 }
-                desk.acts.push(Act::Saw(self.partition, batches));
+                desk.acts.push(Act::Saw(self.partition, was_at, batches));
                 if desk.chance.percent(2) {
                     let start = desk.starts.get(&self.partition).copied().unwrap_or_default();
                     (self.at, self.last_epoch) = (start, LeaderEpoch::NONE);

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use highwater_storage::batch::RecordIter;
 use highwater_storage::{Offset, TopicId};
 
 use super::checks;
 use super::client::TOPIC;
+use super::committed;
 use super::conditions::Producing;
+use super::names;
 use super::producer::{Done, Fate};
-use super::world::{Role, World};
+use super::roles::Role;
+use super::world::World;
 use crate::ids::PartitionIndex;
 
 impl World {
@@ -60,10 +62,24 @@ impl World {
                 .find(|(at, end)| reader.at(**at) < **end)
                 .map(|(at, end)| format!("our reader is at {} of {at}, which ends at {end}", reader.at(*at))),
             Role::IsMember(member) => ends_of_all
-                .find(|(at, end)| self.checks.delivered_end((member.how().group, **at)) < **end)
+                .find(|(at, end)| {
+                    let delivered = self.checks.delivered_end((member.how().group, **at));
+                    let rest = self.of_topic(**at).map(|of| self.checks.may_lack(of, delivered..**end));
+                    delivered < **end && rest.is_none_or(|rest| rest.is_err())
+                })
                 .map(|(at, end)| format!("partition {at} up to {end}: {}", member.pending())),
             Role::Produces(_) | Role::ProducesOurs(_) => None,
         }
+    }
+
+    /// How many records that were committed are in nobody's log who leads, deleted ones aside.
+    pub(super) fn compacted(&self) -> u64 {
+        let known = self.controller().known();
+        let topic = known.id_of(&TOPIC.into());
+        let nodes = self.members.values().filter_map(super::member::Member::node);
+        let views =
+            nodes.flat_map(|node| node.views().filter(|view| view.leads && Some(view.topic) == topic));
+        views.map(|view| self.checks.lacks(&view)).sum()
     }
 
     /// Compares the logs with what producers were told. Gives how many records there are, and how many are not although
@@ -77,12 +93,9 @@ impl World {
             for view in node.views().filter(|view| view.leads && view.topic == topic) {
                 let batches = checks::read(view.log, view.log.start_offset(), view.log.end_offset());
                 for batch in batches.unwrap_or_default() {
-                    let mut bytes = batch.header.to_bytes().to_vec();
-                    bytes.extend_from_slice(&batch.body);
-                    let Ok(iter) = RecordIter::new(bytes.into()) else { continue };
-                    for record in iter.flatten() {
-                        let key = record.key.unwrap_or_default();
-                        let value = String::from_utf8_lossy(&key).into_owned();
+                    for record in committed::records(&batch).unwrap_or_default() {
+                        let name = names::name(record.key.as_ref(), &record.headers);
+                        let value = String::from_utf8_lossy(&name).into_owned();
                         let at: &mut Vec<i64> = found.entry((view.partition, value)).or_default();
                         at.push(record.offset.get());
                         records += 1;
@@ -156,14 +169,20 @@ impl Judge<'_> {
             if let Fate::Acknowledged(at) = done.fate
                 && Offset::new(at.get() + number) >= self.world.checks.start_of(partition)
                 && !offsets.contains(&(at.get() + number))
+                && !self.is_compacted_away(partition, Offset::new(at.get() + number), value)
             {
                 self.is_lost(how, partition, value, at, &offsets);
             }
             let batch = value.split('.').nth(1).and_then(|batch| batch.parse().ok()).unwrap_or(0);
-            if let Some(first) = offsets.first() {
-                self.lanes.entry(partition).or_default().push((batch, *first));
+            // It may be gone, or only the first copy of it.
+            if let Some(first) = self.world.checks.first_of((self.topic, partition), value) {
+                self.lanes.entry(partition).or_default().push((batch, first.get()));
             }
         }
+    }
+
+    fn is_compacted_away(&self, partition: PartitionIndex, at: Offset, name: &str) -> bool {
+        self.world.checks.may_be_gone((self.topic, partition), at, name)
     }
 
     /// A record is not where it was acknowledged.

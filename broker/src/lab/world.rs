@@ -5,61 +5,31 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use highwater_protocol::frame::SIZE_BYTES;
 use highwater_storage::disk::{MemoryDisk, PowerDisk};
 use highwater_storage::{TimestampMs, TopicId};
 
 use super::chance::Chance;
 use super::checks::Checks;
-use super::client::{Act, Client, Desk, Question, To, Told};
+use super::client::{Question, Told};
 use super::conditions::Conditions;
+use super::connections::Connections;
 use super::links::{Link, Links};
 use super::member::{Member, Now as Standing};
-use super::ours::{self, OurProducer, OurReader};
-use super::producer::Producer;
-use super::reader::Reader;
+use super::roles::Role;
 use crate::config::BrokerConfig;
 use crate::controller::{
     Controller, ControllerEffect, ControllerEffects, ControllerEvent, ControllerOptions,
 };
 use crate::ids::{Monotonic, NodeId, Now, PartitionIndex};
 use crate::message::{Message, Peer, Word};
-use crate::node::{Birth, ConnectionId, DiskWork, Effect, Effects, Event, Reply, Request, Ticket};
-use crate::wire::{self, Address, Addresses, Call, Incoming};
+use crate::node::{Birth, ConnectionId, DiskWork, Effect, Effects, Event, Ticket};
+use crate::wire::{Address, Addresses};
 
 /// How often nothing but the same deadline may be served.
 const MAX_TURNS_AT_ONCE: u32 = 10_000;
 
 /// At which port the first node is found, by those who need one.
 pub(super) const PORT: u16 = 9_000;
-
-/// Who asked a client's request.
-#[derive(Debug)]
-struct Asker {
-    client: usize,
-    number: u64,
-    /// A produce that is to be acknowledged, of these partitions; whether by all.
-    produces: Vec<(TopicId, PartitionIndex)>,
-    awaits_all: bool,
-    /// How it is answered where it came in a frame.
-    call: Option<Call>,
-}
-
-/// A connection of a client to one life of a node. In order in both directions.
-#[derive(Debug)]
-struct Connection {
-    client: usize,
-    to: To,
-    life: Option<u64>,
-    next_request: u64,
-    to_node_until: u64,
-    to_client_until: u64,
-    /// The request that is to be answered next, and answers to later ones.
-    answered: u64,
-    ready: BTreeMap<u64, Reply>,
-    /// Something was lost: nothing behind it comes.
-    is_broken: bool,
-}
 
 /// Something that happens at its time.
 #[derive(Debug)]
@@ -78,34 +48,12 @@ pub(super) enum Happening {
     Looks,
 }
 
-/// Those who use the cluster.
-#[derive(Debug)]
-pub(super) enum Role {
-    Produces(Box<Producer>),
-    Reads(Reader),
-    ProducesOurs(Box<OurProducer>),
-    ReadsOurs(Box<OurReader>),
-    IsMember(Box<ours::Member>),
-}
-
-impl Role {
-    fn client(&mut self) -> &mut dyn Client {
-        match self {
-            Self::Produces(producer) => producer.as_mut(),
-            Self::Reads(reader) => reader,
-            Self::ProducesOurs(producer) => producer.as_mut(),
-            Self::ReadsOurs(reader) => reader.as_mut(),
-            Self::IsMember(member) => member.as_mut(),
-        }
-    }
-}
-
 pub(super) struct World {
     pub(super) now: u64,
     pub(super) chance: Chance,
     pub(super) conditions: Conditions,
     pub(super) config: Arc<BrokerConfig>,
-    addresses: Addresses,
+    pub(super) addresses: Addresses,
     queue: BTreeMap<(u64, u64), Happening>,
     next_happening: u64,
     controller: Controller,
@@ -115,13 +63,8 @@ pub(super) struct World {
     pub(super) members: BTreeMap<NodeId, Member>,
     pub(super) links: Links,
     pub(super) clients: Vec<Role>,
-    wakes: BTreeSet<(u64, usize)>,
-    connections: BTreeMap<ConnectionId, Connection>,
-    connected: BTreeMap<(usize, To), ConnectionId>,
-    next_connection: u64,
-    askers: BTreeMap<Ticket, Asker>,
-    /// Clients whose way to a node is cut.
-    pub(super) cut_clients: BTreeSet<(usize, NodeId)>,
+    pub(super) wakes: BTreeSet<(u64, usize)>,
+    pub(super) connections: Connections,
     /// Nodes whose disks are slow, and by how much.
     pub(super) slow_disks: BTreeMap<NodeId, u64>,
     pub(super) checks: Checks,
@@ -137,6 +80,7 @@ impl World {
     pub(super) fn open(seed: u64, is_wide: bool, is_traced: bool) -> Result<Self, String> {
         let mut chance = Chance::from_seed(seed);
         let conditions = Conditions::of(seed, is_wide, &mut chance);
+        let compacts = conditions.compacts;
         let nodes: Vec<_> = (0..conditions.nodes).map(NodeId).collect();
         let addresses = (PORT..)
             .zip(&nodes)
@@ -168,13 +112,9 @@ impl World {
             links: Links::default(),
             clients: Vec::new(),
             wakes: BTreeSet::new(),
-            connections: BTreeMap::new(),
-            connected: BTreeMap::new(),
-            next_connection: 0,
-            askers: BTreeMap::new(),
-            cut_clients: BTreeSet::new(),
+            connections: Connections::default(),
             slow_disks: BTreeMap::new(),
-            checks: Checks::default(),
+            checks: Checks::new(compacts),
             trace: is_traced.then(String::new),
             steps: 0,
             fault_count: 0,
@@ -218,7 +158,7 @@ impl World {
         self.next_happening += 1;
     }
 
-    fn link_micros(&mut self) -> u64 {
+    pub(super) fn link_micros(&mut self) -> u64 {
         let range = self.conditions.link_micros.clone();
         let usual = self.chance.draw(range);
         if self.conditions.slow_percent > 0
@@ -271,22 +211,8 @@ impl World {
             Happening::Arrives(link, number) => self.arrive(link, number),
             Happening::Asked(ticket, question) => self.bring_request(ticket, question),
             Happening::Answered(ticket, told) => self.bring_answer(ticket, told),
-            Happening::ClientLeft(connection) => {
-                if let Some(gone) = self.forget_connection(connection)
-                    && let Some(life) = gone.life
-                {
-                    self.event_in_life(gone.to.node, life, Event::Disconnected(connection));
-                }
-            }
-            Happening::HungUp(connection) => {
-                if let Some(gone) = self.forget_connection(connection)
-                    && self.connected.get(&(gone.client, gone.to)) == Some(&connection)
-                {
-                    self.connected.remove(&(gone.client, gone.to));
-                    let was_open = gone.life.is_some();
-                    self.with_client(gone.client, |client, desk| client.hung_up(desk, gone.to, was_open));
-                }
-            }
+            Happening::ClientLeft(connection) => self.client_left(connection),
+            Happening::HungUp(connection) => self.hung_up(connection),
             Happening::Continues(node, life, event) => self.event_in_life(node, life, *event),
             Happening::Worked(node, life, work) => {
                 let is_alive = self.members.get(&node).is_some_and(|member| member.life() == Some(life));
@@ -323,7 +249,7 @@ impl World {
         }
     }
 
-    fn event_in_life(&mut self, node: NodeId, life: u64, event: Event) {
+    pub(super) fn event_in_life(&mut self, node: NodeId, life: u64, event: Event) {
         if self.members.get(&node).is_some_and(|member| member.life() == Some(life)) {
             self.step_node(node, event);
         }
@@ -479,241 +405,6 @@ impl World {
         }
         self.happens(at, Happening::Worked(id, life, Box::new(work)));
     }
-
-    fn reply(&mut self, ticket: Ticket, reply: Reply) {
-        // Who asked may be gone.
-        let Some(connection) = self.connections.get_mut(&ticket.connection) else { return };
-        let Some(asker) = self.askers.get(&ticket) else {
-            return self.checks.complain(format!("an answer to nobody: {ticket:?} {reply:?}"));
-        };
-        if let Reply::Produce(parts) = &reply {
-            let node = self.members.get(&connection.to.node).and_then(Member::node);
-            for (part, partition) in parts.iter().zip(&asker.produces) {
-                match (&part.outcome, node.and_then(|node| node.known().partition(partition.0, partition.1)))
-                {
-                    (Ok(produced), _) if asker.awaits_all => {
-                        self.checks.acknowledged(*partition, produced.base_offset);
-                    }
-                    (Ok(produced), Some(known)) => {
-                        self.checks.told(*partition, produced.base_offset, known.leader_epoch);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        connection.ready.insert(ticket.request, reply);
-        // They leave in the order of the requests.
-        while let Some(connection) = self.connections.get_mut(&ticket.connection)
-            && let Some(reply) = connection.ready.remove(&connection.answered)
-        {
-            let ticket = Ticket { connection: ticket.connection, request: connection.answered };
-            connection.answered += 1;
-            self.send_answer(ticket, reply);
-        }
-    }
-
-    fn send_answer(&mut self, ticket: Ticket, reply: Reply) {
-        let Some(asker) = self.askers.get(&ticket) else { return };
-        let Some(node) = self.connections.get(&ticket.connection).map(|connection| connection.to.node) else {
-            return;
-        };
-        if let Some(trace) = &mut self.trace {
-            // Text takes all that is written to it.
-            let _ =
-                writeln!(trace, "{:>12}   -> client {} {}: {reply:?}", self.now, asker.client, asker.number);
-        }
-        let told = match &asker.call {
-            _ if matches!(reply, Reply::Nothing) => return,
-            None => {
-                Told::Words { reply: Box::new(reply), by_leader: by_leader(&self.controller, asker, node) }
-            }
-            Some(call) => match wire::encode(call, reply, &self.addresses) {
-                Ok(Some(segments)) => Told::Frame(segments.into_bytes().slice(SIZE_BYTES..)),
-                Ok(None) => return,
-                Err(error) => {
-                    return self.checks.complain(format!("an answer that cannot be written: {error}"));
-                }
-            },
-        };
-        let delay = self.link_micros();
-        let Some(connection) = self.connections.get_mut(&ticket.connection) else { return };
-        connection.to_client_until = connection.to_client_until.max(self.now + delay);
-        let at = connection.to_client_until;
-        self.happens(at, Happening::Answered(ticket, told));
-    }
-
-    fn bring_answer(&mut self, ticket: Ticket, told: Told) {
-        let Some(asker) = self.askers.remove(&ticket) else { return };
-        let Some(connection) = self.connections.get_mut(&ticket.connection) else { return };
-        let to = connection.to;
-        connection.is_broken |= self.cut_clients.contains(&(asker.client, to.node));
-        let is_current = self.connected.get(&(asker.client, to)) == Some(&ticket.connection);
-        if !connection.is_broken && is_current {
-            self.with_client(asker.client, |client, desk| client.answered(desk, asker.number, told));
-        }
-    }
-
-    fn bring_request(&mut self, ticket: Ticket, question: Question) {
-        let Some(connection) = self.connections.get_mut(&ticket.connection) else { return };
-        let node = connection.to.node;
-        connection.is_broken |= self.cut_clients.contains(&(connection.client, node));
-        let Some(life) = connection.life.filter(|_| !connection.is_broken) else { return };
-        if self.members.get(&node).is_none_or(|member| member.life() != Some(life)) {
-            return;
-        }
-        let (mut request, call) = match question {
-            Question::Words(request) => (*request, None),
-            Question::Frame(frame) => {
-                let (rules, now) = (&self.members[&node].rules, self.clock().wall);
-                match wire::decode(frame, rules, now) {
-                    Ok(Incoming::Request(call, request)) => (request, Some(call)),
-                    other => return self.checks.complain(format!("our client asks what is none: {other:?}")),
-                }
-            }
-        };
-        request.set_client_host(|| "/lab".into());
-        if let Some(asker) = self.askers.get_mut(&ticket) {
-            asker.call = call;
-            if let Request::Produce(produce) = &request
-                && produce.acks != 0
-            {
-                let parts = produce.partitions.iter();
-                asker.awaits_all = produce.acks == -1 || self.conditions.is_synced;
-                asker.produces = parts.filter_map(|part| Some((part.checked_for?, part.partition))).collect();
-            }
-        }
-        self.event_in_life(node, life, Event::Request(ticket, request));
-    }
-
-    /// The connections to a node break.
-    pub(super) fn break_connections(&mut self, node: NodeId) {
-        let broken = self.connections.iter().filter(|(_, connection)| connection.to.node == node);
-        for connection in broken.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let at = self.now + self.link_micros();
-            self.happens(at, Happening::HungUp(connection));
-        }
-    }
-
-    fn forget_connection(&mut self, id: ConnectionId) -> Option<Connection> {
-        let all = |request| Ticket { connection: id, request };
-        let asked: Vec<_> = self.askers.range(all(0)..=all(u64::MAX)).map(|(ticket, _)| *ticket).collect();
-        for ticket in asked {
-            self.askers.remove(&ticket);
-        }
-        self.connections.remove(&id)
-    }
-
-    pub(super) fn with_client(&mut self, number: usize, act: impl FnOnce(&mut dyn Client, &mut Desk<'_>)) {
-        let mut clients = std::mem::take(&mut self.clients);
-        let mut desk = Desk {
-            now: self.now,
-            chance: &mut self.chance,
-            is_trouble: self.is_trouble,
-            starts: self.checks.starts(),
-            acts: Vec::new(),
-        };
-        if let Some(role) = clients.get_mut(number) {
-            act(role.client(), &mut desk);
-        }
-        let acts = desk.acts;
-        self.clients = clients;
-        acts.into_iter().for_each(|what| self.act(number, what));
-    }
-
-    fn act(&mut self, client: usize, what: Act) {
-        match what {
-            Act::Send(to, number, question) => self.ask(client, to, number, question),
-            Act::HangUp(to) => {
-                if let Some(id) = self.connected.remove(&(client, to))
-                    && let Some(connection) = self.connections.get(&id)
-                {
-                    let at = connection.to_node_until.max(self.now);
-                    self.happens(at, Happening::ClientLeft(id));
-                }
-            }
-            Act::Wake(at) => {
-                let at = at.max(self.now);
-                if self.wakes.insert((at, client)) {
-                    self.happens(at, Happening::Wakes(client));
-                }
-            }
-            Act::Saw(partition, batches) => {
-                if let Some(topic) = self.controller.known().id_of(&super::client::TOPIC.into()) {
-                    self.checks.saw((topic, partition), &batches);
-                }
-            }
-            Act::OutOfRange(partition, at) => {
-                if at >= self.checks.start_of(partition) {
-                    self.checks.complain(format!("a reader of {partition} at {at} is out of range"));
-                }
-            }
-            Act::Got(partition, at, key) => {
-                if let Some(topic) = self.controller.known().id_of(&super::client::TOPIC.into()) {
-                    self.checks.got((topic, partition), at, &key);
-                }
-            }
-            Act::Delivered { group, partition, at, resumes } => {
-                self.checks.delivered((group, partition), at, resumes);
-            }
-            Act::Committed { group, partition, upto } => {
-                self.checks.group_committed((group, partition), upto)
-            }
-            Act::Complain(what) => self.checks.complain(what),
-        }
-    }
-
-    /// Asks a node for something whose answer nobody waits for.
-    pub(super) fn ask_for_nobody(&mut self, node: NodeId, request: Request) {
-        self.ask(usize::MAX, node.into(), 0, Question::Words(Box::new(request)));
-    }
-
-    fn ask(&mut self, client: usize, to: To, number: u64, question: Question) {
-        let id = match self.connected.get(&(client, to)) {
-            Some(id) => *id,
-            None => self.connect(client, to),
-        };
-        let delay = self.link_micros();
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let ticket = Ticket { connection: id, request: connection.next_request };
-        connection.next_request += 1;
-        connection.to_node_until = connection.to_node_until.max(self.now + delay);
-        let at = connection.to_node_until;
-        self.askers
-            .insert(ticket, Asker { client, number, produces: Vec::new(), awaits_all: false, call: None });
-        self.happens(at, Happening::Asked(ticket, question));
-    }
-
-    fn connect(&mut self, client: usize, to: To) -> ConnectionId {
-        let id = ConnectionId(self.next_connection);
-        self.next_connection += 1;
-        let life = self.members.get(&to.node).and_then(Member::life);
-        let connection = Connection {
-            client,
-            to,
-            life,
-            next_request: 0,
-            to_node_until: self.now,
-            to_client_until: self.now,
-            answered: 0,
-            ready: BTreeMap::new(),
-            is_broken: false,
-        };
-        self.connections.insert(id, connection);
-        self.connected.insert((client, to), id);
-        if life.is_none() {
-            let at = self.now + self.link_micros();
-            self.happens(at, Happening::HungUp(id));
-        }
-        id
-    }
-}
-
-/// Whether a node leads what it was asked about.
-fn by_leader(controller: &Controller, asker: &Asker, node: NodeId) -> bool {
-    let leads = |(topic, partition): &(TopicId, PartitionIndex)| {
-        controller.known().partition(*topic, *partition).is_some_and(|known| known.leader == Some(node))
-    };
-    asker.produces.iter().all(leads)
 }
 
 fn at(micros: u64) -> Now {

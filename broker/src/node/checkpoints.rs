@@ -204,7 +204,7 @@ impl Node {
         let schedule = self.checkpoints.of_mut(CheckpointKind::StartOffsets);
         if schedule.is_settled() {
             return effects.push(Effect::Reply(ticket, reply));
-        } else if schedule.in_flight != Some(schedule.version) {
+        } else if !schedule.is_being_settled() {
             schedule.due = Some(now.monotonic);
         }
         schedule.waiting.push_back((schedule.version, ticket, reply));
@@ -220,6 +220,7 @@ impl Node {
                 CheckpointKind::CleanerOffsets => &remembered.cleaner_offsets,
                 CheckpointKind::HighWatermarks => &remembered.high_watermarks,
             };
+            self.checkpoints.of_mut(kind).found(said);
             if self.checkpoint(kind) == *said {
                 continue;
             }
@@ -242,10 +243,10 @@ impl Node {
     /// Begins to write what is due.
     pub(super) fn begin_checkpoints(&mut self, now: Now, effects: &mut Effects) {
         for kind in CheckpointKind::ALL {
-            if !self.checkpoints.is_held_back(kind) && self.checkpoints.of_mut(kind).begin(now.monotonic) {
-                let schedule = self.checkpoints.of(kind);
-                let (file, version) = (Arc::clone(&schedule.file), schedule.version);
-                let checkpoint = Box::new(self.checkpoint(kind));
+            if !self.checkpoints.is_held_back(kind) && self.checkpoints.of(kind).is_due(now.monotonic) {
+                let checkpoint = Arc::new(self.checkpoint(kind));
+                let schedule = self.checkpoints.of_mut(kind);
+                let (version, file) = (schedule.begin(&checkpoint), Arc::clone(&schedule.file));
                 if kind == CheckpointKind::RecoveryPoints {
                     self.checkpoints.guessed_gaps.begin(&checkpoint);
                 }
@@ -265,16 +266,17 @@ impl Node {
         let refusal = outcome.err().map(|error| Refusal::storage(&error));
         let retry_ms = self.checkpoint_interval_ms(kind).max(RETRY_MS);
         let schedule = self.checkpoints.of_mut(kind);
-        let Some(version) = schedule.in_flight.take() else { return };
+        let Some((version, checkpoint)) = schedule.end() else { return };
         match &refusal {
             None => {
-                schedule.wrote(version);
+                schedule.wrote(version, checkpoint);
                 if kind == CheckpointKind::RecoveryPoints {
                     self.checkpoints.guessed_gaps.wrote();
                 }
             }
             Some(refusal) => {
                 tracing::error!(?kind, %refusal, "a checkpoint could not be written");
+                schedule.not_written();
                 // What it was to say is still to be said.
                 let retry = now.monotonic.plus_ms(retry_ms);
                 schedule.due = Some(schedule.due.map_or(retry, |sooner| sooner.min(retry)));

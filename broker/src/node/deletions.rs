@@ -10,7 +10,7 @@ use super::{
     CheckpointKind, DeleteRecordsRequest, DeletedRecords, Effects, Node, RecordsToDelete, Reply, Ticket,
 };
 use crate::ids::Now;
-use crate::partition::parked::Watched;
+use crate::partition::parked::{MAX_WAIT_MS, Watched};
 use crate::refusal::Refusal;
 
 /// What a request says for the high watermark (`DeleteRecordsRequest.HIGH_WATERMARK`).
@@ -77,7 +77,7 @@ impl Node {
         if is_decided {
             return self.answer_deletion(now, deletion, effects);
         }
-        let deadline = now.monotonic.plus_ms(request.timeout_ms.max(0));
+        let deadline = now.monotonic.plus_ms(request.timeout_ms.clamp(0, MAX_WAIT_MS));
         let watched = |part: &Part| match part.standing {
             Standing::Waits { partition, .. } => Some(partition),
             Standing::Decided(_) => None,

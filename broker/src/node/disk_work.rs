@@ -49,7 +49,7 @@ pub enum DiskWork {
         /// Which version of it.
         version: u64,
         /// What it says.
-        checkpoint: Box<OffsetCheckpoint>,
+        checkpoint: Arc<OffsetCheckpoint>,
     },
     /// Write of which version the data folder is; nobody waits for it.
     MarkFormat {

@@ -11,11 +11,8 @@ use super::{
 };
 use crate::ids::{NodeId, Now, PartitionIndex};
 use crate::partition::leader::Isolation;
-use crate::partition::parked::Watched;
+use crate::partition::parked::{MAX_WAIT_MS, Watched};
 use crate::refusal::Refusal;
-
-/// The longest a fetch waits, whatever it asks for.
-const MAX_WAIT_MS: i32 = 10 * 60 * 1000;
 
 /// A fetch, parked or about to be answered.
 #[derive(Debug)]

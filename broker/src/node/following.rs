@@ -4,11 +4,14 @@
 //! there is news, the leader keeps the rest. It is said again from the beginning when the leader begins another life, or
 //! when nothing came for long.
 
+mod cuts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_storage::batch::StoredBatch;
-use highwater_storage::{AppendError, LeaderEpoch, Log, LogError, Offset, TimestampMs};
+use highwater_storage::{AppendError, LeaderEpoch, Offset};
 
+use self::cuts::{Cut, How};
 use super::replica::{Replica, Role, follower_syncs_every, held};
 use super::{CheckpointKind, Effect, Effects, Node};
 use crate::ids::{BrokerEpoch, Monotonic, NodeId, Now};
@@ -177,9 +180,8 @@ impl Following {
 impl Node {
     /// Says to leaders what there is to say.
     pub(super) fn send_fetches(&mut self, now: Now, effects: &mut Effects) {
-        for (partition, at) in std::mem::take(&mut self.following.cuts) {
-            self.cut_back(now, partition, at, |log, at, now| log.truncate_to(at, now));
-        }
+        let cuts = std::mem::take(&mut self.following.cuts).into_iter();
+        self.cut_back(now, cuts.map(|(partition, at)| Cut { partition, at, how: How::Truncate }).collect());
         while let Some(&(at, partition)) = self.following.pauses.first()
             && at <= now.monotonic
         {
@@ -243,18 +245,27 @@ impl Node {
         if let Some(conversation) = self.following.leaders.get_mut(&from) {
             conversation.heard(&fetched);
         }
+        let mut cuts = Vec::new();
         for news in fetched.partitions {
             let partition = (news.topic, news.partition);
             if self.following.leader_of.get(&partition) == Some(&from) {
-                self.take_news(now, partition, news, effects);
+                cuts.extend(self.take_news(now, partition, news, effects));
             }
         }
+        self.cut_back(now, cuts);
     }
 
-    fn take_news(&mut self, now: Now, partition: Watched, news: ReplicaNews, effects: &mut Effects) {
+    /// Does what a leader says of a partition, but for a cut of its log, which it gives.
+    fn take_news(
+        &mut self,
+        now: Now,
+        partition: Watched,
+        news: ReplicaNews,
+        effects: &mut Effects,
+    ) -> Option<Cut> {
         let pause_ms = self.config.fetch_backoff_ms();
-        let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return };
-        let Replica { log, role: Role::Follows(follower), .. } = replica else { return };
+        let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return None };
+        let Replica { log, role: Role::Follows(follower), .. } = replica else { return None };
         let committed = follower.high_watermark();
         let outcome = match &news.outcome {
             Ok(ReplicaData::Batches(batches)) => {
@@ -281,16 +292,11 @@ impl Node {
                 };
                 self.append_fetched(now, partition, restart, news, effects);
             }
-            Verdict::Truncate(to) => {
+            Verdict::Truncate(at) => {
                 let wrote = log.epochs().latest().map_or(LeaderEpoch::NONE, |latest| latest.epoch);
-                let had = (to, log.end_offset());
-                if self.cut_back(now, partition, to, |log, to, now| log.truncate_to(to, now)) && to < had.1 {
-                    self.note_cut(partition, had, wrote, committed);
-                }
+                return Some(Cut { partition, at, how: How::Diverges { wrote, committed } });
             }
-            Verdict::RestartAt(at) => {
-                self.cut_back(now, partition, at, |log, at, now| log.restart_at(at, now));
-            }
+            Verdict::RestartAt(at) => return Some(Cut { partition, at, how: How::Restart }),
             Verdict::BackOff => {
                 if let Err(refusal) = &news.outcome {
                     tracing::debug!(%refusal, partition = %partition.1, "a leader has nothing for its follower");
@@ -299,6 +305,7 @@ impl Node {
             }
             Verdict::Fail => self.say_failed(partition, "it does not fit its leader's log"),
         }
+        None
     }
 
     fn append_fetched(
@@ -406,7 +413,7 @@ impl Node {
             return Ok(());
         }
         if let Some(at) = restart {
-            self.lower_checkpoints(now, partition, at).map_err(NotWritten::Failed)?;
+            self.lower_checkpoints(now, &[(partition, at)]).map_err(NotWritten::Failed)?;
         }
         let Some(topic) = self.topics.get_mut(&partition.0) else { return Ok(()) };
         let syncs_every = follower_syncs_every(&topic.config, &self.config);
@@ -435,45 +442,6 @@ impl Node {
             self.sync_within(now, partition, flush_ms);
         }
         Ok(())
-    }
-
-    /// Removes what the leader does not have; false if that fails.
-    fn cut_back(
-        &mut self,
-        now: Now,
-        partition: Watched,
-        at: Offset,
-        cut: impl Fn(&mut Log, Offset, TimestampMs) -> Result<(), LogError>,
-    ) -> bool {
-        if let Err(refusal) = self.lower_checkpoints(now, partition, at) {
-            self.fail_to_follow(partition, &refusal);
-            return false;
-        }
-        let Ok(replica) = self.replica_mut(partition.0, partition.1) else { return false };
-        let before = replica.log.end_offset();
-        tracing::info!(log = %replica.log.dir().display(), from = %before, to = %at, "cut to its leader's log");
-        // What is compacted of what was there says nothing of what comes in its place.
-        replica.clean_upto = replica.clean_upto.map(|upto| upto.min(at));
-        if let Err(error) = cut(&mut replica.log, at, now.wall) {
-            self.fail_to_follow(partition, &Refusal::storage(&error));
-            return false;
-        }
-        replica.note_undecided();
-        self.count(partition);
-        // The sync that was under way says nothing of what is left.
-        if let Some(topic) = self.topics.get(&partition.0)
-            && follower_syncs_every(&topic.config, &self.config) == 1
-        {
-            self.want_sync(partition, None);
-        }
-        for kind in
-            [CheckpointKind::RecoveryPoints, CheckpointKind::StartOffsets, CheckpointKind::CleanerOffsets]
-        {
-            self.checkpoint_later(now, kind);
-        }
-        self.checkpoint_high_watermark(now, partition);
-        self.following.changed(partition);
-        true
     }
 
     fn say_failed(&self, partition: Watched, why: &str) {

@@ -14,14 +14,12 @@ use super::{
 };
 use crate::ids::{Now, PartitionIndex, TopicName};
 use crate::partition::leader::{Acknowledgement, Leader};
-use crate::partition::parked::Watched;
+use crate::partition::parked::{MAX_WAIT_MS, Watched};
 use crate::producer::admission::{Admission, Origin, admit};
 use crate::producer::sequence::Verdict;
 use crate::producer::verification::Guard;
 use crate::refusal::Refusal;
 
-/// The longest a produce waits for its acknowledgement, whatever it asks for.
-const MAX_WAIT_MS: i32 = 10 * 60 * 1000;
 /// Everyone in sync is to acknowledge.
 const ALL: i16 = -1;
 /// How much one turn appends before others get theirs.

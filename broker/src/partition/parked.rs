@@ -9,6 +9,9 @@ use highwater_storage::TopicId;
 
 use crate::ids::{Monotonic, PartitionIndex};
 
+/// The longest that a request waits, whatever it asks for.
+pub(crate) const MAX_WAIT_MS: i32 = 10 * 60 * 1000;
+
 /// Names one parked request; grows with every parking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ParkedId(u64);

@@ -108,8 +108,10 @@ impl ConsumerMachine {
                 assigned.lookup_asked = false;
                 match partition.error_code {
                     ErrorCode::None if partition.offset >= 0 => {
-                        let epoch = LeaderEpoch::new(partition.leader_epoch);
-                        let found = Position { offset: Offset::new(partition.offset), epoch };
+                        // The epoch it tells is that of the record there; a place has that of the record before, if it was
+                        // read (`OffsetFetcherUtils.resetPositionIfNeeded`).
+                        let offset = Offset::new(partition.offset);
+                        let found = Position { offset, epoch: LeaderEpoch::NONE };
                         (assigned.position, assigned.ahead) = (Some(found), Some(found));
                         (assigned.lookup, assigned.failures) = (None, 0);
                         assigned.validated_epoch = leader_epoch;
@@ -297,7 +299,8 @@ impl ConsumerMachine {
         }
     }
 
-    /// The log was cut below where we are, and grew anew from there (KIP-320).
+    /// The log was cut below where we are, and grew anew from there (KIP-320). Where its leader names a later place, it parts
+    /// from ours somewhere before, and nobody knows where: we go on where we are, as Kafka's consumer does.
     pub(super) fn truncated(
         &mut self,
         now: Monotonic,
@@ -305,7 +308,9 @@ impl ConsumerMachine {
         offset: Offset,
         diverging: Offset,
     ) {
-        if self.config.offset_reset == OffsetReset::None {
+        if diverging >= offset {
+            self.place_behind_buffered(now, at, StartAt::Offset(offset));
+        } else if self.config.offset_reset == OffsetReset::None {
             let (topic, partition) = ((*at.topic).into(), at.partition);
             let (offset, diverging_offset) = (offset.get(), Some(diverging.get()));
             self.stop(at, Error::LogTruncated { topic, partition, offset, diverging_offset });

@@ -214,6 +214,7 @@ impl Conversation {
             partition_index: asked.partition_index,
             error_code,
             offset,
+            leader_epoch: self.leader_epoch,
             ..ListOffsetsPartitionResponse::default()
         };
         let topics = vec![ListOffsetsTopicResponse { name: TOPIC.into(), partitions: vec![partition] }];
@@ -418,6 +419,26 @@ fn a_truncated_log_is_noticed_by_its_epochs() {
         matches!(told, Err(Error::LogTruncated { offset: 6, diverging_offset: Some(4), .. })),
         "{told:?}"
     );
+}
+
+/// Where the two logs part lies below our place then, and nobody knows where: the leader tells where its last epoch ended that
+/// is not above ours.
+#[test]
+fn a_truncated_log_never_moves_the_place_forward() {
+    for offset_reset in [OffsetReset::Earliest, OffsetReset::Latest, OffsetReset::None] {
+        let config = ConsumerConfig { offset_reset, ..config() };
+        let mut broker = Conversation::new(config, &[(0, StartAt::Offset(Offset::ZERO))]);
+        let fetch = broker.fetch();
+        broker.answer(&fetch, 0, vec![data(batch(0, &["a", "b", "c"]), 3)]);
+        assert_eq!(broker.take().len(), 3);
+        let fetch = broker.fetch();
+        let diverging_epoch = EpochEndOffset { epoch: 2, end_offset: 72 };
+        broker.answer(&fetch, 0, vec![PartitionData { diverging_epoch, ..data(Bytes::new(), 80) }]);
+        assert_eq!(broker.position(), Some(3), "{offset_reset:?}");
+        let fetch = broker.fetch();
+        assert_eq!(fetch.asked(), [(0, 3)]);
+        assert_eq!(fetch.request.topics[0].partitions[0].last_fetched_epoch, -1, "or it would say so again");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use highwater_protocol::{ErrorCode, Text};
 use super::commits::Verdict;
 use super::committed::{Asked, Outcome};
 use super::machine::{GroupMachine, Subscription};
-use super::membership::{Ask, Era, Membership, Told, counted};
+use super::membership::{Ask, Era, Membership, Told, described};
 use crate::error::Error;
 use crate::exchange::{Action, Answer, Body, Failure, Peer, RequestId};
 use crate::time::{Monotonic, Now};
@@ -128,13 +128,13 @@ impl GroupMachine {
         if !topics.iter().all(|topic| is_known(topic)) {
             return;
         }
-        let partitions = counted(&topics, metadata.image());
+        let topics = described(&topics, metadata);
         if member.is_dividing() {
-            if let Err(error) = member.divide(partitions) {
+            if let Err(error) = member.divide(topics) {
                 self.problem = Some(error);
             }
         } else {
-            member.compare(partitions);
+            member.compare(topics);
         }
     }
 

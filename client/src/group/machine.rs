@@ -108,6 +108,10 @@ impl GroupMachine {
         config.check()?;
         let (backoff, request_timeout) = (consumer.backoff, consumer.request_timeout);
         let mut consumer = ConsumerMachine::new(consumer, seed)?;
+        if config.protocol == GroupProtocol::Classic {
+            // It may be elected to divide.
+            consumer.metadata.keep_racks();
+        }
         let jitter = &mut consumer.jitter;
         let mut machine = Self {
             finder: Finder::new(Coordinated::Group, config.group_id.clone(), backoff, request_timeout),

@@ -19,7 +19,7 @@ use crate::exchange::{Answer, Body, Failure};
 use crate::retry::{Backoff, Jitter};
 use crate::time::Monotonic;
 
-pub(super) use self::classic::{ClassicMember, counted};
+pub(super) use self::classic::{ClassicMember, described};
 pub(super) use self::consumer::ConsumerMember;
 
 /// Who a member is to the coordinator: what it signs its requests with.

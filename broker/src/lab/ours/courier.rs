@@ -5,8 +5,10 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use highwater_client::consumer::ConsumerMachine;
 use highwater_client::exchange::{Action, Answer, Body, Failure, Peer, RequestId};
-use highwater_client::producer::SealedBatch;
+use highwater_client::group::GroupMachine;
+use highwater_client::producer::{ProducerMachine, SealedBatch};
 use highwater_client::time::{Monotonic, Now};
 use highwater_client::transport::embedded::Target;
 use highwater_client::{Acks, TimestampMs};
@@ -14,7 +16,7 @@ use highwater_protocol::frame::{SIZE_BYTES, decode_response, encode_request};
 use highwater_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use highwater_protocol::{ApiKey, DecodeError, Message, Request, Response};
 
-use super::super::client::{Act, Desk, Question, To};
+use super::super::client::{Act, Client, Desk, Question, To, Told};
 use super::super::world::PORT;
 use crate::ids::NodeId;
 use crate::wire::{self, Incoming, TopicRules};
@@ -23,12 +25,68 @@ use crate::wire::{self, Incoming, TopicRules};
 const NEWEST_BY_NAME: i16 = 9;
 
 /// One of our client's machines.
-pub(in super::super) trait Machine {
+pub(super) trait Machine {
     fn step(&mut self, now: Now, actions: &mut Vec<Action>);
     fn deadline(&self) -> Option<Monotonic>;
     fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>);
-    /// Takes encoded batches back.
+    /// Takes encoded batches back; only a producer lends any.
     fn sealed(&mut self, _batches: Vec<SealedBatch>) {}
+}
+
+macro_rules! is_a_machine {
+    ($machine:ty $(, $lends:item)?) => {
+        impl Machine for $machine {
+            fn step(&mut self, now: Now, actions: &mut Vec<Action>) {
+                self.step(now, actions);
+            }
+
+            fn deadline(&self) -> Option<Monotonic> {
+                self.deadline()
+            }
+
+            fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>) {
+                self.answer(now, id, answer);
+            }
+
+            $($lends)?
+        }
+    };
+}
+
+is_a_machine!(ConsumerMachine);
+is_a_machine!(GroupMachine);
+is_a_machine!(
+    ProducerMachine,
+    fn sealed(&mut self, batches: Vec<SealedBatch>) {
+        self.sealed(batches);
+    }
+);
+
+/// A client of a run that is one of these machines: what comes is the machine's, and whatever came, there may be work.
+pub(super) trait Driven {
+    type Machine: Machine;
+
+    fn parts(&mut self) -> (&mut Courier, &mut Self::Machine);
+    fn work(&mut self, desk: &mut Desk<'_>);
+}
+
+impl<T: Driven> Client for T {
+    fn wake(&mut self, desk: &mut Desk<'_>) {
+        self.work(desk);
+    }
+
+    fn answered(&mut self, desk: &mut Desk<'_>, number: u64, told: Told) {
+        let Told::Frame(frame) = told else { unreachable!("it asks in frames") };
+        let (courier, machine) = self.parts();
+        courier.answered(machine, desk, number, frame);
+        self.work(desk);
+    }
+
+    fn hung_up(&mut self, desk: &mut Desk<'_>, gone: To, was_open: bool) {
+        let (courier, machine) = self.parts();
+        courier.hung_up(machine, desk, gone, was_open);
+        self.work(desk);
+    }
 }
 
 #[derive(Debug)]
@@ -40,7 +98,7 @@ struct UnderWay {
 
 /// Keeps the connections of one machine.
 #[derive(Debug)]
-pub(in super::super) struct Courier {
+pub(super) struct Courier {
     nodes: i32,
     /// The newest version of each API that the brokers serve.
     served: BTreeMap<i16, i16>,
@@ -52,13 +110,13 @@ pub(in super::super) struct Courier {
 }
 
 /// The time as our client is told it.
-pub(in super::super) fn clock(micros: u64) -> Now {
+pub(super) fn clock(micros: u64) -> Now {
     let wall_ms = super::super::BEGINNING_MS + i64::try_from(micros / 1000).unwrap_or(i64::MAX);
     Now { monotonic: Monotonic::after_origin(Duration::from_micros(micros)), wall: TimestampMs::new(wall_ms) }
 }
 
 impl Courier {
-    pub(in super::super) fn new(nodes: i32) -> Self {
+    pub(super) fn new(nodes: i32) -> Self {
         Self {
             nodes,
             served: served(),
@@ -69,7 +127,7 @@ impl Courier {
     }
 
     /// Steps the machine until it has nothing more to do now.
-    pub(in super::super) fn drive(&mut self, machine: &mut impl Machine, desk: &mut Desk<'_>) {
+    pub(super) fn drive(&mut self, machine: &mut impl Machine, desk: &mut Desk<'_>) {
         let now = clock(desk.now);
         loop {
             let mut actions = Vec::new();
@@ -142,7 +200,7 @@ impl Courier {
     }
 
     /// Closes all connections.
-    pub(in super::super) fn close(&mut self, desk: &mut Desk<'_>) {
+    pub(super) fn close(&mut self, desk: &mut Desk<'_>) {
         for peer in self.lines.keys().copied().collect::<Vec<_>>() {
             self.disconnect(desk, peer);
         }
@@ -155,13 +213,7 @@ impl Courier {
     }
 
     /// A connection is gone; `was_open` says whether anything can have arrived over it.
-    pub(in super::super) fn hung_up(
-        &mut self,
-        machine: &mut impl Machine,
-        desk: &mut Desk<'_>,
-        gone: To,
-        was_open: bool,
-    ) {
+    fn hung_up(&mut self, machine: &mut impl Machine, desk: &mut Desk<'_>, gone: To, was_open: bool) {
         let found = self.lines.iter().find(|(peer, node)| to(**peer, **node) == gone);
         let Some(peer) = found.map(|(peer, _)| *peer) else { return };
         self.lines.remove(&peer);
@@ -171,13 +223,7 @@ impl Courier {
     }
 
     /// An answer came.
-    pub(in super::super) fn answered(
-        &mut self,
-        machine: &mut impl Machine,
-        desk: &mut Desk<'_>,
-        number: u64,
-        frame: Bytes,
-    ) {
+    fn answered(&mut self, machine: &mut impl Machine, desk: &mut Desk<'_>, number: u64, frame: Bytes) {
         let Some(UnderWay { api, version, .. }) = self.under_way.remove(&number) else { return };
         match read(api, version, frame) {
             Ok(answer) => self.at_once.push((RequestId(number), Ok(answer))),
@@ -210,6 +256,10 @@ impl Courier {
             Body::OffsetCommit(request) => self.frame(&request, NEWEST_BY_NAME),
             Body::OffsetFetch(request) => self.frame(&request, NEWEST_BY_NAME),
             Body::Produce(_) => unreachable!("sealed before"),
+            Body::AddPartitionsToTxn(_)
+            | Body::AddOffsetsToTxn(_)
+            | Body::TxnOffsetCommit { .. }
+            | Body::EndTxn { .. } => unreachable!("no machine here has transactions"),
         }
     }
 
@@ -226,6 +276,7 @@ fn to(peer: Peer, node: NodeId) -> To {
         Peer::Node(_) => 0,
         Peer::Seed => 1,
         Peer::Coordinator => 2,
+        Peer::TransactionCoordinator => 3,
     };
     To { node, line }
 }

@@ -4,33 +4,18 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_client::consumer::ConsumerMachine;
-use highwater_client::exchange::{Action, Answer, Failure, RequestId};
 use highwater_client::group::{CommitId, GroupMachine, Offsets, Persistence, Step, Subscription, Turn};
-use highwater_client::time::{Monotonic, Now};
 use highwater_client::{ConsumedRecord, Error, GroupConfig, GroupProtocol, TopicPartition};
 
-use super::super::client::{Act, Client, Desk, TOPIC, To, Told};
+use super::super::client::{Act, Desk, TOPIC};
+use super::super::names;
 use super::super::wide::Grouping;
-use super::courier::{Courier, Machine, clock};
+use super::courier::{Courier, Driven, clock};
 use super::reader::config;
 use crate::ids::PartitionIndex;
 
 /// How many records it takes at once.
 const AT_ONCE: usize = 20;
-
-impl Machine for GroupMachine {
-    fn step(&mut self, now: Now, actions: &mut Vec<Action>) {
-        self.step(now, actions);
-    }
-
-    fn deadline(&self) -> Option<Monotonic> {
-        self.deadline()
-    }
-
-    fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>) {
-        self.answer(now, id, answer);
-    }
-}
 
 #[derive(Debug)]
 pub(in super::super) struct Member {
@@ -93,23 +78,6 @@ impl Member {
         format!("member of {:?}: {:?}, at {places:?}", self.how, self.machine.identity())
     }
 
-    fn work(&mut self, desk: &mut Desk<'_>) {
-        self.courier.drive(&mut self.machine, desk);
-        if self.next_poll <= desk.now {
-            self.next_poll = desk.now + desk.chance.draw(self.how.poll_micros.clone());
-            if desk.is_trouble && desk.chance.percent(self.how.ends_percent) {
-                self.end(desk);
-            }
-            self.poll(desk);
-            self.courier.drive(&mut self.machine, desk);
-        }
-        self.hear(desk);
-        if self.is_leaving && self.machine.has_left() {
-            self.begin_anew(desk);
-        }
-        desk.acts.push(Act::Wake(self.next_poll));
-    }
-
     /// It leaves, or is killed without a word.
     fn end(&mut self, desk: &mut Desk<'_>) {
         if desk.chance.percent(50) && !self.is_leaving {
@@ -166,7 +134,8 @@ impl Member {
 
     fn process(&mut self, desk: &mut Desk<'_>, record: ConsumedRecord) {
         let partition = PartitionIndex(record.partition);
-        desk.acts.push(Act::Got(partition, record.offset, record.key.unwrap_or_default()));
+        let name = names::name(record.key.as_ref(), &record.headers);
+        desk.acts.push(Act::Got { partition, expected: None, at: record.offset, name });
         let resumes = self.resumed.remove(&partition);
         desk.acts.push(Act::Delivered { group: self.how.group, partition, at: record.offset, resumes });
     }
@@ -217,19 +186,27 @@ impl Member {
     }
 }
 
-impl Client for Member {
-    fn wake(&mut self, desk: &mut Desk<'_>) {
-        self.work(desk);
+impl Driven for Member {
+    type Machine = GroupMachine;
+
+    fn parts(&mut self) -> (&mut Courier, &mut GroupMachine) {
+        (&mut self.courier, &mut self.machine)
     }
 
-    fn answered(&mut self, desk: &mut Desk<'_>, number: u64, told: Told) {
-        let Told::Frame(frame) = told else { unreachable!("it asks in frames") };
-        self.courier.answered(&mut self.machine, desk, number, frame);
-        self.work(desk);
-    }
-
-    fn hung_up(&mut self, desk: &mut Desk<'_>, gone: To, was_open: bool) {
-        self.courier.hung_up(&mut self.machine, desk, gone, was_open);
-        self.work(desk);
+    fn work(&mut self, desk: &mut Desk<'_>) {
+        self.courier.drive(&mut self.machine, desk);
+        if self.next_poll <= desk.now {
+            self.next_poll = desk.now + desk.chance.draw(self.how.poll_micros.clone());
+            if desk.is_trouble && desk.chance.percent(self.how.ends_percent) {
+                self.end(desk);
+            }
+            self.poll(desk);
+            self.courier.drive(&mut self.machine, desk);
+        }
+        self.hear(desk);
+        if self.is_leaving && self.machine.has_left() {
+            self.begin_anew(desk);
+        }
+        desk.acts.push(Act::Wake(self.next_poll));
     }
 }

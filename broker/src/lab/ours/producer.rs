@@ -3,38 +3,19 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
-use highwater_client::exchange::{Action, Answer, Failure, RequestId};
-use highwater_client::producer::{BatchId, Completion, ProducerMachine, SealedBatch};
+use highwater_client::producer::{BatchId, Completion, ProducerMachine};
 use highwater_client::retry::Backoff;
-use highwater_client::time::{Monotonic, Now};
 use highwater_client::{Acks, Error, ProducerConfig, Record};
 
-use super::super::client::{Act, Client, Desk, TOPIC, To, Told};
+use super::super::client::{Act, Desk, TOPIC};
 use super::super::conditions::Producing;
+use super::super::names::{HEADER, Named};
 use super::super::producer::{Done, Fate};
-use super::courier::{Courier, Machine, clock};
+use super::courier::{Courier, Driven, clock};
 use crate::ids::PartitionIndex;
 
 /// How long it waits until it hands a record over again that was not taken.
 const AGAIN_MICROS: u64 = 50_000;
-
-impl Machine for ProducerMachine {
-    fn step(&mut self, now: Now, actions: &mut Vec<Action>) {
-        self.step(now, actions);
-    }
-
-    fn deadline(&self) -> Option<Monotonic> {
-        self.deadline()
-    }
-
-    fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>) {
-        self.answer(now, id, answer);
-    }
-
-    fn sealed(&mut self, batches: Vec<SealedBatch>) {
-        self.sealed(batches);
-    }
-}
 
 #[derive(Debug)]
 pub(in super::super) struct OurProducer {
@@ -131,7 +112,14 @@ impl OurProducer {
     fn hand_over(&mut self, desk: &mut Desk<'_>) {
         while let Some((partition, value, padding)) = self.held.pop_front() {
             let bytes = vec![b'.'; padding];
-            let record = Record::new(TOPIC, value.as_bytes(), &bytes).partition(partition.0);
+            let named = Named::new(&value, self.how.keys);
+            let mut record = Record::to(TOPIC).key(named.key()).partition(partition.0);
+            if !named.deletes() {
+                record = record.value(&bytes);
+            }
+            if named.is_named_apart() {
+                record = record.header(HEADER, &value);
+            }
             match self.machine.append(clock(desk.now), &record) {
                 Ok(appended) => {
                     self.taken.insert((appended.batch, appended.index), (partition, value));
@@ -142,15 +130,6 @@ impl OurProducer {
                 }
                 Err(error) => return desk.acts.push(Act::Complain(format!("{value} is not taken: {error}"))),
             }
-        }
-    }
-
-    fn work(&mut self, desk: &mut Desk<'_>) {
-        self.make(desk);
-        self.hand_over(desk);
-        self.courier.drive(&mut self.machine, desk);
-        for completion in self.machine.take_completions() {
-            self.complete(desk, completion);
         }
     }
 
@@ -192,19 +171,19 @@ impl OurProducer {
     }
 }
 
-impl Client for OurProducer {
-    fn wake(&mut self, desk: &mut Desk<'_>) {
-        self.work(desk);
+impl Driven for OurProducer {
+    type Machine = ProducerMachine;
+
+    fn parts(&mut self) -> (&mut Courier, &mut ProducerMachine) {
+        (&mut self.courier, &mut self.machine)
     }
 
-    fn answered(&mut self, desk: &mut Desk<'_>, number: u64, told: Told) {
-        let Told::Frame(frame) = told else { unreachable!("it asks in frames") };
-        self.courier.answered(&mut self.machine, desk, number, frame);
-        self.work(desk);
-    }
-
-    fn hung_up(&mut self, desk: &mut Desk<'_>, gone: To, was_open: bool) {
-        self.courier.hung_up(&mut self.machine, desk, gone, was_open);
-        self.work(desk);
+    fn work(&mut self, desk: &mut Desk<'_>) {
+        self.make(desk);
+        self.hand_over(desk);
+        self.courier.drive(&mut self.machine, desk);
+        for completion in self.machine.take_completions() {
+            self.complete(desk, completion);
+        }
     }
 }

@@ -4,31 +4,16 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use highwater_client::consumer::{ConsumerMachine, StartAt};
-use highwater_client::exchange::{Action, Answer, Failure, RequestId};
-use highwater_client::time::{Monotonic, Now};
 use highwater_client::{ConsumedRecord, ConsumerConfig, OffsetReset, TopicPartition};
 use highwater_storage::Offset;
 
-use super::super::client::{Act, Client, Desk, TOPIC, To, Told};
-use super::courier::{Courier, Machine};
+use super::super::client::{Act, Desk, TOPIC};
+use super::super::names;
+use super::courier::{Courier, Driven};
 use crate::ids::PartitionIndex;
 
 /// How many records it takes at once.
 const AT_ONCE: usize = 50;
-
-impl Machine for ConsumerMachine {
-    fn step(&mut self, now: Now, actions: &mut Vec<Action>) {
-        self.step(now, actions);
-    }
-
-    fn deadline(&self) -> Option<Monotonic> {
-        self.deadline()
-    }
-
-    fn answer(&mut self, now: Now, id: RequestId, answer: Result<Answer, Failure>) {
-        self.answer(now, id, answer);
-    }
-}
 
 /// A consumer that a run can wait with: it asks again as soon as the others do.
 pub(super) fn config(request_timeout: Duration) -> ConsumerConfig {
@@ -64,6 +49,29 @@ impl OurReader {
         status.ok().and_then(|status| status.position).unwrap_or_default()
     }
 
+    fn see(&mut self, desk: &mut Desk<'_>, record: ConsumedRecord) {
+        let partition = PartitionIndex(record.partition);
+        let next = Offset::new(record.offset.get() + 1);
+        let expected = self.next.insert(partition, next);
+        let name = names::name(record.key.as_ref(), &record.headers);
+        desk.acts.push(Act::Got { partition, expected, at: record.offset, name });
+    }
+
+    fn begin_anew(&mut self) {
+        self.next.clear();
+        for at in self.machine.assignment().cloned().collect::<Vec<_>>() {
+            self.machine.seek(&at, StartAt::Beginning).expect("it is assigned");
+        }
+    }
+}
+
+impl Driven for OurReader {
+    type Machine = ConsumerMachine;
+
+    fn parts(&mut self) -> (&mut Courier, &mut ConsumerMachine) {
+        (&mut self.courier, &mut self.machine)
+    }
+
     fn work(&mut self, desk: &mut Desk<'_>) {
         loop {
             self.courier.drive(&mut self.machine, desk);
@@ -80,41 +88,5 @@ impl OurReader {
                 }
             }
         }
-    }
-
-    fn see(&mut self, desk: &mut Desk<'_>, record: ConsumedRecord) {
-        let partition = PartitionIndex(record.partition);
-        let next = Offset::new(record.offset.get() + 1);
-        if let Some(expected) = self.next.insert(partition, next)
-            && !desk.may_skip(partition, expected, record.offset)
-        {
-            let what = format!("our reader of {partition} got {} after all below {expected}", record.offset);
-            desk.acts.push(Act::Complain(what));
-        }
-        desk.acts.push(Act::Got(partition, record.offset, record.key.unwrap_or_default()));
-    }
-
-    fn begin_anew(&mut self) {
-        self.next.clear();
-        for at in self.machine.assignment().cloned().collect::<Vec<_>>() {
-            self.machine.seek(&at, StartAt::Beginning).expect("it is assigned");
-        }
-    }
-}
-
-impl Client for OurReader {
-    fn wake(&mut self, desk: &mut Desk<'_>) {
-        self.work(desk);
-    }
-
-    fn answered(&mut self, desk: &mut Desk<'_>, number: u64, told: Told) {
-        let Told::Frame(frame) = told else { unreachable!("it asks in frames") };
-        self.courier.answered(&mut self.machine, desk, number, frame);
-        self.work(desk);
-    }
-
-    fn hung_up(&mut self, desk: &mut Desk<'_>, gone: To, was_open: bool) {
-        self.courier.hung_up(&mut self.machine, desk, gone, was_open);
-        self.work(desk);
     }
 }

@@ -2,8 +2,10 @@
 //! replica that comes back, the records that follow a cut.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use highwater_storage::Offset;
+use highwater_storage::checkpoint::OffsetCheckpoint;
 
 use super::CheckpointKind;
 use crate::ids::{Now, PartitionIndex, TopicName};
@@ -67,51 +69,60 @@ impl Node {
                 continue;
             }
             if schedule.gone.iter().any(|(_, gone)| names.contains(&gone)) {
-                let version = schedule.version;
-                let written = schedule.file.write(version, &self.checkpoint(kind));
-                written.map_err(|error| Refusal::storage(&error))?;
-                self.checkpoints.of_mut(kind).wrote(version);
+                self.write_at_once(kind, self.checkpoint(kind))?;
             }
         }
         Ok(())
     }
 
-    /// A log is about to be cut: what comes in place of what goes is neither durable nor compacted. Written down before, here
+    fn write_at_once(&mut self, kind: CheckpointKind, checkpoint: OffsetCheckpoint) -> Result<(), Refusal> {
+        let schedule = self.checkpoints.of_mut(kind);
+        let version = schedule.version;
+        match schedule.file.write(version, &checkpoint) {
+            Ok(()) => {
+                schedule.wrote(version, Arc::new(checkpoint));
+                Ok(())
+            }
+            Err(error) => {
+                schedule.not_written();
+                Err(Refusal::storage(&error))
+            }
+        }
+    }
+
+    /// Logs are about to be cut: what comes in place of what goes is neither durable nor compacted. Written down before, here
     /// and now (`LogManager.truncateTo`, `LogCleanerManager.maybeTruncateCheckpoint`): else what a power cut takes of it passed
     /// for damage of what was durable, and a lost end for a gap that compaction left.
     pub(in crate::node) fn lower_checkpoints(
         &mut self,
         now: Now,
-        partition: Watched,
-        at: Offset,
+        cuts: &[(Watched, Offset)],
     ) -> Result<(), Refusal> {
-        self.lower(now, CheckpointKind::RecoveryPoints, partition, at)?;
+        self.lower(now, CheckpointKind::RecoveryPoints, cuts)?;
         // One that cannot be read speaks of nobody.
         if self.checkpoints.is_held_back(CheckpointKind::CleanerOffsets) {
             return Ok(());
         }
-        self.lower(now, CheckpointKind::CleanerOffsets, partition, at)
+        self.lower(now, CheckpointKind::CleanerOffsets, cuts)
     }
 
-    fn lower(
-        &mut self,
-        now: Now,
-        kind: CheckpointKind,
-        (topic, partition): Watched,
-        at: Offset,
-    ) -> Result<(), Refusal> {
-        let Some(name) = self.name_of(topic).cloned() else { return Ok(()) };
-        let mut checkpoint = self.checkpoint(kind);
-        let point = checkpoint.get(name.as_str(), partition.0).filter(|point| *point > at);
-        // The file may say more than is so where it was not written since.
-        if point.is_none() && self.checkpoints.of(kind).is_settled() {
+    /// One file for all of them, and none where it says no more of them than is left.
+    fn lower(&mut self, now: Now, kind: CheckpointKind, cuts: &[(Watched, Offset)]) -> Result<(), Refusal> {
+        let schedule = self.checkpoints.of(kind);
+        let exceeds = |((topic, partition), at): &(Watched, Offset)| {
+            self.name_of(*topic).is_some_and(|name| schedule.may_exceed(name, *partition, *at))
+        };
+        if !cuts.iter().any(exceeds) {
             return Ok(());
         }
-        if point.is_some() {
-            checkpoint.insert(name.as_str(), partition.0, at);
+        let mut checkpoint = self.checkpoint(kind);
+        for ((topic, partition), at) in cuts {
+            let Some(name) = self.name_of(*topic) else { continue };
+            if checkpoint.get(name.as_str(), partition.0).is_some_and(|point| point > *at) {
+                checkpoint.insert(name.as_str(), partition.0, *at);
+            }
         }
         self.checkpoint_later(now, kind);
-        let schedule = self.checkpoints.of(kind);
-        schedule.file.write(schedule.version, &checkpoint).map_err(|error| Refusal::storage(&error))
+        self.write_at_once(kind, checkpoint)
     }
 }

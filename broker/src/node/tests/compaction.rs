@@ -1012,8 +1012,8 @@ fn no_checkpoint_says_that_what_comes_in_place_of_a_cut_end_is_clean() {
     assert_eq!(world.cleaner_offsets(), "0\n1\nt 0 5\n");
     let partition = (world.node.metadata.id_of(&"t".into()).unwrap(), PartitionIndex(0));
     let now = world.now;
-    world.node.lower_checkpoints(now, partition, Offset::new(5)).unwrap();
+    world.node.lower_checkpoints(now, &[(partition, Offset::new(5))]).unwrap();
     assert_eq!(world.cleaner_offsets(), "0\n1\nt 0 5\n");
-    world.node.lower_checkpoints(now, partition, Offset::new(3)).unwrap();
+    world.node.lower_checkpoints(now, &[(partition, Offset::new(3))]).unwrap();
     assert_eq!(world.cleaner_offsets(), "0\n1\nt 0 3\n", "before anything of the log goes");
 }

@@ -18,15 +18,37 @@ impl World {
 
     /// A follower says for the first time where it stands.
     fn is_followed(&mut self, at: ReplicaAt) -> Effects {
+        self.is_asked(1, true, vec![at])
+    }
+
+    /// A follower fetches; this is its fetch of that number.
+    fn is_asked(&mut self, number: u64, begins: bool, partitions: Vec<ReplicaAt>) -> Effects {
         let fetch = ReplicaFetch {
             broker_epoch: self.node.metadata.broker_epoch(FOLLOWER),
             leader_broker_epoch: self.node.broker_epoch(),
-            number: 1,
-            begins: true,
-            partitions: vec![at],
+            number,
+            begins,
+            partitions,
             gone: Vec::new(),
         };
         self.bring(Event::Message { from: Peer::Node(FOLLOWER), message: Message(Word::Fetch(fetch)) })
+    }
+
+    /// A topic is made, led by this node and followed.
+    fn leads_a_topic(&mut self, partitions: usize) -> TopicId {
+        self.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 });
+        self.learns_of_topic(vec![vec![0, FOLLOWER.0]; partitions]).0
+    }
+
+    fn learns_of_topic(&mut self, replicas: Vec<Vec<i32>>) -> (TopicId, Effects) {
+        let id = TopicId::new([7; 16]);
+        let made = MetadataRecord::TopicCreated {
+            id: id.get(),
+            name: "t".into(),
+            configs: BTreeMap::new(),
+            replicas,
+        };
+        (id, self.learns(made))
     }
 }
 
@@ -65,12 +87,7 @@ fn a_follower_that_misses_an_answer_says_anew_where_it_stands() {
         };
         effects.into_iter().filter_map(one).collect()
     };
-    let made = world.learns(MetadataRecord::TopicCreated {
-        id: [7; 16],
-        name: "t".into(),
-        configs: BTreeMap::new(),
-        replicas: vec![vec![LEADER.0, 0]],
-    });
+    let (_, made) = world.learns_of_topic(vec![vec![LEADER.0, 0]]);
     assert_eq!(fetches(made), [(1, true, 1)]);
     for (number, place, expected) in [
         (1, 1, vec![(2, false, 0)]),
@@ -95,12 +112,7 @@ fn a_follower_that_knows_of_a_topic_before_its_leader_is_heard_when_that_one_kno
     world.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 });
     let id = TopicId::new([7; 16]);
     assert!(told(world.is_followed(at_its_beginning(id))).is_empty(), "it is about to learn of it");
-    world.learns(MetadataRecord::TopicCreated {
-        id: id.get(),
-        name: "t".into(),
-        configs: BTreeMap::new(),
-        replicas: vec![vec![0, FOLLOWER.0]],
-    });
+    world.learns_of_topic(vec![vec![0, FOLLOWER.0]]);
     let told = told(world.produce(vec![(0, batch(b"a"))]));
     let [fetched] = &told[..] else { panic!("{told:?}") };
     assert!(matches!(&fetched.partitions[0].outcome, Ok(ReplicaData::Batches(sent)) if sent.len() == 1));
@@ -111,25 +123,9 @@ fn a_follower_that_knows_of_a_topic_before_its_leader_is_heard_when_that_one_kno
 fn a_follower_of_whom_a_fetch_is_missed_is_told_to_begin_anew() {
     for (number, place) in [(2, 1), (3, 2)] {
         let mut world = World::new();
-        world.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 });
-        let id = TopicId::new([7; 16]);
-        world.learns(MetadataRecord::TopicCreated {
-            id: id.get(),
-            name: "t".into(),
-            configs: BTreeMap::new(),
-            replicas: vec![vec![0, FOLLOWER.0]],
-        });
+        let id = world.leads_a_topic(1);
         assert!(told(world.is_followed(at_its_beginning(id))).is_empty());
-        let fetch = ReplicaFetch {
-            broker_epoch: world.node.metadata.broker_epoch(FOLLOWER),
-            leader_broker_epoch: world.node.broker_epoch(),
-            number,
-            begins: false,
-            partitions: Vec::new(),
-            gone: Vec::new(),
-        };
-        let message = Message(Word::Fetch(fetch));
-        world.bring(Event::Message { from: Peer::Node(FOLLOWER), message });
+        world.is_asked(number, false, Vec::new());
         let told = told(world.produce(vec![(0, batch(b"a"))]));
         let [fetched] = &told[..] else { panic!("{told:?}") };
         assert_eq!(
@@ -144,14 +140,7 @@ fn a_follower_of_whom_a_fetch_is_missed_is_told_to_begin_anew() {
 #[test]
 fn a_producer_is_told_that_its_leader_was_none_also_where_that_one_leads_again_before_it_is_told() {
     let mut world = World::new();
-    world.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 });
-    let id = TopicId::new([7; 16]);
-    world.learns(MetadataRecord::TopicCreated {
-        id: id.get(),
-        name: "t".into(),
-        configs: BTreeMap::new(),
-        replicas: vec![vec![0, FOLLOWER.0]; 2],
-    });
+    let id = world.leads_a_topic(2);
     assert!(told(world.is_followed(at_its_beginning(id))).is_empty());
     world.produce(vec![(0, batch(b"a")), (1, batch(b"b"))]);
     for leader in [FOLLOWER.0, 0] {
@@ -173,16 +162,7 @@ fn a_producer_is_told_that_its_leader_was_none_also_where_that_one_leads_again_b
     };
     let mut effects = Effects::new();
     for (number, at) in [(1, at(0, 2)), (2, at(1, 0))] {
-        let fetch = ReplicaFetch {
-            broker_epoch: world.node.metadata.broker_epoch(FOLLOWER),
-            leader_broker_epoch: world.node.broker_epoch(),
-            number,
-            begins: number == 1,
-            partitions: vec![at],
-            gone: Vec::new(),
-        };
-        let message = Message(Word::Fetch(fetch));
-        effects.extend(world.bring(Event::Message { from: Peer::Node(FOLLOWER), message }));
+        effects.extend(world.is_asked(number, number == 1, vec![at]));
     }
     let outcomes = produced(&effects);
     assert!(matches!(outcomes[..], [Err(Refusal::NotLeader { .. }), Ok(0)]), "{outcomes:?}");

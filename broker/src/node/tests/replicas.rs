@@ -10,7 +10,9 @@ use super::retention::{NOW_MS, large, outcome_of};
 use super::*;
 use crate::controller::ReassignmentsRequest;
 use crate::ensemble::{Ensemble, EnsembleEffects, EnsembleOptions};
+use crate::partition::parked::MAX_WAIT_MS;
 
+mod cuts;
 mod damage;
 mod renewed;
 
@@ -516,6 +518,14 @@ fn records_are_deleted_when_they_are_on_every_live_node() {
     let expected =
         [(Some(0), Ok(())), (Some(0), Err(Refusal::TimedOut)), (None, Err(Refusal::OffsetOutOfRange))];
     assert_eq!(done.iter().map(told).collect::<Vec<_>>(), expected);
+
+    // Nobody waits for ever, whatever is said.
+    let mut trio = three(&[]);
+    trio.ensemble.cut_off = vec![SECOND];
+    let effects = delete(&mut trio, 1, i32::MAX);
+    assert_eq!(deleted_in(&trio.settle(effects)), None);
+    let until = trio.ensemble.node(FIRST).unwrap().parked_deletions.next_deadline();
+    assert_eq!(until, Some(trio.now.monotonic.plus_ms(MAX_WAIT_MS)));
 
     // Who is dead is not waited for.
     let mut trio = three(&[]);

@@ -117,6 +117,22 @@ fn a_leader_that_cannot_tell_is_asked_again_and_one_that_does_not_know_the_quest
     assert_eq!(broker.fetch().asked(), [(0, 3)]);
 }
 
+/// It tells the epoch of the record that is there, not of the one before: that one was read by nobody.
+#[test]
+fn a_place_that_was_looked_up_is_not_asked_about() {
+    let mut broker = Conversation::new(config(), &[(0, StartAt::Beginning)]);
+    assert_eq!(broker.answer_lookup(ErrorCode::None, 0), EARLIEST);
+    broker.pass(Duration::from_secs(1));
+    let fetch = broker.fetch();
+    assert_eq!(fetch.request.topics[0].partitions[0].last_fetched_epoch, -1);
+    (broker.leaders[0], broker.leader_epoch) = (1, 5);
+    broker.answer(&fetch, 0, vec![refusal(ErrorCode::FencedLeaderEpoch)]);
+    broker.back_off();
+    let fetch = broker.fetch();
+    assert_eq!((fetch.node, fetch.asked()), (NodeId(1), vec![(0, 0)]));
+    assert!(broker.validations.is_empty());
+}
+
 #[test]
 fn a_place_without_an_epoch_is_not_asked_about() {
     let mut broker = Conversation::from(2);

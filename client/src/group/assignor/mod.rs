@@ -2,9 +2,11 @@
 //!
 //! The same members and partitions give the same assignment, whoever leads. Range and round robin give what Kafka's
 //! assignors of these names give, so that members in other languages see no difference; cooperative sticky promises the
-//! same properties as Kafka's (as even as can be, moving as little as can be), not the same choice among equals. Racks are
-//! not looked at.
+//! same properties as Kafka's (as even as can be, moving as little as can be), not the same choice among equals. Range and
+//! cooperative sticky bring partitions to members in the racks of their replicas as far as that leaves the rest as it is
+//! ([`racks`], KIP-881); Kafka's round robin does not look at racks either.
 
+mod racks;
 mod range;
 mod round_robin;
 mod sticky;
@@ -39,6 +41,8 @@ pub struct GroupMember {
     pub member_id: Text,
     /// Its name, if it is a static member.
     pub instance_id: Option<Text>,
+    /// Where it is, if it says so.
+    pub rack: Option<Text>,
     /// The topics it wants to read.
     pub topics: BTreeSet<Text>,
     /// The partitions it has.
@@ -47,8 +51,24 @@ pub struct GroupMember {
     pub generation: Generation,
 }
 
-/// How many partitions each topic has; a topic that does not exist is left out.
-pub type PartitionCounts = BTreeMap<Text, i32>;
+/// A topic that a group reads, as far as that matters to who divides it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupTopic {
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Of each partition the racks in which its replicas are; less where that is not known.
+    pub racks: Vec<BTreeSet<Text>>,
+}
+
+impl From<i32> for GroupTopic {
+    /// So many partitions, of which nobody says where they are.
+    fn from(partitions: i32) -> Self {
+        Self { partitions, racks: Vec::new() }
+    }
+}
+
+/// The topics that a group reads; one that does not exist is left out.
+pub type GroupTopics = BTreeMap<Text, GroupTopic>;
 
 /// What each member is to read, by member id.
 pub type GroupAssignment = BTreeMap<Text, BTreeSet<TopicPartition>>;
@@ -73,12 +93,12 @@ impl Assignor {
     /// Divides the partitions of the topics among the members that subscribe to them. Each member has an entry; with
     /// cooperative sticky what its owner is still to give back is nobody's for now.
     #[must_use]
-    pub fn assign(self, partitions: &PartitionCounts, members: &[GroupMember]) -> GroupAssignment {
+    pub fn assign(self, topics: &GroupTopics, members: &[GroupMember]) -> GroupAssignment {
         match self {
-            Self::Range => range::assign(partitions, members),
-            Self::RoundRobin => round_robin::assign(partitions, members),
+            Self::Range => range::assign(topics, members),
+            Self::RoundRobin => round_robin::assign(topics, members),
             Self::CooperativeSticky => {
-                let mut assignment = sticky::assign(partitions, members);
+                let mut assignment = sticky::assign(topics, members);
                 sticky::withhold_what_moves(&mut assignment, members);
                 assignment
             }

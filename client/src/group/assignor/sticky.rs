@@ -1,23 +1,27 @@
-//! As even as can be, moving as little as can be (`CooperativeStickyAssignor`).
+//! As even as can be, then as near to the members' racks, moving as little as can be (`CooperativeStickyAssignor`).
 //!
 //! Members begin with what they have; what nobody has goes to whoever has least; then partitions move, one at a time, from
 //! a member to one that has at least two fewer, directly or along a chain of members of which each takes one and gives one.
 //! When no such chain is left, no assignment is more even (Harvey et al., *Semi-matchings for bipartite graphs and load
 //! balancing*, 2006). Partitions of one topic are alike to a member, so chains are sought along topics, not partitions.
+//! Which of the assignments that are as even it is to be is then for the [`rings`].
+
+mod rings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use highwater_protocol::Text;
 
-use super::{GroupAssignment, GroupMember, PartitionCounts, nothing_for_anyone, partitions_of};
+use super::{GroupAssignment, GroupMember, GroupTopics, nothing_for_anyone, partitions_of, racks};
 use crate::group::Generation;
 use crate::metadata::TopicPartition;
 
 /// The assignment that the group is to come to, when all that moves has moved.
-pub(super) fn assign(partitions: &PartitionCounts, members: &[GroupMember]) -> GroupAssignment {
-    let mut balance = Balance::of_what_is_owned(partitions, members);
-    balance.give_out_what_is_free(partitions);
+pub(super) fn assign(topics: &GroupTopics, members: &[GroupMember]) -> GroupAssignment {
+    let mut balance = Balance::of_what_is_owned(topics, members);
+    balance.give_out_what_is_free();
     balance.even_out();
+    rings::better(&mut balance);
     let mut assignment = nothing_for_anyone(members);
     for (member, has) in members.iter().zip(balance.has) {
         assignment.insert(member.member_id.clone(), has.into_values().flatten().collect());
@@ -38,7 +42,9 @@ pub(super) fn withhold_what_moves(assignment: &mut GroupAssignment, members: &[G
 }
 
 struct Balance<'a> {
+    topics: &'a GroupTopics,
     members: &'a [GroupMember],
+    is_by_rack: bool,
     /// What each member has, by topic.
     has: Vec<BTreeMap<Text, BTreeSet<TopicPartition>>>,
     load: Vec<usize>,
@@ -48,7 +54,7 @@ struct Balance<'a> {
 impl<'a> Balance<'a> {
     /// What members have and may keep: of a partition that several claim, the one of the latest generation has it; when there
     /// is no telling, none of them.
-    fn of_what_is_owned(partitions: &PartitionCounts, members: &'a [GroupMember]) -> Self {
+    fn of_what_is_owned(topics: &'a GroupTopics, members: &'a [GroupMember]) -> Self {
         let mut claims: BTreeMap<&TopicPartition, (Generation, Option<usize>)> = BTreeMap::new();
         for (index, member) in members.iter().enumerate() {
             for at in &member.owned {
@@ -66,18 +72,22 @@ impl<'a> Balance<'a> {
         }
         let mut readers: BTreeMap<Text, Vec<usize>> = BTreeMap::new();
         for (index, member) in members.iter().enumerate() {
-            for topic in member.topics.iter().filter(|topic| partitions.contains_key(*topic)) {
+            for topic in member.topics.iter().filter(|topic| topics.contains_key(*topic)) {
                 readers.entry(topic.clone()).or_default().push(index);
             }
         }
+        let partitions = readers.keys().flat_map(|topic| &topics[topic].racks);
         let mut balance = Self {
+            topics,
             members,
+            is_by_rack: racks::matter(members.iter(), partitions),
             has: vec![BTreeMap::new(); members.len()],
             load: vec![0; members.len()],
             readers,
         };
         for (at, (_, owner)) in claims {
-            let exists = partitions.get(&at.topic).is_some_and(|count| (0..*count).contains(&at.partition));
+            let topic = topics.get(&at.topic);
+            let exists = topic.is_some_and(|topic| (0..topic.partitions).contains(&at.partition));
             if let Some(owner) = owner
                 && exists
                 && members[owner].topics.contains(&at.topic)
@@ -88,13 +98,18 @@ impl<'a> Balance<'a> {
         balance
     }
 
+    /// Whether racks matter, and no replica of a partition is in the member's.
+    fn is_far(&self, member: usize, at: &TopicPartition) -> bool {
+        self.is_by_rack && !racks::is_near(&self.members[member], racks::racks_of(self.topics, at))
+    }
+
     fn give(&mut self, member: usize, at: TopicPartition) {
         self.load[member] += 1;
         self.has[member].entry(at.topic.clone()).or_default().insert(at);
     }
 
     /// Topics that few can read first: with the others there is more choice left.
-    fn give_out_what_is_free(&mut self, partitions: &PartitionCounts) {
+    fn give_out_what_is_free(&mut self) {
         let taken: BTreeSet<TopicPartition> =
             self.has.iter().flat_map(BTreeMap::values).flatten().cloned().collect();
         let mut topics: Vec<(usize, Text)> =
@@ -104,8 +119,11 @@ impl<'a> Balance<'a> {
             let readers = self.readers[&topic].clone();
             let mut by_load: BTreeSet<(usize, usize)> =
                 readers.iter().map(|reader| (self.load[*reader], *reader)).collect();
-            for at in partitions_of(&topic, partitions[&topic]).filter(|at| !taken.contains(at)) {
-                let Some((load, reader)) = by_load.pop_first() else { break };
+            for at in partitions_of(&topic, self.topics[&topic].partitions).filter(|at| !taken.contains(at)) {
+                let Some(&(load, first)) = by_load.first() else { break };
+                let mut least = by_load.range((load, first)..(load + 1, 0)).map(|(_, reader)| *reader);
+                let reader = least.find(|reader| !self.is_far(*reader, &at)).unwrap_or(first);
+                by_load.remove(&(load, reader));
                 self.give(reader, at);
                 by_load.insert((load + 1, reader));
             }
@@ -166,14 +184,19 @@ impl<'a> Balance<'a> {
 
     /// Moves one partition of the topic: one that goes home, else one that has just come, else the last.
     fn shift(&mut self, from: usize, topic: &Text, to: usize) {
-        let Some(own) = self.has[from].get_mut(topic) else { return };
+        let Some(own) = self.has[from].get(topic) else { return };
         let (leaving, coming) = (&self.members[from].owned, &self.members[to].owned);
         let goes_home = own.iter().find(|at| coming.contains(*at));
         let just_came = || own.iter().rev().find(|at| !leaving.contains(*at));
         let Some(at) = goes_home.or_else(just_came).or_else(|| own.last()).cloned() else { return };
-        own.remove(&at);
-        self.load[from] -= 1;
-        self.give(to, at);
+        self.pass_on(from, &at, to);
+    }
+
+    fn pass_on(&mut self, from: usize, at: &TopicPartition, to: usize) {
+        if self.has[from].get_mut(&at.topic).is_some_and(|own| own.remove(at)) {
+            self.load[from] -= 1;
+            self.give(to, at.clone());
+        }
     }
 }
 

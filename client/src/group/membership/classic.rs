@@ -14,7 +14,7 @@
 
 mod answers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,9 +31,9 @@ use super::{Ask, Era, Identity, as_ms};
 use crate::error::Error;
 use crate::exchange::Body;
 use crate::group::Generation;
-use crate::group::assignor::{Assignor, GroupAssignment, GroupMember, PartitionCounts};
+use crate::group::assignor::{Assignor, GroupAssignment, GroupMember, GroupTopic, GroupTopics};
 use crate::group::config::GroupConfig;
-use crate::metadata::TopicPartition;
+use crate::metadata::{Metadata, TopicPartition};
 use crate::retry::{Backoff, Jitter};
 use crate::time::Monotonic;
 
@@ -76,8 +76,8 @@ pub(crate) struct ClassicMember {
     fenced: Option<Error>,
     /// What the last generation brought, until it is [taken](Self::take_assignment).
     assignment: Option<BTreeSet<TopicPartition>>,
-    /// How many partitions there were when it divided them.
-    divided: Option<PartitionCounts>,
+    /// What there was when it divided it.
+    divided: Option<GroupTopics>,
     /// The topics of all members, which their leader keeps an eye on.
     group_topics: BTreeSet<Text>,
     heartbeat_due: Monotonic,
@@ -192,27 +192,36 @@ impl ClassicMember {
     }
 
     /// Divides the partitions among the members.
-    pub(crate) fn divide(&mut self, partitions: PartitionCounts) -> Result<(), Error> {
+    pub(crate) fn divide(&mut self, topics: GroupTopics) -> Result<(), Error> {
         let State::Leading { members } = &self.state else { return Ok(()) };
         let Some(assignor) = self.assignor else { return Ok(()) };
-        let assignments = encoded(&assignor.assign(&partitions, members));
+        let assignments = encoded(&assignor.assign(&topics, members));
         let assignments = assignments.map_err(|error| Error::Protocol {
             address: "this leader's assignor".into(),
             detail: error.to_string().into(),
         })?;
-        self.divided = Some(partitions);
+        self.divided = Some(self.as_far_as_compared(topics));
         self.state = State::Syncing { assignments, asked: false };
         Ok(())
     }
 
-    /// The leader looks whether there are still as many partitions as when they were divided.
-    pub(crate) fn compare(&mut self, partitions: PartitionCounts) {
-        if self.is_leader
-            && self.is_stable()
-            && *self.divided.get_or_insert_with(|| partitions.clone()) != partitions
-        {
+    /// The leader looks whether there is still what there was when it was divided.
+    pub(crate) fn compare(&mut self, topics: GroupTopics) {
+        if !self.is_leader || !self.is_stable() {
+            return;
+        }
+        let topics = self.as_far_as_compared(topics);
+        if *self.divided.get_or_insert_with(|| topics.clone()) != topics {
             self.rejoin("the partitions of subscribed topics have changed");
         }
+    }
+
+    /// A leader that is nowhere itself does not mind where replicas are (`ConsumerCoordinator.PartitionRackInfo`).
+    fn as_far_as_compared(&self, mut topics: GroupTopics) -> GroupTopics {
+        if self.config.rack.is_none() {
+            topics.values_mut().for_each(|topic| topic.racks = Vec::new());
+        }
+        topics
     }
 
     /// Whether it leads the group, and keeps an eye on its topics.
@@ -402,11 +411,12 @@ fn encoded(assignment: &GroupAssignment) -> Result<Vec<SyncGroupRequestAssignmen
     assignment.iter().map(one).collect()
 }
 
-/// How many partitions each of these topics has, as far as it exists.
-pub(crate) fn counted(topics: &BTreeSet<Text>, image: &crate::metadata::ClusterImage) -> BTreeMap<Text, i32> {
-    let count = |topic: &Text| {
-        let partitions = image.topics.get(topic)?.partitions.len();
-        Some((topic.clone(), i32::try_from(partitions).ok().filter(|count| *count > 0)?))
+/// What is known of each of these topics, as far as it exists.
+pub(crate) fn described(topics: &BTreeSet<Text>, metadata: &Metadata) -> GroupTopics {
+    let describe = |topic: &Text| {
+        let partitions = metadata.image().topics.get(topic)?.partitions.len();
+        let partitions = i32::try_from(partitions).ok().filter(|count| *count > 0)?;
+        Some((topic.clone(), GroupTopic { partitions, racks: metadata.racks_of(topic).to_vec() }))
     };
-    topics.iter().filter_map(count).collect()
+    topics.iter().filter_map(describe).collect()
 }

@@ -75,12 +75,23 @@ pub(super) fn member(id: &str, topics: &[&str]) -> JoinGroupResponseMember {
     }
 }
 
+/// A fellow that says where it is.
+pub(super) fn member_in(rack: &str, id: &str, topics: &[&str]) -> JoinGroupResponseMember {
+    let topics = topics.iter().map(|topic| Text::from(*topic)).collect();
+    let rack_id = Some(rack.into());
+    let subscription =
+        ConsumerProtocolSubscription { topics, rack_id, ..ConsumerProtocolSubscription::default() };
+    JoinGroupResponseMember { metadata: subscription.to_bytes().unwrap(), ..member(id, &[]) }
+}
+
 pub(super) struct Conversation {
     pub(super) machine: GroupMachine,
     pub(super) now: Duration,
     pub(super) generation: i32,
     /// The partitions of each topic there is; 0 of one that may not be read.
     pub(super) topics: BTreeMap<&'static str, i32>,
+    /// Where the brokers are, if that is told; each has the next partition.
+    pub(super) racks: Vec<&'static str>,
     /// What is asked of the coordinator, in order.
     pub(super) asked: VecDeque<(RequestId, Target, Body)>,
     /// Fetches and the like, which nobody answers unless a test does.
@@ -104,6 +115,7 @@ impl Conversation {
             now: Duration::ZERO,
             generation: 0,
             topics: [("t", 2), ("u", 1)].into(),
+            racks: Vec::new(),
             asked: VecDeque::new(),
             read: VecDeque::new(),
             no_coordinator: VecDeque::new(),
@@ -195,9 +207,10 @@ impl Conversation {
     }
 
     fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
-        let partition = |partition_index| MetadataResponsePartition {
+        let partition = |partition_index: i32| MetadataResponsePartition {
             partition_index,
             leader_epoch: 3,
+            replica_nodes: vec![partition_index % i32::try_from(self.racks.len().max(1)).unwrap()],
             ..MetadataResponsePartition::default()
         };
         let topic = |asked: &MetadataRequestTopic| {
@@ -221,8 +234,14 @@ impl Conversation {
         };
         let broker =
             MetadataResponseBroker { host: "host".into(), port: 9092, ..MetadataResponseBroker::default() };
+        let in_racks = (0..).zip(&self.racks).map(|(node_id, rack)| MetadataResponseBroker {
+            node_id,
+            rack: Some((*rack).into()),
+            ..broker.clone()
+        });
+        let in_racks: Vec<_> = in_racks.collect();
         MetadataResponse {
-            brokers: vec![broker],
+            brokers: if in_racks.is_empty() { vec![broker] } else { in_racks },
             topics: request.topics.iter().flatten().map(topic).collect(),
             ..MetadataResponse::default()
         }

@@ -8,7 +8,8 @@ use highwater_protocol::consumer_protocol::ConsumerProtocolSubscription;
 use highwater_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
 use super::conversation::{
-    Conversation, ME, at, config, consumer_config, cooperative, member as fellow, partitions,
+    Conversation, ME, at, config, consumer_config, cooperative, member as fellow, member_in as fellow_in,
+    partitions,
 };
 use crate::consumer::ConsumerConfig;
 use crate::error::Error;
@@ -475,6 +476,48 @@ fn a_changed_subscription_is_joined_anew_and_an_assignment_for_the_old_one_is_no
     member.answer_sync(id, &[("u", 0)]);
     member.turn_for_nothing();
     assert_eq!(subscription(&member.join().1).topics, ["t"]);
+}
+
+/// KIP-881: who leads divides by everybody's rack, and looks whether replicas move if it is somewhere itself.
+#[test]
+fn a_leader_divides_by_racks_and_minds_them_if_it_is_in_one() {
+    for rack in [None, Some("b")] {
+        let mut member = Conversation::new(GroupConfig { rack: rack.map(Into::into), ..cooperative() });
+        member.racks = vec!["b", "a"];
+        member.turn_for_nothing();
+        let (id, _) = member.join();
+        let mut response = member.joined(ME, Assignor::CooperativeSticky);
+        // It comes first by name.
+        response.members = vec![fellow_in("a", "a", &["t"]), fellow_in("b", ME, &["t"])];
+        member.answer_join(id, response);
+        let (id, sync) = member.sync();
+        let part = |index: usize| {
+            let assignment = sync.assignments[index].assignment.clone();
+            let read =
+                highwater_protocol::consumer_protocol::ConsumerProtocolAssignment::from_bytes(assignment);
+            (
+                sync.assignments[index].member_id.to_string(),
+                read.unwrap().assigned_partitions[0].partitions.clone(),
+            )
+        };
+        assert_eq!([part(0), part(1)], [("a".to_owned(), vec![1]), (ME.to_owned(), vec![0])]);
+        member.answer_sync(id, &[("t", 0)]);
+        assert!(matches!(member.turn(), Ok(Turn::Rebalance(Step::Assign(_)))));
+        member.done();
+        member.turn_for_nothing();
+        member.resume_at(0);
+        let joins_when_in = |member: &mut Conversation, racks: &[&'static str]| {
+            member.racks = racks.to_vec();
+            member.machine.set_polling(member.now(), true);
+            for _ in 0..100 {
+                member.heartbeat(ErrorCode::None);
+            }
+            member.turn_for_nothing();
+            member.asked.iter().any(|(_, _, body)| matches!(body, Body::JoinGroup(_)))
+        };
+        assert!(!joins_when_in(&mut member, &["b", "a"]), "nothing has moved");
+        assert_eq!(joins_when_in(&mut member, &["a", "b"]), rack.is_some());
+    }
 }
 
 #[test]

@@ -273,6 +273,7 @@ fn read_member(member: JoinGroupResponseMember) -> Result<GroupMember, DecodeErr
     Ok(GroupMember {
         member_id: member.member_id.detached(),
         instance_id: member.group_instance_id.map(|name| name.detached()),
+        rack: subscription.rack_id.map(|rack| rack.detached()),
         topics: subscription.topics.iter().map(Text::detached).collect(),
         owned: flat(subscription.owned_partitions),
         generation: Generation(elders.unwrap_or(subscription.generation_id)),
