@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::kept_back::KeptBack;
 use crate::ids::{BrokerEpoch, NodeId};
-use crate::node::{DiskWork, Effect, Effects, Event, Node, Reply, Request, Ticket};
+use crate::node::{Brought, DiskWork, Effect, Effects, Event, Node, Reply, Request, Ticket};
 use crate::partition::parked::Watched;
 
 /// Which kind of request a fault is about.
@@ -41,6 +41,9 @@ pub enum Step {
     /// A leader has appended records of a request, and neither a follower nor the client knows of it. A request of which
     /// nothing is appended, for it is refused or was there already, does not come here.
     Appended,
+    /// A leader has appended the offsets that a transaction commits (TxnOffsetCommit), and neither a follower nor the client
+    /// knows of it: all that is said of [`Appended`](Self::Appended) holds for them.
+    OffsetsAppended,
     /// Everyone in sync has what was appended, or the sync that was promised for it is done, and the client, which waited
     /// for that, is about to be told. An answer that waits for nobody does not come here.
     Replicated,
@@ -89,15 +92,41 @@ struct Inside {
     back: BTreeMap<NodeId, (BrokerEpoch, KeptBack)>,
 }
 
+/// What may be written by what a node is about to do.
+#[derive(Debug)]
+pub(crate) struct Append {
+    /// What that is called.
+    step: Step,
+    /// The question that is to be answered before.
+    question: Option<u64>,
+    /// Who waits for it.
+    ticket: Ticket,
+    /// Where the logs ended before that it is for.
+    ends: Vec<(Watched, Offset)>,
+}
+
 /// What a node is about to do.
 #[derive(Debug)]
 pub(crate) enum Moment {
-    /// What a produce brings: whose it is, and where the logs ended before that it is for.
-    Produce(Ticket, Vec<(Watched, Offset)>),
-    /// What follows from what others, or the disk, have done.
-    Follows,
+    /// What a request asks, which may be to write something.
+    Asked(Vec<Append>),
+    /// What follows from what others, or the disk, have done; so may what waited for a coordinator of transactions.
+    Follows(Vec<Append>),
     /// Anything else.
     Other,
+}
+
+impl Moment {
+    /// What was written, with the partitions that it was written to.
+    fn appended(&self, node: &Node) -> Option<(&Append, Vec<Watched>)> {
+        let appends = match self {
+            Self::Asked(appends) | Self::Follows(appends) => appends,
+            Self::Other => return None,
+        };
+        let is_answered = |append: &&Append| append.question.is_none_or(|question| !node.is_asking(question));
+        let grown = appends.iter().filter(is_answered).map(|append| (append, grown(&append.ends, node)));
+        grown.into_iter().find(|(_, grown)| !grown.is_empty())
+    }
 }
 
 /// The rules in force, and what they hold back.
@@ -136,13 +165,8 @@ impl Gate {
     pub(crate) fn moment(&self, event: &Event, node: &Node) -> Moment {
         match event {
             _ if !self.is_armed() => Moment::Other,
-            Event::Request(ticket, Request::Produce(produce)) => {
-                let named = produce.partitions.iter();
-                let named = named.filter_map(|part| Some((part.checked_for?, part.partition)));
-                let end = |partition| Some((partition, node.log_end(partition)?));
-                Moment::Produce(*ticket, named.filter_map(end).collect())
-            }
-            Event::Message { .. } | Event::Synced { .. } => Moment::Follows,
+            Event::Request(..) => Moment::Asked(appends(event, node)),
+            Event::Message { .. } | Event::Synced { .. } => Moment::Follows(appends(event, node)),
             _ => Moment::Other,
         }
     }
@@ -153,32 +177,28 @@ impl Gate {
         if !self.is_armed() {
             return false;
         }
-        let grown = match moment {
-            Moment::Produce(_, ends) => grown(ends, node),
-            Moment::Follows | Moment::Other => Vec::new(),
-        };
+        let appended = moment.appended(node);
         let mut inside = self.inside.lock();
-        if inside.is_fatal(moment, !grown.is_empty(), effects) {
+        if inside.is_fatal(moment, appended.as_ref().map(|(append, _)| append.step), effects) {
             return true;
         }
         let Inside { rules, back } = &mut *inside;
         let Some(back) = back_of(back, node.id(), node.broker_epoch()) else { return false };
         let may_hold = !back.is_full();
         let fits = |fault| fault == Fault::Lose || (fault == Fault::Hold && may_hold);
-        let fault = if grown.is_empty() { None } else { fire(rules, Step::Appended, fits) };
-        match (fault, moment) {
-            (Some(Fault::Hold), Moment::Produce(ticket, ends)) => {
-                back.hold(*ticket, ends.iter().map(|(partition, _)| *partition));
-            }
-            (Some(_), _) => {
-                back.lose(grown.iter().flat_map(|partition| {
+        if let Some((append, grown)) = appended {
+            match fire(rules, append.step, fits) {
+                Some(Fault::Hold) => {
+                    back.hold(append.ticket, append.ends.iter().map(|(partition, _)| *partition));
+                }
+                Some(_) => back.lose(grown.iter().flat_map(|partition| {
                     node.followers_of(*partition).map(|follower| (*partition, follower))
-                }))
+                })),
+                None => {}
             }
-            (None, _) => {}
         }
         back.take_from(effects);
-        if matches!(moment, Moment::Follows) {
+        if matches!(moment, Moment::Follows(_)) {
             let take = |effect| inside.replicated((node.id(), node.broker_epoch()), effect);
             *effects = std::mem::take(effects).into_iter().filter_map(take).collect();
         }
@@ -251,12 +271,9 @@ impl Inside {
     }
 
     /// Whether a node dies of what it was about to do.
-    fn is_fatal(&mut self, moment: &Moment, has_appended: bool, effects: &Effects) -> bool {
-        let step = match moment {
-            Moment::Produce(..) => has_appended.then_some(Step::Appended),
-            Moment::Follows => effects.iter().any(acknowledges).then_some(Step::Replicated),
-            Moment::Other => None,
-        };
+    fn is_fatal(&mut self, moment: &Moment, appended: Option<Step>, effects: &Effects) -> bool {
+        let follows = matches!(moment, Moment::Follows(_)) && effects.iter().any(acknowledges);
+        let step = appended.or(follows.then_some(Step::Replicated));
         let replies = effects.iter().filter_map(|effect| match effect {
             Effect::Reply(_, reply) => reply_api(reply).map(Step::Reply),
             _ => None,
@@ -307,6 +324,16 @@ fn fire(rules: &mut Vec<Rule>, step: Step, fits: impl Fn(Fault) -> bool) -> Opti
         rules.remove(place);
     }
     Some(fault)
+}
+
+/// What an event may have a node write.
+fn appends(event: &Event, node: &Node) -> Vec<Append> {
+    let one = |Brought { question, ticket, partitions, are_offsets }: Brought| {
+        let step = if are_offsets { Step::OffsetsAppended } else { Step::Appended };
+        let end = |partition| Some((partition, node.log_end(partition)?));
+        Append { step, question, ticket, ends: partitions.into_iter().filter_map(end).collect() }
+    };
+    node.brought(event).into_iter().map(one).collect()
 }
 
 /// The partitions whose logs ended there before, and do not now.

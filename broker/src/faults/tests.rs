@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use highwater_client::{Acks, Producer, ProducerBuilder, Record};
+use highwater_client::{Acks, GroupMetadata, Producer, ProducerBuilder, Record, TopicPartition};
+
+use highwater_storage::Offset;
 
 use super::{Api, Fault, Gate, Step};
 use crate::Cluster;
@@ -218,4 +220,29 @@ async fn where_nothing_is_appended_or_nobody_waits_the_steps_are_not_reached() {
     let killed = sends(scene.producer(), Acks::Leader).await;
     assert!(in_time("answer", killed.send(Record::of("t", "a"))).await.is_err());
     assert!(!scene.cluster.node(scene.leader).unwrap().is_alive());
+}
+
+/// Of a transaction too, whose first batch waits for the word of its coordinator.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_transaction_appends_is_held_as_anything_is() {
+    let scene = Scene::new().await;
+    let mut producer = scene.cluster.client().producer().transactional("x").build().await.unwrap();
+    let transaction = in_time("beginning", producer.begin()).await.unwrap();
+    scene.strike(Step::Appended, Fault::Hold);
+    let sent = transaction.enqueue(Record::of("t", "held")).await.unwrap();
+    until("the append", || scene.cluster.faults().is_spent() && scene.ends("t")[0] == 2).await;
+    assert_eq!(scene.ends("t"), [2, 1, 1]);
+    scene.cluster.release_held();
+    in_time("acknowledgement", sent).await.unwrap();
+    scene.strike(Step::OffsetsAppended, Fault::Hold);
+    let group = GroupMetadata::without_members("g");
+    let let_go = async {
+        until("the append", || scene.cluster.faults().is_spent()).await;
+        scene.cluster.release_held();
+    };
+    let offsets = [(TopicPartition::new("t", 0), Offset::new(1))];
+    let both = async { tokio::join!(transaction.send_offsets(&group, offsets), let_go) };
+    in_time("offsets", both).await.0.unwrap();
+    in_time("commit", transaction.commit()).await.unwrap();
+    assert_eq!(scene.values().await, ["before", "held"]);
 }

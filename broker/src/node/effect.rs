@@ -166,6 +166,8 @@ pub struct ProducedPartition {
     pub log_start: Option<Offset>,
     /// Where the batch is, if it was appended and is refused nevertheless: it may stay.
     pub appended: Option<Produced>,
+    /// Whether a refusal is told in its own words, too.
+    pub tells_why: bool,
     /// Where the batch is, or why not.
     pub outcome: Result<Produced, Refusal>,
 }

@@ -316,7 +316,7 @@ impl Node {
 }
 
 /// A group without a name is refused before it is looked for.
-pub(super) fn of_named(group: &GroupId, refusal: Refusal) -> Refusal {
+fn of_named(group: &GroupId, refusal: Refusal) -> Refusal {
     if group.is_empty() { Refusal::InvalidGroup } else { refusal }
 }
 

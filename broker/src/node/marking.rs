@@ -144,6 +144,10 @@ impl Node {
         at: &TopicPartition,
         effects: &mut Effects,
     ) -> Result<(Watched, Offset), Refusal> {
+        let (id, epoch) = marker.producer;
+        if id.is_none() || epoch.is_none() {
+            return Err(Refusal::Unexpected { message: "a marker of no producer".into() });
+        }
         let topic = self.metadata.id_of(&at.topic).ok_or(Refusal::UnknownTopicOrPartition)?;
         let partition = (topic, at.partition);
         // One that is held elsewhere, or could not be opened, is as good as none.

@@ -80,6 +80,7 @@ pub use observation::{NodeObservation, ObservedLog, ObservedPartition, ObservedT
 pub use open::{NodeOptions, OpenError, take_marker};
 pub use produce::ProduceProgress;
 pub use replica::Birth;
+pub(crate) use verifying::Brought;
 
 use crate::cluster::metadata::ClusterMetadata;
 use crate::config::{BrokerConfig, TopicConfig};

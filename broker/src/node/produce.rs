@@ -122,6 +122,7 @@ impl Node {
             partition: part.partition,
             log_start: None,
             appended: None,
+            tells_why: refusal == Some(Refusal::InvalidProducerIdMapping),
             outcome: Err(refusal.clone().unwrap_or(Refusal::TimedOut)),
         };
         let done = partitions.iter().map(unknown).collect();
@@ -283,8 +284,17 @@ impl Node {
             return Err(Refusal::NotEnoughReplicas);
         }
         let batch = part.batch.as_ref().map_err(|refusal| self.refuse_batch(refusal, id, part.partition))?;
-        if let Some(joining) = joining.filter(|_| part.is_transactional && guard.is_none()) {
-            log.guard = self.guard(now, partition, batch.header().into(), joining)?;
+        let is_of_producer = batch.header().producer_id.is_some();
+        if let Some(joining) = joining.filter(|_| part.is_transactional && is_of_producer && guard.is_none())
+        {
+            log.guard = match self.guard(now, partition, batch.header().into(), joining) {
+                Ok(guard) => guard,
+                Err(refusal) => {
+                    // The log itself was not asked.
+                    log.start = None;
+                    return Err(refusal);
+                }
+            };
             if log.guard.is_some() {
                 return Err(Refusal::TransactionAbortable);
             }

@@ -4,16 +4,15 @@
 //! They are written there as one batch of the producer, let in as any batch of a transaction, and count from its marker on.
 
 use highwater_storage::batch::{BatchBuilder, CheckedBatch};
-use highwater_storage::{Offset, ProducerId, Sequence};
+use highwater_storage::{Offset, Sequence};
 
 use super::coordinated::as_coordinator;
-use super::groups::of_named;
 use super::verifying::{Then, Verified};
 use super::{CommitInTransaction, Effects, Node, Ticket, TopicRef};
 use crate::group::coordinator::Coordinator;
 use crate::group::offsets::NewCommit;
 use crate::group::record::Record;
-use crate::group::{CommittedPartition, GroupReply};
+use crate::group::{CommittedPartition, GroupId, GroupReply};
 use crate::ids::{Now, PartitionIndex, TopicName};
 use crate::partition::parked::Watched;
 use crate::producer::admission::{Admission, Origin, admit};
@@ -39,6 +38,10 @@ pub(super) struct OffsetsToWrite {
 impl OffsetsToWrite {
     pub(super) fn ticket(&self) -> Ticket {
         self.ticket
+    }
+
+    pub(super) fn group(&self) -> &GroupId {
+        &self.request.commit.group
     }
 
     fn reply(self, outcomes: Result<Vec<Result<(), Refusal>>, Refusal>) -> GroupReply {
@@ -101,8 +104,10 @@ impl Node {
         request: &CommitInTransaction,
     ) -> Result<Option<Guard>, Refusal> {
         let CommitInTransaction { commit, transaction, producer: (producer_id, epoch) } = request;
-        let partition =
-            self.coordinator_of(&commit.group).map_err(|refusal| of_named(&commit.group, refusal))?;
+        if commit.group.is_empty() {
+            return Err(Refusal::InvalidGroup);
+        }
+        let partition = self.coordinator_of(&commit.group)?;
         let came = Came { producer_id: *producer_id, epoch: *epoch, sequence: Sequence::NONE };
         self.guard(now, partition, came, transaction.joining).map_err(as_coordinator)
     }
@@ -155,6 +160,9 @@ impl Node {
         if judged.records.is_empty() {
             return Ok(judged.outcomes);
         }
+        if producer.0.is_none() {
+            return Err(Refusal::Unexpected { message: "a transaction of no producer".into() });
+        }
         let batch = batch_of(now, &judged.records, *producer)
             .map_err(|why| Refusal::Unexpected { message: why.to_string() })?;
         self.check_group_batch(partition, &batch)?;
@@ -188,7 +196,7 @@ fn batch_of(
     records: &[Record],
     (producer_id, epoch): Producer,
 ) -> Result<CheckedBatch, Box<dyn std::error::Error>> {
-    let mut builder = BatchBuilder::new().transactional(producer_id != ProducerId::NONE);
+    let mut builder = BatchBuilder::new().transactional(true);
     builder.set_producer(producer_id, epoch, Sequence::NONE);
     for record in records {
         let (key, value) = record.encode()?;

@@ -6,6 +6,7 @@ use super::produce::{ProduceProgress, Todo};
 use super::verifying::{Then, Verified};
 use super::{Effects, Joining, Node, ProducePartition, Ticket, WritesIn};
 use crate::ids::Now;
+use crate::partition::parked::Watched;
 use crate::refusal::Refusal;
 use crate::transaction::TopicPartition;
 
@@ -27,6 +28,12 @@ impl ProduceProgress {
     /// How partitions become part of the transaction, if the request names one.
     pub(super) fn joining(&self) -> Option<Joining> {
         self.transaction.as_ref().map(|transaction| transaction.writes_in.joining)
+    }
+
+    /// The partitions of what waits for the coordinator's word.
+    pub(super) fn verified_partitions(&self) -> Vec<Watched> {
+        let unverified = self.transaction.iter().flat_map(|transaction| &transaction.unverified);
+        unverified.filter_map(|todo| Some((todo.part.checked_for?, todo.part.partition))).collect()
     }
 
     /// Whether anything waits for the coordinator's word.
@@ -69,7 +76,13 @@ impl Node {
         let mut todo = Vec::new();
         for one in unverified.unwrap_or_default() {
             match self.refusal_of(&one.part, &outcome) {
-                Some(refusal) => progress.done[one.place].outcome = Err(of_produce(refusal.clone(), joining)),
+                Some(refusal) => {
+                    let told = of_produce(refusal.clone(), joining);
+                    let done = &mut progress.done[one.place];
+                    done.tells_why =
+                        told != *refusal || matches!(told, Refusal::InvalidTransactionState { .. });
+                    done.outcome = Err(told);
+                }
                 None => todo.push(one),
             }
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::produce::ProduceProgress;
 use super::transactional_offsets::OffsetsToWrite;
-use super::{ConnectionId, Effects, Joining, Node, Ticket, WritesIn};
+use super::{ConnectionId, Effects, Event, Joining, Node, Request, Ticket, WritesIn};
 use crate::ids::{BrokerEpoch, Monotonic, NodeId, Now, TopicName};
 use crate::message::{TransactionQuestion, Word};
 use crate::partition::parked::Watched;
@@ -76,7 +76,53 @@ impl Verifying {
     }
 }
 
+/// What is to be written by this node, and somebody waits for it.
+#[derive(Debug)]
+pub(crate) struct Brought {
+    /// The question that is asked first, if one is.
+    pub(crate) question: Option<u64>,
+    /// Who waits for it.
+    pub(crate) ticket: Ticket,
+    /// Where it is to be written.
+    pub(crate) partitions: Vec<Watched>,
+    /// Whether it is the offsets that a transaction commits; else they are records.
+    pub(crate) are_offsets: bool,
+}
+
 impl Node {
+    /// What an event may have written: what it brings itself, or what waited for it.
+    pub(crate) fn brought(&self, event: &Event) -> Vec<Brought> {
+        match event {
+            Event::Request(ticket, Request::Produce(produce)) => {
+                let named = produce.partitions.iter();
+                let partitions = named.filter_map(|part| Some((part.checked_for?, part.partition))).collect();
+                vec![Brought { question: None, ticket: *ticket, partitions, are_offsets: false }]
+            }
+            Event::Request(ticket, Request::CommitInTransaction(request)) => {
+                let partitions = self.coordinator_of(&request.commit.group).into_iter().collect();
+                vec![Brought { question: None, ticket: *ticket, partitions, are_offsets: true }]
+            }
+            Event::Message { .. } | Event::Synced { .. } => self.waiting_for_coordinators(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn waiting_for_coordinators(&self) -> Vec<Brought> {
+        let one = |(number, Waiting { then, .. }): (&u64, &Waiting)| {
+            let (partitions, are_offsets) = match then {
+                Then::Produce(_, progress) => (progress.verified_partitions(), false),
+                Then::Offsets(offsets) => (self.coordinator_of(offsets.group()).into_iter().collect(), true),
+            };
+            Brought { question: Some(*number), ticket: then.ticket(), partitions, are_offsets }
+        };
+        self.verifying.waiting.iter().map(one).collect()
+    }
+
+    /// Whether a question is not answered yet.
+    pub(crate) fn is_asking(&self, question: u64) -> bool {
+        self.verifying.waiting.contains_key(&question)
+    }
+
     /// The guard to ask with before something of a transaction is written to a partition; none if nothing need be asked.
     pub(super) fn guard(
         &mut self,
@@ -86,7 +132,7 @@ impl Node {
         joining: Joining,
     ) -> Result<Option<Guard>, Refusal> {
         let is_asked = joining == Joining::Implied || self.config.verifies_transactions();
-        if !is_asked || came.producer_id.is_none() {
+        if !is_asked {
             return Ok(None);
         }
         let local = self.topics.get_mut(&topic).ok_or(Refusal::UnknownTopicOrPartition)?;

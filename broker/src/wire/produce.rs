@@ -12,6 +12,7 @@ use highwater_storage::batch::{BatchHeader, BatchRules, CheckedBatch};
 use highwater_storage::{Offset, TimestampMs, TopicId};
 
 use super::Addresses;
+use super::refusals::brief;
 use super::rules::TopicRules;
 use super::topic_ref::split;
 use crate::ids::{NodeId, PartitionIndex};
@@ -139,6 +140,9 @@ fn partition(part: &ProducedPartition) -> PartitionProduceResponse {
             }
             let tells_log_start = part.appended.is_some() || tells_log_start(refusal);
             answer.log_start_offset = part.log_start.filter(|_| tells_log_start).map_or(-1, Offset::get);
+            if part.tells_why {
+                answer.error_message = Some(brief(&refusal.to_string()));
+            }
             if let Refusal::InvalidRecord { message, records }
             | Refusal::InvalidTimestamp { message, records } = refusal
                 && !records.is_empty()

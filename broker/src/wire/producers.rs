@@ -45,7 +45,8 @@ fn marker(asked: WritableTxnMarker) -> MarkerToWrite {
 /// Markers of one producer are told of together, a partition that is named twice once, as it came out last.
 pub(super) fn markers_response(done: Vec<WrittenMarker>) -> WriteTxnMarkersResponse {
     let mut by_producer = BTreeMap::<_, BTreeMap<TopicName, BTreeMap<PartitionIndex, _>>>::new();
-    for WrittenMarker { producer_id, partitions } in done {
+    for WrittenMarker { producer_id, partitions } in done.into_iter().filter(|one| !one.partitions.is_empty())
+    {
         let of_producer = by_producer.entry(producer_id).or_default();
         for (topic, partition, outcome) in partitions {
             of_producer.entry(topic).or_default().insert(partition, code_of(&outcome));

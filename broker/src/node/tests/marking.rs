@@ -220,6 +220,10 @@ fn each_partition_of_a_marker_is_answered_for() {
     assert!(matches!(done[1][..], [Err(Refusal::TransactionCoordinatorFenced { .. })]), "{:?}", done[1]);
     assert!(done[2].is_empty());
     assert_eq!(world.end(vec![]), Vec::<Vec<_>>::new());
+    for nobody in [of(-1, 0), of(9, -1)] {
+        let done = world.end(vec![(marker(nobody, End::Abort, 3), vec![at(0)])]);
+        assert!(matches!(done[0][..], [Err(Refusal::Unexpected { .. })]), "{done:?}");
+    }
 }
 
 /// Else a reader of committed records could see what the power takes yet.

@@ -15,6 +15,7 @@ use crate::partition::parked::MAX_WAIT_MS;
 mod cuts;
 mod damage;
 mod renewed;
+mod transactions;
 
 const FIRST: NodeId = NodeId(0);
 const SECOND: NodeId = NodeId(1);

@@ -21,10 +21,15 @@ impl World {
     }
 
     fn commit_in(&mut self, producer: Producer, offsets: &[(&str, i64)]) -> Effects {
-        self.commit_as(producer, Generation(-1), offsets)
+        self.commit_as(producer, ("g", Generation(-1)), offsets)
     }
 
-    fn commit_as(&mut self, producer: Producer, generation: Generation, offsets: &[(&str, i64)]) -> Effects {
+    fn commit_as(
+        &mut self,
+        producer: Producer,
+        (group, generation): (&str, Generation),
+        offsets: &[(&str, i64)],
+    ) -> Effects {
         let one = |(topic, offset): &(&str, i64)| OffsetToCommit {
             entry: 0,
             topic: TopicRef::Name((*topic).into()),
@@ -34,7 +39,7 @@ impl World {
             metadata: String::new(),
         };
         let commit = CommitOffsets {
-            group: "g".into(),
+            group: group.into(),
             generation,
             member: "".into(),
             instance: None,
@@ -133,7 +138,7 @@ fn what_is_refused_is_told_as_coordinators_of_groups_tell_it() {
     let fenced = told(world.coordinator_says(number, Ok(vec![(place, Refusal::ProducerFenced)])));
     assert!(matches!(fenced.as_deref(), Some([Err(Refusal::InvalidProducerEpoch { .. })])), "{fenced:?}");
     // The group is asked after the transaction.
-    world.commit_as(of(7, 0), Generation(3), &[("t", 5)]);
+    world.commit_as(of(7, 0), ("g", Generation(3)), &[("t", 5)]);
     let told = told(world.coordinator_says(number + 1, Ok(vec![])));
     assert_eq!(told, Some(vec![Err(Refusal::IllegalGeneration)]));
     assert_eq!(world.stable_offset(), Ok(None));
@@ -155,4 +160,15 @@ fn who_commits_nothing_that_is_there_asks_nobody() {
     let effects = world.commit_in(of(7, 0), &[("u", 5)]);
     assert_eq!(asked(&effects), None);
     assert_eq!(told(effects), Some(vec![Err(Refusal::UnknownTopicOrPartition)]));
+}
+
+#[test]
+fn a_group_has_a_name_and_whoever_commits_is_asked_about() {
+    let mut world = World::with_groups();
+    let effects = world.commit_as(of(7, 0), ("", Generation(-1)), &[("t", 5)]);
+    assert_eq!((asked(&effects), told(effects)), (None, Some(vec![Err(Refusal::InvalidGroup)])));
+    assert!(asked(&world.commit_in(of(-1, -1), &[("t", 5)])).is_some(), "also of no producer");
+    let told = told(world.coordinator_says(0, Ok(vec![])));
+    assert!(matches!(told.as_deref(), Some([Err(Refusal::Unexpected { .. })])), "{told:?}");
+    assert_eq!(world.stable_offset(), Ok(None));
 }

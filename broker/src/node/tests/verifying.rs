@@ -74,6 +74,15 @@ pub(super) fn asked(effects: &Effects) -> Option<(u64, TransactionQuestion)> {
     effects.iter().find_map(asked)
 }
 
+/// Whether each refusal is told in words, and whether with where the log begins.
+fn tells(effects: &Effects) -> Vec<(bool, bool)> {
+    let parts = effects.iter().find_map(|effect| match effect {
+        Effect::Reply(_, Reply::Produce(parts)) => Some(parts),
+        _ => None,
+    });
+    parts.expect("an answer").iter().map(|part| (part.tells_why, part.log_start.is_some())).collect()
+}
+
 fn answered(effects: &Effects) -> Option<Vec<Result<i64, Refusal>>> {
     let is_answer = |effect: &Effect| matches!(effect, Effect::Reply(_, Reply::Produce(_)));
     effects.iter().any(is_answer).then(|| produced(effects))
@@ -155,6 +164,7 @@ fn an_epoch_that_was_fenced_is_not_even_asked_about() {
     assert_eq!(asked(&effects), None);
     let told = answered(&effects).unwrap();
     assert!(matches!(told[..], [Err(Refusal::InvalidProducerEpoch { .. })]), "{told:?}");
+    assert_eq!(tells(&effects), [(false, false)], "the log was not asked");
 }
 
 /// `AddPartitionsToTxnHandler`, `ReplicaManager.handleProduceAppend`.
@@ -164,7 +174,11 @@ fn a_refusal_is_told_by_the_name_that_the_client_knows() {
     let is = |refusal: Refusal, joining: Joining| {
         let mut world = World::coordinated();
         world.write_in(joining, &[(0, of(7, 0), 0)]);
-        let mut all = answered(&world.coordinator_says(0, Err(refusal.clone()))).unwrap();
+        let effects = world.coordinator_says(0, Err(refusal.clone()));
+        let mut all = answered(&effects).unwrap();
+        let has_words =
+            matches!(all[0], Err(Refusal::NotEnoughReplicas | Refusal::InvalidTransactionState { .. }));
+        assert_eq!(tells(&effects), [(has_words, false)], "{refusal:?}");
         world.write_in(joining, &[(0, of(7, 0), 0)]);
         let each = answered(&world.coordinator_says(1, Ok(vec![(at(0), refusal)]))).unwrap();
         assert_eq!(all, each);

@@ -13,6 +13,7 @@ fn answered(appended: Option<Produced>, refusal: Refusal, version: i16) -> Produ
         partition: PartitionIndex(0),
         log_start: Some(Offset::new(3)),
         appended,
+        tells_why: false,
         outcome: Err(refusal),
     };
     let address = Address { host: Arc::from("host"), port: 9092, rack: Some(Arc::from("a")) };
