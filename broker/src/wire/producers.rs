@@ -1,6 +1,6 @@
 //! WriteTxnMarkers and DescribeProducers on the wire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_protocol::messages::describe_producers::{PartitionResponse, ProducerState, TopicResponse};
 use highwater_protocol::messages::write_txn_markers::{
@@ -39,7 +39,9 @@ fn marker(asked: WritableTxnMarker) -> MarkerToWrite {
         let of_topic = topic.partition_indexes.into_iter().map(PartitionIndex);
         of_topic.map(move |partition| TopicPartition { topic: name.clone(), partition })
     });
-    MarkerToWrite { marker, partitions: partitions.collect() }
+    // One that is named twice is written to once.
+    let partitions: BTreeSet<_> = partitions.collect();
+    MarkerToWrite { marker, partitions: partitions.into_iter().collect() }
 }
 
 /// Markers of one producer are told of together, a partition that is named twice once, as it came out last.
@@ -108,5 +110,61 @@ fn producer((id, known): (ProducerId, ProducerEntry)) -> ProducerState {
         last_timestamp: known.last_timestamp.get(),
         coordinator_epoch: known.coordinator_epoch,
         current_txn_start_offset: known.current_txn_first_offset.map_or(-1, Offset::get),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use highwater_protocol::messages::write_txn_markers::WritableTxnMarkerTopic;
+    use highwater_protocol::{ErrorCode, Text};
+
+    use super::*;
+
+    #[test]
+    fn a_partition_that_is_named_twice_gets_one_marker() {
+        let topics = || WritableTxnMarkerTopic { name: Text::from("t"), partition_indexes: vec![1, 0, 1] };
+        let asked = WritableTxnMarker {
+            producer_id: 7,
+            producer_epoch: 1,
+            transaction_result: true,
+            topics: vec![topics(), topics()],
+            coordinator_epoch: 3,
+            transaction_version: 2,
+        };
+        let Request::WriteMarkers(markers) = markers_request(WriteTxnMarkersRequest { markers: vec![asked] })
+        else {
+            panic!("not markers")
+        };
+        let partitions: Vec<_> = markers[0].partitions.iter().map(|at| at.partition.0).collect();
+        assert_eq!((partitions, markers[0].marker.version), (vec![0, 1], TransactionVersion::V2));
+    }
+
+    #[test]
+    fn markers_of_a_producer_are_told_of_together_and_none_of_nothing() {
+        let done = |producer, outcomes: &[(&str, i32, bool)]| WrittenMarker {
+            producer_id: ProducerId::new(producer),
+            partitions: outcomes
+                .iter()
+                .map(|(topic, index, is_written)| {
+                    let outcome = if *is_written { Ok(()) } else { Err(Refusal::NotEnoughReplicas) };
+                    (TopicName::from(*topic), PartitionIndex(*index), outcome)
+                })
+                .collect(),
+        };
+        let response = markers_response(vec![
+            done(7, &[("t", 0, false), ("u", 0, true)]),
+            done(8, &[]),
+            done(7, &[("t", 0, true), ("t", 1, false)]),
+        ]);
+        let [told] = &response.markers[..] else { panic!("{response:?}") };
+        let codes = told.topics.iter().map(|topic| {
+            let codes = topic.partitions.iter().map(|part| (part.partition_index, part.error_code));
+            (topic.name.as_str(), codes.collect::<Vec<_>>())
+        });
+        let expected = [
+            ("t", vec![(0, ErrorCode::None), (1, ErrorCode::NotEnoughReplicas)]),
+            ("u", vec![(0, ErrorCode::None)]),
+        ];
+        assert_eq!((told.producer_id, codes.collect::<Vec<_>>()), (7, expected.to_vec()));
     }
 }
