@@ -117,6 +117,12 @@ pub(crate) enum Moment {
 }
 
 impl Moment {
+    /// A produce is asked, of partitions whose logs end there.
+    #[cfg(test)]
+    pub(crate) fn of_produce(ticket: Ticket, ends: Vec<(Watched, Offset)>) -> Self {
+        Self::Asked(vec![Append { step: Step::Appended, question: None, ticket, ends }])
+    }
+
     /// What was written, with the partitions that it was written to.
     fn appended(&self, node: &Node) -> Option<(&Append, Vec<Watched>)> {
         let appends = match self {

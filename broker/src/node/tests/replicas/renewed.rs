@@ -127,7 +127,7 @@ fn nothing_is_lost_for_a_follower_that_is_not_there() {
     trio.pass(15, |_, _| false);
     gate.on(Step::Appended, Fault::Lose, 1);
     let topic = trio.topic();
-    let appended = Moment::Produce(
+    let appended = Moment::of_produce(
         Ticket { connection: ConnectionId(1), request: 1 },
         vec![((topic, PartitionIndex(0)), Offset::ZERO)],
     );
