@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use highwater_storage::{LogError, Offset};
 use parking_lot::Mutex;
 
+use super::endings;
 use super::kept_back::KeptBack;
 use crate::ids::{BrokerEpoch, NodeId};
 use crate::node::{Brought, DiskWork, Effect, Effects, Event, Node, Reply, Request, Ticket};
 use crate::partition::parked::Watched;
+use crate::transaction::{TransactionRequest, TransactionalId};
 
 /// Which kind of request a fault is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,14 @@ pub enum Step {
     /// A leader has appended the offsets that a transaction commits (TxnOffsetCommit), and neither a follower nor the client
     /// knows of it: all that is said of [`Appended`](Self::Appended) holds for them.
     OffsetsAppended,
+    /// A coordinator has appended that a transaction ends (`PrepareCommit`, `PrepareAbort`), as its producer asked (EndTxn), and
+    /// neither a follower, nor the client, nor a leader of its partitions knows of it.
+    Prepared,
+    /// A coordinator is about to tell a leader how transactions end: one message to each leader of their partitions.
+    Markers,
+    /// Markers are committed, and the coordinator is about to hear of it; with the last of them it appends that the transaction is
+    /// complete (`CompleteCommit`, `CompleteAbort`).
+    Marked,
     /// Everyone in sync has what was appended, or the sync that was promised for it is done, and the client, which waited
     /// for that, is about to be told. An answer that waits for nobody does not come here.
     Replicated,
@@ -70,11 +80,15 @@ pub enum Fault {
     /// Of what was [appended](Step::Appended) nobody hears until then: the request is not answered, be it that its time is
     /// over, and followers get nothing more of the partitions it names, in the order in which it was for them. Other
     /// partitions go on. What is held of a node ends with its life.
+    ///
+    /// Of a transaction's end that was [prepared](Step::Prepared) no marker is sent either.
     Hold,
     /// A sync fails, whatever became of it on the disk. Requests and answers pass.
     Fail,
     /// The node is killed, as [`NodeHandle::kill`](crate::NodeHandle::kill) does, and what it was about to do is not done.
-    /// Comes where something was [appended](Step::Appended) or [replicated](Step::Replicated), or an answer is to be sent.
+    /// Comes where something was [appended](Step::Appended) or [replicated](Step::Replicated), or an answer is to be sent; and to
+    /// the coordinator of a transaction that is [prepared](Step::Prepared) or [marked](Step::Marked), or whose
+    /// [markers](Step::Markers) are to be sent.
     Kill,
 }
 
@@ -83,6 +97,8 @@ struct Rule {
     step: Step,
     fault: Fault,
     times: u32,
+    /// How often the step is reached before.
+    passes: u32,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +119,8 @@ pub(crate) struct Append {
     ticket: Ticket,
     /// Where the logs ended before that it is for.
     ends: Vec<(Watched, Offset)>,
+    /// The transaction that ends with it.
+    ending: Option<TransactionalId>,
 }
 
 /// What a node is about to do.
@@ -120,7 +138,7 @@ impl Moment {
     /// A produce is asked, of partitions whose logs end there.
     #[cfg(test)]
     pub(crate) fn of_produce(ticket: Ticket, ends: Vec<(Watched, Offset)>) -> Self {
-        Self::Asked(vec![Append { step: Step::Appended, question: None, ticket, ends }])
+        Self::Asked(vec![Append { step: Step::Appended, question: None, ticket, ends, ending: None }])
     }
 
     /// What was written, with the partitions that it was written to.
@@ -145,7 +163,16 @@ pub struct Gate {
 impl Gate {
     /// Lets `fault` happen the next `times` times that `step` is reached. Rules are tried in the order they came.
     pub fn on(&self, step: Step, fault: Fault, times: u32) {
-        self.inside.lock().rules.push(Rule { step, fault, times });
+        self.add(Rule { step, fault, times, passes: 0 });
+    }
+
+    /// Lets `fault` happen once, when `step` is reached for the `nth` time from now on; the first is 1.
+    pub fn on_nth(&self, step: Step, nth: u32, fault: Fault) {
+        self.add(Rule { step, fault, times: 1, passes: nth.saturating_sub(1) });
+    }
+
+    fn add(&self, rule: Rule) {
+        self.inside.lock().rules.push(rule);
         self.armed.store(true, Ordering::Release);
     }
 
@@ -196,6 +223,7 @@ impl Gate {
             match fire(rules, append.step, fits) {
                 Some(Fault::Hold) => {
                     back.hold(append.ticket, append.ends.iter().map(|(partition, _)| *partition));
+                    back.unmarked.extend(append.ending.clone());
                 }
                 Some(_) => back.lose(grown.iter().flat_map(|partition| {
                     node.followers_of(*partition).map(|follower| (*partition, follower))
@@ -204,11 +232,19 @@ impl Gate {
             }
         }
         back.take_from(effects);
+        inside.tell_endings(node, effects);
         if matches!(moment, Moment::Follows(_)) {
             let take = |effect| inside.replicated((node.id(), node.broker_epoch()), effect);
             *effects = std::mem::take(effects).into_iter().filter_map(take).collect();
         }
         false
+    }
+
+    /// Whether a node dies before it takes this.
+    pub(crate) fn kills_before(&self, event: &Event) -> bool {
+        let is_kill = |fault| fault == Fault::Kill;
+        self.is_armed()
+            && endings::heard(event).is_some_and(|step| self.inside.lock().fire(step, is_kill).is_some())
     }
 
     /// Lets an event pass, changes it, or says what happens in its place.
@@ -256,7 +292,8 @@ impl Gate {
         }
     }
 
-    fn is_armed(&self) -> bool {
+    /// Whether anything can go wrong.
+    pub(crate) fn is_armed(&self) -> bool {
         self.armed.load(Ordering::Relaxed)
     }
 }
@@ -284,8 +321,21 @@ impl Inside {
             Effect::Reply(_, reply) => reply_api(reply).map(Step::Reply),
             _ => None,
         });
+        let told = effects.iter().filter_map(endings::told).filter(|step| endings::fits(*step, Fault::Kill));
         let is_kill = |fault| fault == Fault::Kill;
-        step.into_iter().chain(replies).any(|step| fire(&mut self.rules, step, is_kill).is_some())
+        step.into_iter().chain(replies).chain(told).any(|step| fire(&mut self.rules, step, is_kill).is_some())
+    }
+
+    /// Lets what is told of the ends of transactions pass, or not.
+    fn tell_endings(&mut self, node: &Node, effects: &mut Effects) {
+        for effect in std::mem::take(effects) {
+            let fits = |step| move |fault| fault != Fault::Kill && endings::fits(step, fault);
+            match endings::told(&effect).and_then(|step| self.fire(step, fits(step))) {
+                Some(Fault::Hold) => self.keep((node.id(), node.broker_epoch()), effect),
+                Some(_) => {}
+                None => effects.push(effect),
+            }
+        }
     }
 
     /// Lets an effect pass that may be the answer to what everyone has, or not.
@@ -322,7 +372,18 @@ fn back_of(
 
 /// The first rule for this step whose fault can happen here.
 fn fire(rules: &mut Vec<Rule>, step: Step, fits: impl Fn(Fault) -> bool) -> Option<Fault> {
-    let place = rules.iter().position(|rule| rule.step == step && fits(rule.fault))?;
+    let is_due = |rule: &&mut Rule| rule.step == step && fits(rule.fault);
+    let mut due = None;
+    for (place, rule) in rules.iter_mut().enumerate().filter(|(_, rule)| is_due(rule)) {
+        match rule.passes.checked_sub(1) {
+            Some(passes) => rule.passes = passes,
+            None => {
+                due = Some(place);
+                break;
+            }
+        }
+    }
+    let place = due?;
     let rule = &mut rules[place];
     rule.times = rule.times.saturating_sub(1);
     let fault = rule.fault;
@@ -337,9 +398,22 @@ fn appends(event: &Event, node: &Node) -> Vec<Append> {
     let one = |Brought { question, ticket, partitions, are_offsets }: Brought| {
         let step = if are_offsets { Step::OffsetsAppended } else { Step::Appended };
         let end = |partition| Some((partition, node.log_end(partition)?));
-        Append { step, question, ticket, ends: partitions.into_iter().filter_map(end).collect() }
+        let ends = partitions.into_iter().filter_map(end).collect();
+        Append { step, question, ticket, ends, ending: None }
     };
-    node.brought(event).into_iter().map(one).collect()
+    let ending = prepared(event, node);
+    node.brought(event).into_iter().map(one).chain(ending).collect()
+}
+
+/// The end of a transaction that an event may have its coordinator decide.
+fn prepared(event: &Event, node: &Node) -> Option<Append> {
+    let Event::Request(ticket, Request::Transaction(TransactionRequest::End(request))) = event else {
+        return None;
+    };
+    let partition = node.coordinates(&request.id)?;
+    let ends = vec![(partition, node.log_end(partition)?)];
+    let ending = Some(request.id.clone());
+    Some(Append { step: Step::Prepared, question: None, ticket: *ticket, ends, ending })
 }
 
 /// The partitions whose logs ended there before, and do not now.

@@ -8,6 +8,7 @@ use crate::ids::{BrokerEpoch, NodeId};
 use crate::message::{Message, Peer, ReplicaFetched, ReplicaNews, Word};
 use crate::node::{ConnectionId, Effect, Effects, Ticket};
 use crate::partition::parked::Watched;
+use crate::transaction::TransactionalId;
 
 /// How much is held of a node. A message to a follower that comes after that is lost: it asks again. Answers are bounded by
 /// what their connections may ask.
@@ -24,6 +25,8 @@ pub(super) struct KeptBack {
     unanswered: BTreeSet<Ticket>,
     /// Partitions of which followers hear nothing.
     unheard: BTreeSet<Watched>,
+    /// Transactions of whose end no leader hears.
+    pub(super) unmarked: BTreeSet<TransactionalId>,
     /// Whose next message about which partition is lost: one life's of a follower.
     lost: BTreeSet<(Watched, Follower)>,
 }
@@ -54,6 +57,7 @@ impl KeptBack {
     pub(super) fn release(&mut self) -> Vec<Effect> {
         self.unanswered.clear();
         self.unheard.clear();
+        self.unmarked.clear();
         std::mem::take(&mut self.held)
     }
 
@@ -74,6 +78,14 @@ impl KeptBack {
                     let sent = self.take_news(to, fetched);
                     let send = |fetched| Effect::Send(Peer::Node(to), Message(Word::Fetched(fetched)));
                     effects.extend(sent.map(send));
+                }
+                Effect::Send(to, Message(Word::Markers { broker_epoch, markers })) => {
+                    let (held, sent): (Vec<_>, Vec<_>) =
+                        markers.into_iter().partition(|one| self.unmarked.contains(&one.id));
+                    let send = |markers| Effect::Send(to, Message(Word::Markers { broker_epoch, markers }));
+                    let is_kept = !held.is_empty() && !self.is_full();
+                    self.held.extend(is_kept.then(|| send(held)));
+                    effects.extend((!sent.is_empty()).then(|| send(sent)));
                 }
                 other => effects.push(other),
             }

@@ -3,6 +3,7 @@
 //! Every event that reaches a node and every effect that leaves it passes its [`Gate`]. An empty gate, as in
 //! production, lets everything through for the price of one relaxed load.
 
+mod endings;
 mod gate;
 mod kept_back;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use highwater_client::{Acks, GroupMetadata, Producer, ProducerBuilder, Record, TopicPartition};
+use highwater_client::{Acks, GroupMetadata, Isolation, Producer, ProducerBuilder, Record, TopicPartition};
 
 use highwater_storage::Offset;
 
@@ -36,7 +36,9 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let cluster = Cluster::builder().in_memory().nodes(3).seed(1).start().await.unwrap();
+        let builder = Cluster::builder().in_memory().nodes(3).seed(1);
+        // What is told of a transaction's end and lost is told again after that.
+        let cluster = builder.set("request.timeout.ms", "500").start().await.unwrap();
         let producer = cluster.client().producer().acks(Acks::All).build().await.unwrap();
         in_time("acknowledgement", producer.send(Record::of("t", "before"))).await.unwrap();
         let leader = leader_of(&cluster, "t");
@@ -76,7 +78,9 @@ impl Scene {
 
     async fn values(&self) -> Vec<String> {
         let client = self.cluster.client();
-        let mut consumer = client.consumer().from_beginning().assign([("t", 0)]).build().await.unwrap();
+        let consumer =
+            client.consumer().isolation(Isolation::ReadCommitted).from_beginning().assign([("t", 0)]);
+        let mut consumer = consumer.build().await.unwrap();
         let mut values = Vec::new();
         while let Some(records) = in_time("records", consumer.poll_until_end()).await.unwrap() {
             let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
@@ -245,4 +249,81 @@ async fn what_a_transaction_appends_is_held_as_anything_is() {
     in_time("offsets", both).await.0.unwrap();
     in_time("commit", transaction.commit()).await.unwrap();
     assert_eq!(scene.values().await, ["before", "held"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_is_to_be_committed_is_whoever_dies_of_it() {
+    for step in [Step::Prepared, Step::Markers, Step::Marked] {
+        let scene = Scene::new().await;
+        let mut producer = scene.cluster.client().producer().transactional("x").build().await.unwrap();
+        let transaction = in_time("beginning", producer.begin()).await.unwrap();
+        in_time("acknowledgement", transaction.send(Record::of("t", "a"))).await.unwrap();
+        in_time("acknowledgement", transaction.send(Record::of(&scene.other, "b"))).await.unwrap();
+        scene.strike(step, Fault::Kill);
+        in_time("commit", transaction.commit()).await.unwrap();
+        // The next one begins when it is complete.
+        let transaction = in_time("beginning", producer.begin()).await.unwrap();
+        in_time("acknowledgement", transaction.send(Record::of("t", "c"))).await.unwrap();
+        in_time("abort", transaction.abort()).await.unwrap();
+        let alive = (0..3).filter(|place| scene.cluster.node(*place).unwrap().is_alive()).count();
+        assert!(scene.cluster.faults().is_spent(), "{step:?}");
+        assert_eq!((alive, scene.values().await), (2, vec!["before".into(), "a".into()]), "{step:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_of_an_end_and_lost_is_told_again() {
+    for step in [Step::Markers, Step::Marked] {
+        let scene = Scene::new().await;
+        let mut producer = scene.cluster.client().producer().transactional("x").build().await.unwrap();
+        for value in ["a", "b"] {
+            let transaction = in_time("beginning", producer.begin()).await.unwrap();
+            in_time("acknowledgement", transaction.send(Record::of("t", value))).await.unwrap();
+            scene.strike(step, Fault::Lose);
+            in_time("commit", transaction.commit()).await.unwrap();
+        }
+        // That of the second is lost, too.
+        until("fault", || scene.cluster.faults().is_spent()).await;
+        let transaction = in_time("beginning", producer.begin()).await.unwrap();
+        in_time("acknowledgement", transaction.send(Record::of("t", "c"))).await.unwrap();
+        in_time("commit", transaction.commit()).await.unwrap();
+        assert_eq!(scene.values().await, ["before", "a", "b", "c"], "{step:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_an_end_that_is_held_nobody_hears_until_it_is_let_go() {
+    for step in [Step::Prepared, Step::Markers, Step::Marked] {
+        let scene = Scene::new().await;
+        let mut producer = scene.cluster.client().producer().transactional("x").build().await.unwrap();
+        let transaction = in_time("beginning", producer.begin()).await.unwrap();
+        in_time("acknowledgement", transaction.send(Record::of("t", "a"))).await.unwrap();
+        scene.strike(step, Fault::Hold);
+        let committed = transaction.commit();
+        let let_go = async {
+            until("fault", || scene.cluster.faults().is_spent()).await;
+            if step != Step::Marked {
+                assert_eq!(scene.values().await, ["before"], "{step:?}");
+            }
+            scene.cluster.release_held();
+        };
+        in_time("commit", async { tokio::join!(committed, let_go) }).await.0.unwrap();
+        let transaction = in_time("beginning", producer.begin()).await.unwrap();
+        in_time("acknowledgement", transaction.send(Record::of("t", "b"))).await.unwrap();
+        in_time("commit", transaction.commit()).await.unwrap();
+        assert_eq!(scene.values().await, ["before", "a", "b"], "{step:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_comes_the_nth_time_that_a_step_is_reached() {
+    let scene = Scene::new().await;
+    let producer = sends(scene.producer(), Acks::Leader).await;
+    scene.cluster.faults().on_nth(Step::Appended, 3, Fault::Kill);
+    for value in ["a", "b"] {
+        in_time("acknowledgement", producer.send(Record::of("t", value))).await.unwrap();
+    }
+    assert!(scene.cluster.node(scene.leader).unwrap().is_alive());
+    assert!(in_time("answer", producer.send(Record::of("t", "c"))).await.is_err());
+    assert!(!scene.cluster.node(scene.leader).unwrap().is_alive());
 }

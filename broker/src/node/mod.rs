@@ -144,6 +144,7 @@ pub struct Node {
     following: following::Following,
     coordinated: coordinated::Coordinated,
     own_words: telling::OwnWords,
+    tells_itself_over_links: bool,
     transacting: transacting::Transacting,
     /// Whether the last append found no room, and that was said.
     is_disk_full: bool,

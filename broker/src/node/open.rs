@@ -157,6 +157,7 @@ impl Node {
             following: Following::default(),
             coordinated,
             own_words: OwnWords::default(),
+            tells_itself_over_links: false,
             transacting,
             next_expiration: now.monotonic.plus_ms(EXPIRATION_CHECK_MS),
         };

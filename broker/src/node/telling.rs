@@ -11,9 +11,14 @@ use crate::message::{Message, Peer, Word};
 pub(super) type OwnWords = VecDeque<Word>;
 
 impl Node {
+    /// From here on, or no longer, what the node tells itself goes over a link, too: somebody looks at it there.
+    pub(crate) fn tells_itself_over_links(&mut self, does: bool) {
+        self.tells_itself_over_links = does;
+    }
+
     /// Tells a node something; this one hears it before its step ends ([`Node::hear_own_words`]).
     pub(super) fn tell_node(&mut self, to: NodeId, word: Word, effects: &mut Effects) {
-        match to == self.id {
+        match to == self.id && !self.tells_itself_over_links {
             true => self.own_words.push_back(word),
             false => effects.push(Effect::Send(Peer::Node(to), Message(word))),
         }

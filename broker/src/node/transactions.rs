@@ -282,6 +282,11 @@ impl Node {
         self.check_transacting(partition).map(|_| partition)
     }
 
+    /// The partition that keeps a transactional id, where this node coordinates it.
+    pub(crate) fn coordinates(&self, id: &TransactionalId) -> Option<Watched> {
+        self.transactions_of(id).ok()
+    }
+
     /// Which node coordinates a transactional id, as far as this one knows.
     pub(super) fn find_transaction_coordinator(&self, id: &TransactionalId) -> Result<NodeId, Refusal> {
         let topic = self.transactions_topic().ok_or(Refusal::CoordinatorNotAvailable)?;

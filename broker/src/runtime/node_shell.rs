@@ -198,7 +198,14 @@ impl NodeShell {
             let (timer, turn) = {
                 let mut place = self.node.lock();
                 let Some(mut node) = place.take() else { return false };
+                if self.gate.kills_before(&event) {
+                    drop(place);
+                    node.stop_compaction();
+                    self.kill();
+                    return false;
+                }
                 let moment = self.gate.moment(&event, &node);
+                node.tells_itself_over_links(self.gate.is_armed());
                 node.step(self.clock.now(), event, &mut effects);
                 if self.gate.weigh(&moment, &node, &mut effects) {
                     drop(place);
