@@ -132,7 +132,8 @@ impl ClusterBuilder {
     /// ```
     #[must_use]
     pub fn racks(mut self, racks: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.racks = racks.into_iter().map(Into::into).collect();
+        // As Kafka reads a setting (`ConfigDef.parseType`).
+        self.racks = racks.into_iter().map(|rack| rack.into().trim().to_owned()).collect();
         self
     }
 
@@ -199,7 +200,7 @@ impl ClusterBuilder {
 
 /// Each node has a rack of its own, or none has one.
 fn check_racks(racks: &[String], nodes: usize) -> Result<(), String> {
-    if racks.iter().any(|rack| rack.trim().is_empty()) {
+    if racks.iter().any(String::is_empty) {
         return Err("racks: a rack has a name".to_owned());
     }
     match racks.len() {
@@ -396,6 +397,11 @@ impl Cluster {
         self.controller.unclean_elections()
     }
 
+    /// How many unclean elections there were since this cluster was started: those that are not told any more, too.
+    pub fn unclean_election_count(&self) -> u64 {
+        self.controller.unclean_election_count()
+    }
+
     /// Where faults are ordered.
     pub fn faults(&self) -> &Gate {
         &self.gate
@@ -564,6 +570,12 @@ mod tests {
             }
         };
         tokio::time::timeout(PATIENCE, wait).await.expect("it comes");
+    }
+
+    #[test]
+    fn racks_are_named_without_the_spaces_around_them() {
+        let builder = Cluster::builder().nodes(3).racks(["a", " b", "c d "]);
+        assert_eq!(builder.racks, ["a", "b", "c d"]);
     }
 
     #[tokio::test]

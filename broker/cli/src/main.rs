@@ -61,7 +61,7 @@ enum Command {
     /// List, describe and delete groups of consumers, and move their offsets.
     #[command(subcommand)]
     Group(group::Group),
-    /// Kill, stop, pause and start nodes of a broker that runs.
+    /// Kill, stop, pause and start nodes of a broker that runs, and cut the links between them.
     #[command(subcommand)]
     Fault(fault::Fault),
     Produce(produce::Produce),

@@ -274,7 +274,7 @@ impl Node {
         Ok(None)
     }
 
-    /// No other node holds a replica of what this one leads.
+    /// Nodes of this cluster fetch by messages ([`super::serving`]): who claims to be one in a request is none.
     fn not_a_follower(&self, claimed: LeaderEpoch, epoch: LeaderEpoch) -> Refusal {
         if claimed.is_none() {
             Refusal::NotLeader { leader: Some(self.id), epoch }

@@ -70,6 +70,13 @@ impl ControllerShell {
         controller.as_ref().map(|known| known.unclean_elections().cloned().collect()).unwrap_or_default()
     }
 
+    /// How many there were.
+    pub(crate) fn unclean_election_count(&self) -> u64 {
+        let controller = self.controller.lock();
+        let last = controller.as_ref().and_then(|known| known.unclean_elections().last());
+        last.map_or(0, |election| election.number)
+    }
+
     pub(super) fn inbox(&self) -> &Inbox {
         &self.inbox
     }

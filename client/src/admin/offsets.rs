@@ -1,6 +1,7 @@
 //! Listing offsets: asked from leaders, waiting for those that are just being elected.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use highwater_protocol::ErrorCode;
 use highwater_protocol::messages::ListOffsetsRequest;
@@ -69,6 +70,32 @@ impl Client {
             attempts.pause(WHAT, &last).await?;
         }
         Ok(listed)
+    }
+
+    /// The same within `patience`: of partitions of which nobody tells it by then, as their leader is not known or does not
+    /// know itself yet up to where records are committed, what it gives says nothing.
+    ///
+    /// # Errors
+    /// As [`list_offsets`](Self::list_offsets), but for the time.
+    pub async fn list_offsets_within(
+        &self,
+        patience: Duration,
+        partitions: impl IntoIterator<Item = (TopicPartition, OffsetSpec)>,
+        isolation: Isolation,
+    ) -> Result<BTreeMap<TopicPartition, Option<ListedOffset>>> {
+        let mut open: BTreeMap<TopicPartition, OffsetSpec> = partitions.into_iter().collect();
+        let mut listed = BTreeMap::new();
+        let listing = async {
+            let mut attempts = self.attempts();
+            while let Some(last) = self.list_offsets_once(&mut open, isolation, &mut listed).await? {
+                attempts.pause(WHAT, &last).await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(patience, listing).await {
+            Ok(Err(error)) if !matches!(error, Error::TimedOut { .. }) => Err(error),
+            _ => Ok(listed),
+        }
     }
 
     /// Moves what can be answered now from `open` to `listed`; says what the rest waits for.

@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write, stdout};
 
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Control, Node};
 use crate::table;
@@ -16,43 +16,56 @@ use crate::table;
 #[derive(Debug, Args)]
 #[command(visible_alias = "status")]
 pub(crate) struct List {
-    /// Print one JSON array of objects instead.
+    /// Print one JSON object of both lists instead.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     control: Control,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Nodes {
+struct All {
     nodes: Vec<Node>,
     unclean_elections: Vec<Election>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Election {
+    number: u64,
     topic: String,
     partition: i32,
     epoch: i32,
     leader: i32,
+    last_leader: Option<i32>,
+    had_all: Vec<i32>,
     lost_from: Option<i64>,
     lost_to: Option<i64>,
+    cut: Vec<Cut>,
+}
+
+/// What a node had of what is lost.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cut {
+    node: i32,
+    from: i64,
+    to: i64,
+    committed: i64,
 }
 
 impl List {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let Nodes { nodes, unclean_elections } = self.control.ask("GET", "/nodes")?;
+        let all: All = self.control.ask("GET", "/nodes")?;
         let mut out = BufWriter::new(stdout().lock());
         if self.json {
-            writeln!(out, "{}", serde_json::to_string_pretty(&nodes)?)?;
+            writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
         } else {
             let titles = ["NODE", "STATE", "LISTENS", "HOLDS", "LEADS", "IN SYNC", "CUT FROM"];
             let mut rows = vec![titles.map(str::to_owned)];
-            rows.extend(nodes.iter().map(row));
+            rows.extend(all.nodes.iter().map(row));
             table::print(&mut out, &rows, "<<<>>><")?;
-            for election in &unclean_elections {
+            for election in &all.unclean_elections {
                 writeln!(out, "{}", election.line())?;
             }
         }

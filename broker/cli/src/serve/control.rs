@@ -92,8 +92,8 @@ impl Broker {
     fn metrics(&self) -> String {
         let (observed, lives, unclean) = match &*self.phase.lock() {
             Phase::Running(running) => {
-                let last = running.cluster.unclean_elections().pop();
-                (running.cluster.observe(), running.lives(), last.map_or(0, |election| election.number))
+                let unclean = running.cluster.unclean_election_count();
+                (running.cluster.observe(), running.lives(), unclean)
             }
             Phase::Starting | Phase::Stopping => (Vec::new(), Vec::new(), 0),
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write, stdout};
+use std::time::Duration;
 
 use clap::Args;
 use highwater::client::{
@@ -16,6 +17,8 @@ use crate::table;
 
 /// How DescribeConfigs marks a setting made on the topic itself.
 const SET_ON_TOPIC: i8 = 1;
+/// How long offsets are waited for that no leader can tell yet. The rest of the table is worth seeing just then.
+const OFFSETS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Describe topics: partitions, leaders, replicas, offsets, and the settings made on the topic itself.
 #[derive(Debug, Args)]
@@ -134,7 +137,7 @@ async fn whole(client: &Client, topic: TopicDescription) -> anyhow::Result<Topic
     })
 }
 
-/// The offset of each partition that has a leader to tell it.
+/// The offset of each partition that has a leader to tell it, and one that knows it.
 async fn offsets(
     client: &Client,
     topic: &TopicDescription,
@@ -142,7 +145,7 @@ async fn offsets(
 ) -> anyhow::Result<BTreeMap<i32, i64>> {
     let led = topic.partitions.iter().filter(|partition| partition.leader.is_some());
     let asked = led.map(|partition| (TopicPartition::new(topic.name.clone(), partition.partition), spec));
-    let listed = client.list_offsets(asked, Isolation::ReadUncommitted).await?;
+    let listed = client.list_offsets_within(OFFSETS_PATIENCE, asked, Isolation::ReadUncommitted).await?;
     let offset = |listed: ListedOffset| listed.offset.get();
     Ok(listed.into_iter().filter_map(|(at, listed)| Some((at.partition, offset(listed?)))).collect())
 }

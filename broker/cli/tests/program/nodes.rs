@@ -23,6 +23,13 @@ fn partitions(broker: &Broker, topic: &str) -> Vec<Value> {
     described[0]["partitions"].as_array().unwrap().clone()
 }
 
+/// One of the lists of `fault list`.
+fn listed(broker: &Broker, which: &str) -> Value {
+    let text = broker.run(&["fault", "list", "--json"]).text();
+    let mut listed: Value = serde_json::from_str(&text).unwrap();
+    listed[which].take()
+}
+
 /// Waits until a topic's partitions are like this.
 #[track_caller]
 fn until(broker: &Broker, topic: &str, is_so: impl Fn(&Value) -> bool) -> Vec<Value> {
@@ -145,8 +152,7 @@ fn a_partition_that_nobody_leads_is_shown_as_such() {
 fn nodes_are_listed_as_they_are() {
     let broker = three(&["--memory"]);
     broker.topic("t", &["-p", "6"]);
-    let list =
-        || -> Value { serde_json::from_str(&broker.run(&["fault", "list", "--json"]).text()).unwrap() };
+    let list = || listed(&broker, "nodes");
     let listen = |node: usize| broker.ready["nodes"][node]["listen"].clone();
     let alive = |node: usize| json!({"id": node, "state": "alive", "listen": [listen(node)], "holds": 6, "leads": 2, "inSync": 6, "cutFrom": []});
     assert_eq!(list(), json!([alive(0), alive(1), alive(2)]));
@@ -173,8 +179,7 @@ fn links_are_cut_and_mended() {
         panic!("three nodes")
     };
     let cut_from = || -> Vec<Value> {
-        let listed: Value = serde_json::from_str(&broker.run(&["fault", "list", "--json"]).text()).unwrap();
-        listed.as_array().unwrap().iter().map(|node| node["cutFrom"].clone()).collect()
+        listed(&broker, "nodes").as_array().unwrap().iter().map(|node| node["cutFrom"].clone()).collect()
     };
     let said = broker.run(&["fault", "cut", &first, second]).text();
     assert_eq!(said, format!("cut the link between nodes {first} and {second}\n"));
@@ -233,6 +238,10 @@ fn an_unclean_election_is_shown_with_what_is_lost() {
     broker.run(&["fault", "start", &first]).text();
     until(&broker, "t", are_in_sync(3));
     shown("; lost: [1, 3)");
+    let elections = listed(&broker, "uncleanElections");
+    let had = json!([{"node": first.parse::<i32>().unwrap(), "from": 1, "to": 3, "committed": 1}]);
+    let told = ["number", "topic", "lostFrom", "lostTo", "cut"].map(|name| elections[0][name].clone());
+    assert_eq!(told, [json!(1), json!("t"), json!(1), json!(3), had], "{elections}");
 }
 
 #[test]
@@ -328,4 +337,25 @@ fn people_are_told_where_each_node_listens() {
     }
     process.kill().unwrap();
     process.wait().unwrap();
+}
+
+/// A leader that others are to be in sync with knows only with them up to where records are committed.
+#[test]
+fn a_topic_is_described_when_its_leader_does_not_know_the_end_yet() {
+    let broker = three(&["--memory"]);
+    broker.topic("t", &[]);
+    broker.produce(&["-t", "t", "--acks", "all"], "one\n");
+    until(&broker, "t", are_in_sync(3));
+    let first = leader(&partitions(&broker, "t"));
+    for other in ["0", "1", "2"].into_iter().filter(|id| **id != *first) {
+        broker.run(&["fault", "kill", other]).text();
+    }
+    broker.produce(&["-t", "t", "--acks", "1"], "two\n");
+    for order in ["stop", "start"] {
+        broker.run(&["fault", order, &first]).text();
+    }
+    until(&broker, "t", |partition| !partition["leader"].is_null());
+    let described = broker.run(&["topic", "describe", "t"]).text();
+    let row: Vec<_> = described.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!((row[1], row[4], row[6]), (&first[..], &first[..], "-"), "{described}");
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::cluster::controller::{LostRange, UncleanElection};
 use crate::ids::PartitionIndex;
 use crate::message::{Loss, Lost};
+use crate::node::{ElectLeadersRequest, ElectionKind};
 
 const SECOND: NodeId = NodeId(1);
 const THIRD: NodeId = NodeId(2);
@@ -75,4 +76,27 @@ fn what_others_cut_off_is_not_laid_to_an_election() {
     world.cuts(FIRST, (5, 12), 1, 3);
     world.cuts(FIRST, (5, 12), -1, 0);
     assert_eq!(world.elections()[0].cut, []);
+}
+
+#[test]
+fn what_who_led_last_cut_off_is_lost_also_where_others_alone_were_known_to_have_everything() {
+    let settings = [("min.insync.replicas", "2")];
+    let mut world = World::started(&Arc::new(FaultDisk::in_memory()), 3, &settings);
+    world.create("t");
+    for node in [SECOND, THIRD, FIRST] {
+        world.lose(node);
+    }
+    // It may have lost something, and does not lead again for that; the third one stays away.
+    world.start(&[FIRST], StopKind::Unclean);
+    world.lose(FIRST);
+    world.start(&[SECOND], StopKind::Clean);
+    let topics = Some(vec![("t".into(), vec![PartitionIndex(0)])]);
+    let request =
+        Arc::new(Request::ElectLeaders(ElectLeadersRequest { kind: ElectionKind::Unclean, topics }));
+    world.say(SECOND, Ask::Request { caller: Caller(1), request });
+    let election = world.elections().remove(0);
+    assert_eq!((election.leader, &election.had_all[..]), (SECOND, &[THIRD][..]));
+    world.start(&[FIRST], StopKind::Unclean);
+    world.cuts(FIRST, (5, 12), 0, election.epoch.get());
+    assert_eq!(world.elections()[0].cut, [lost(FIRST, 5, 12)]);
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::ids::{PartitionEpoch, PartitionIndex};
 use crate::message::InSyncRefused;
+use crate::node::{AlterConfigsRequest, ConfigChange, ConfigChanges, ResourceKind, ResourceToAlter};
 
 const SECOND: NodeId = NodeId(1);
 
@@ -339,4 +340,33 @@ fn replicas_move_when_somebody_asks() {
     let proposal = world.proposal(&[0, 2]);
     world.say(FIRST, Ask::AlterPartitions(vec![proposal]));
     assert_eq!(world.leaders(), [Some(2), Some(1)]);
+}
+
+/// What is committed from then on they may not have.
+#[test]
+fn nobody_stays_eligible_when_less_is_asked_for_to_commit() {
+    let mut world = World::started(&Arc::new(FaultDisk::in_memory()), 3, &[("min.insync.replicas", "2")]);
+    world.create("t");
+    for node in [SECOND, NodeId(2)] {
+        world.lose(node);
+    }
+    let eligible = |world: &World| -> Vec<NodeId> {
+        let metadata = &world.controller.metadata;
+        let topic = metadata.id_of(&"t".into()).unwrap();
+        metadata.partition(topic, PartitionIndex(0)).unwrap().eligible().collect()
+    };
+    assert_eq!(eligible(&world), [NodeId(2)]);
+    let set = |name: &str, value: &str| ConfigChange {
+        name: name.to_owned(),
+        operation: 0,
+        value: Some(value.to_owned()),
+    };
+    for (change, expected) in
+        [(set("retention.ms", "1"), vec![NodeId(2)]), (set("min.insync.replicas", "1"), vec![])]
+    {
+        let changes = ConfigChanges::Some(vec![change]);
+        let resources = vec![ResourceToAlter { kind: ResourceKind::TOPIC, name: "t".into(), changes }];
+        world.ask(Request::AlterConfigs(AlterConfigsRequest { resources, validate_only: false }));
+        assert_eq!(eligible(&world), expected);
+    }
 }

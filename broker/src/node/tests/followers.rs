@@ -3,8 +3,10 @@
 use super::*;
 use crate::cluster::partition::{LeaderChange, PartitionChange, Unusual};
 use crate::cluster::record::MetadataRecord;
-use crate::ids::{MetadataOffset, PartitionIndex};
-use crate::message::{Ask, FromController, Loss, Lost, ReplicaAt, ReplicaData, ReplicaFetch, ReplicaFetched};
+use crate::ids::{BrokerEpoch, MetadataOffset, PartitionIndex};
+use crate::message::{
+    Answer, Ask, FromController, Loss, Lost, ReplicaAt, ReplicaData, ReplicaFetch, ReplicaFetched,
+};
 
 const FOLLOWER: NodeId = NodeId(1);
 
@@ -235,4 +237,90 @@ fn who_leads_no_more_or_anew_keeps_nothing_at_hand() {
         world.learns(ends.clone());
         assert_eq!(world.node.serving.tails.held_bytes(), 0, "{ends:?}");
     }
+}
+
+/// A message that was on its way for long may come after it was sent again.
+#[test]
+fn what_the_controller_says_twice_is_so_once() {
+    let mut world = World::new();
+    world.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 });
+    let id = TopicId::new([7; 16]);
+    let created = MetadataRecord::TopicCreated {
+        id: id.get(),
+        name: "t".into(),
+        configs: BTreeMap::new(),
+        replicas: vec![vec![0, FOLLOWER.0]],
+    };
+    let leader = LeaderChange::To(FOLLOWER.0);
+    let change = PartitionChange { partition: 0, leader, in_sync: None, replicas: None, unusual: None };
+    let changed = MetadataRecord::PartitionsChanged { id: id.get(), changes: vec![change] };
+    let before = world.node.known_upto.0;
+    for (upto, records) in
+        [(1, vec![created.clone()]), (2, vec![created, changed.clone()]), (2, vec![changed])]
+    {
+        let said = FromController::Records { upto: MetadataOffset(before + upto), records: records.into() };
+        let message = Message(Word::FromController(said));
+        world.bring(Event::Message { from: Peer::Controller, message });
+    }
+    let known = world.node.metadata.partition(id, PartitionIndex(0)).unwrap();
+    assert_eq!((known.leader_epoch, known.partition_epoch.0), (LeaderEpoch::new(1), 1));
+    assert_eq!(world.node.known_upto.0, before + 2);
+}
+
+/// Who is told of a topic and asks for it again finds it.
+#[test]
+fn an_answer_is_told_when_the_node_knows_what_it_rests_on() {
+    let mut world = World::new();
+    let ticket = Ticket { connection: ConnectionId(1), request: 1 };
+    let request = Request::CreateTopics(CreateTopicsRequest { topics: Vec::new(), validate_only: false });
+    let mut asked = Effects::new();
+    world.node.step(world.now, Event::Request(ticket, request), &mut asked);
+    let asked = asked.iter().find_map(|effect| match effect {
+        Effect::Send(Peer::Controller, Message(Word::ToController(said))) => match said.what {
+            Ask::Request { caller, .. } => Some(caller),
+            _ => None,
+        },
+        _ => None,
+    });
+    let answer = FromController::Answer {
+        caller: asked.expect("the controller is asked"),
+        at: MetadataOffset(world.node.known_upto.0 + 1),
+        answer: Answer::Reply(Box::new(Reply::CreateTopics(Vec::new()))),
+    };
+    let is_told = |effects: Effects| {
+        effects.iter().any(|effect| matches!(effect, Effect::Reply(_, Reply::CreateTopics(_))))
+    };
+    let message = Message(Word::FromController(answer));
+    assert!(!is_told(world.bring(Event::Message { from: Peer::Controller, message })));
+    assert!(is_told(world.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 })));
+}
+
+#[test]
+fn what_was_meant_for_an_earlier_life_of_a_node_says_nothing_to_this_one() {
+    let mut world = World::new();
+    world.learns(MetadataRecord::NodeStarted { node: FOLLOWER.0 });
+    let id = TopicId::new([7; 16]);
+    world.learns(MetadataRecord::TopicCreated {
+        id: id.get(),
+        name: "t".into(),
+        configs: BTreeMap::new(),
+        replicas: vec![vec![0, FOLLOWER.0], vec![FOLLOWER.0, 0]],
+    });
+    let earlier = BrokerEpoch(world.node.broker_epoch().0 - 1);
+    // It leads one partition,
+    let fetch = ReplicaFetch {
+        broker_epoch: world.node.metadata.broker_epoch(FOLLOWER),
+        leader_broker_epoch: earlier,
+        number: 1,
+        begins: true,
+        partitions: vec![at_its_beginning(id)],
+        gone: Vec::new(),
+    };
+    world.bring(Event::Message { from: Peer::Node(FOLLOWER), message: Message(Word::Fetch(fetch)) });
+    assert!(told(world.produce(vec![(0, batch(b"a"))])).is_empty());
+    // and follows in another.
+    let fetched = ReplicaFetched { broker_epoch: earlier, number: 1, place: 1, partitions: Vec::new() };
+    let message = Message(Word::Fetched(fetched));
+    let effects = world.bring(Event::Message { from: Peer::Node(FOLLOWER), message });
+    assert!(effects.is_empty(), "it waits for an answer: {effects:?}");
 }

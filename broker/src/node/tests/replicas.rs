@@ -14,11 +14,13 @@ use crate::partition::parked::MAX_WAIT_MS;
 
 mod cuts;
 mod damage;
+mod failing;
 mod renewed;
 mod transactions;
 
 const FIRST: NodeId = NodeId(0);
 const SECOND: NodeId = NodeId(1);
+const THIRD: NodeId = NodeId(2);
 
 /// Work for the disk, and whose it is.
 pub(super) type Owned = (Peer, DiskWork);
@@ -615,4 +617,25 @@ fn old_segments_go_from_every_replica() {
     assert_eq!(deleted_in(&trio.settle(effects)), Some(Ok(6)));
     trio.pass(3, |_, _| false);
     assert_eq!(held(&trio), [(6, 1); 3]);
+}
+
+#[test]
+fn nothing_goes_from_a_log_that_may_not_be_committed() {
+    let settings = [
+        ("log.roll.ms", "10"),
+        ("log.retention.bytes", "0"),
+        ("log.retention.check.interval.ms", "1000"),
+        ("log.initial.task.delay.ms", "0"),
+    ];
+    let mut trio = Trio::with_topic(&settings, &[0, 1, 2]);
+    for at in 0..6 {
+        if at == 3 {
+            trio.ensemble.cut_off = vec![SECOND, THIRD];
+        }
+        let effects = trio.produce_effects(&keyed(at));
+        trio.settle(effects);
+    }
+    trio.pass(5, |_, _| false);
+    let log = &trio.replica(FIRST).unwrap().log;
+    assert_eq!((log.start_offset().get(), log.end_offset().get()), (3, 6));
 }

@@ -479,3 +479,18 @@ fn who_left_comes_back_when_it_fetches_again_and_no_sooner() {
     hears(&mut leader, late + 1, A, 10, &RULES);
     assert_eq!(proposed(&mut leader, late + 1, &RULES), Some((2, vec![0, 1])));
 }
+
+#[test]
+fn who_is_proposed_is_so_in_the_life_in_which_it_said_what_it_has() {
+    let mut leader = leads(&[0, 2], &RULES);
+    hears(&mut leader, 1, B, 10, &RULES);
+    hears(&mut leader, 1, A, 10, &RULES);
+    // It begins another life, which may have less, before that is asked.
+    let life = |node, life| (NodeId(node), BrokerEpoch(life));
+    let anew: Lives = [life(0, 10), life(1, 99), life(2, 12)].into_iter().collect();
+    leader.lives_changed(at(1), &anew, &RULES);
+    let proposal = leader.proposal(at(1), &anew, &RULES).expect("it was decided");
+    let lives: Vec<_> =
+        proposal.in_sync.iter().map(|(node, life)| (node.0, life.map(|life| life.0))).collect();
+    assert_eq!(lives, [(0, Some(10)), (2, Some(12)), (1, Some(11))]);
+}

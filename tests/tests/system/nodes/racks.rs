@@ -130,6 +130,9 @@ async fn a_leader_sends_consumers_to_their_rack_and_nowhere_else() {
         assert_eq!(told(&data), (ErrorCode::None, -1, false), "{rack} at {node}");
         assert_eq!(values_in(&data.records.unwrap()), ["one", "two"]);
     }
+    // Who cannot be told of them reads from the leader.
+    let refused = fetched(trio.at(1).await.ask(&near("", "t", 0), 10).await);
+    assert_eq!(told(&refused), (ErrorCode::NotLeaderOrFollower, -1, true));
     // One that is not in sync is not near enough.
     trio.kill(1).await;
     until("node 1 out of sync", async || {

@@ -262,6 +262,20 @@ fn anyone_leads_only_where_that_is_set_or_asked_for() {
 }
 
 #[test]
+fn nobody_is_eligible_beside_a_leader_that_was_elected_uncleanly() {
+    let mut cluster =
+        Cluster::with(&[("min.insync.replicas", "2"), ("unclean.leader.election.enable", "true")]);
+    for node in [0, 1] {
+        cluster.fence(node);
+    }
+    cluster.unfence(0);
+    assert_eq!(cluster.state(), (Some(2), vec![2], vec![1], (2, 2)));
+    let decided = cluster.fence(2);
+    assert_eq!(decided.unclean[0].had_all, [2, 1].map(NodeId));
+    assert_eq!(cluster.state(), (Some(0), vec![0], vec![], (3, 3)), "they lack what it writes");
+}
+
+#[test]
 fn proposals_are_checked_in_kafkas_order() {
     let mut cluster = Cluster::new();
     cluster.fence(0);

@@ -1,4 +1,4 @@
-//! What it costs to cut the logs of many partitions, when a leader comes back as a follower.
+//! A leader comes back as a follower, and its logs are cut: what is written down before, and what it costs where they are many.
 
 use super::*;
 
@@ -53,4 +53,40 @@ fn logs_that_are_cut_together_share_the_writing_of_checkpoints() {
         let of_one = (many - few) / 20;
         assert!(of_one < 16, "{few} and {many} calls: {of_one} a log");
     }
+}
+
+/// Of all that the second node wrote and did not sync only names survive: what is opened then has all that its leader has.
+fn opens_whole_without_power(trio: Trio) {
+    for survivors in [Survivors::Only(BTreeSet::new()), Survivors::None] {
+        let left: Arc<dyn Disk> = Arc::new(trio.disk.crash(&survivors).unwrap());
+        let (mut trio, effects) = Trio::only_open(Arc::new(FaultDisk::adopt(&left).unwrap()), &ROLLING);
+        trio.settle(effects);
+        let has =
+            |node| trio.replica(node).map(|replica| (replica.log.end_offset(), replica.log.size_bytes()));
+        assert!(has(SECOND).is_some() && has(SECOND) == has(FIRST), "{survivors:?}");
+    }
+}
+
+/// What others wrote in place of what was cut is not durable, however far the log was before.
+#[test]
+fn the_recovery_point_is_no_further_than_where_a_log_was_cut() {
+    let mut trio = Trio::with_topic(&ROLLING, &[1, 0, 2]);
+    for at in 0..6 {
+        if at == 3 {
+            trio.ensemble.cut_off = vec![SECOND];
+        }
+        let effects = trio.produce_to(SECOND, "t", &keyed(at));
+        trio.settle(effects);
+    }
+    trio.pass(12, |_, _| false);
+    assert_eq!(trio.said(CheckpointKind::RecoveryPoints), Some(5));
+    assert_eq!(trio.produce(&keyed(6)), Ok(3), "another one leads");
+    trio.ensemble.cut_off.clear();
+    for peer in [Peer::Controller, Peer::Node(FIRST)] {
+        let effects = trio.bring(SECOND, Event::Reconnected(peer));
+        trio.settle_but(effects, waits);
+    }
+    assert_eq!(trio.replica(SECOND).unwrap().log.end_offset(), Offset::new(4));
+    assert_eq!(trio.said(CheckpointKind::RecoveryPoints), Some(3), "written down before the log is cut");
+    opens_whole_without_power(trio);
 }
