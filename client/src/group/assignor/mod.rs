@@ -4,7 +4,7 @@
 //! assignors of these names give, so that members in other languages see no difference; cooperative sticky promises the
 //! same properties as Kafka's (as even as can be, moving as little as can be), not the same choice among equals. Range and
 //! cooperative sticky bring partitions to members in the racks of their replicas as far as that leaves the rest as it is
-//! ([`racks`], KIP-881); Kafka's round robin does not look at racks either.
+//! (in `racks.rs`, KIP-881); Kafka's round robin does not look at racks either.
 
 mod racks;
 mod range;
