@@ -292,9 +292,13 @@ impl Node {
                 };
                 self.append_fetched(now, partition, restart, news, effects);
             }
-            Verdict::Truncate(at) => {
+            Verdict::Truncate(at) | Verdict::RestartDiverged { from: at, .. } => {
                 let wrote = log.epochs().latest().map_or(LeaderEpoch::NONE, |latest| latest.epoch);
-                return Some(Cut { partition, at, how: How::Diverges { wrote, committed } });
+                let restarts_at = match verdict {
+                    Verdict::RestartDiverged { at, .. } => Some(at),
+                    _ => None,
+                };
+                return Some(Cut { partition, at, how: How::Diverges { wrote, committed, restarts_at } });
             }
             Verdict::RestartAt(at) => return Some(Cut { partition, at, how: How::Restart }),
             Verdict::BackOff => {

@@ -69,6 +69,14 @@ pub(crate) enum Verdict {
     Truncate(Offset),
     /// Remove everything and go on at this offset: the leader's log begins there.
     RestartAt(Offset),
+    /// The same, where the leader's log went another way: nothing that the two may have in common is left in it. A cut alone would
+    /// leave what may never have been committed, and no place for a batch within which the leader's log begins.
+    RestartDiverged {
+        /// From here on the leader's log is another one.
+        from: Offset,
+        /// Where it begins.
+        at: Offset,
+    },
     /// Ask again later.
     BackOff,
     /// Do not ask before the next epoch: this follower cannot follow this leader.
@@ -165,7 +173,12 @@ impl Follower {
         self.state = State::Fetches;
         let verdict = match told.outcome {
             Ok(Offered::Batches(first)) => Self::place(first, held),
-            Ok(Offered::Diverging(epoch, end)) => Self::cut(epoch, end, held),
+            Ok(Offered::Diverging(epoch, end)) => match Self::cut(epoch, end, held) {
+                Verdict::Truncate(from) if from <= told.log_start && held.log_start < told.log_start => {
+                    Verdict::RestartDiverged { from, at: told.log_start }
+                }
+                verdict => verdict,
+            },
             Err(Refusal::OffsetOutOfRange) if told.log_start > held.log_end => {
                 Verdict::RestartAt(told.log_start)
             }
@@ -175,7 +188,9 @@ impl Follower {
         };
         match verdict {
             Verdict::Truncate(end) => self.high_watermark = self.high_watermark.min(end),
-            Verdict::RestartAt(start) => self.high_watermark = start,
+            Verdict::RestartAt(start) | Verdict::RestartDiverged { at: start, .. } => {
+                self.high_watermark = start;
+            }
             Verdict::BackOff => self.back_off(now, pause_ms),
             Verdict::Fail => self.fail(),
             Verdict::Ignore | Verdict::Append | Verdict::RestartAndAppend(_) => {}

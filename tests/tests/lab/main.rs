@@ -175,3 +175,10 @@ fn a_log_may_begin_within_a_batch() {
 fn a_consumer_that_begins_at_the_beginning_does_not_skip_when_another_leads() {
     holds(lab::run_wide, [492]);
 }
+
+/// Of a log that parted from its leader's before that one begins nothing is left: it begins where the leader's does, which may be
+/// within a batch.
+#[test]
+fn a_log_of_which_nothing_is_left_begins_where_its_leaders_does() {
+    holds(lab::run_wide, [78, 2045]);
+}

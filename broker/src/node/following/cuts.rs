@@ -29,6 +29,8 @@ pub(super) enum How {
         wrote: LeaderEpoch,
         /// Up to where it was known to be committed.
         committed: Offset,
+        /// Where it begins anew, if its leader's log begins behind the cut.
+        restarts_at: Option<Offset>,
     },
     /// Emptied, to begin anew there.
     Restart,
@@ -55,7 +57,8 @@ impl Node {
         // What is compacted of what was there says nothing of what comes in its place.
         replica.clean_upto = replica.clean_upto.map(|upto| upto.min(at));
         let cut = match how {
-            How::Truncate | How::Diverges { .. } => log.truncate_to(at, now.wall),
+            How::Truncate | How::Diverges { restarts_at: None, .. } => log.truncate_to(at, now.wall),
+            How::Diverges { restarts_at: Some(start), .. } => log.restart_at(start, now.wall),
             How::Restart => log.restart_at(at, now.wall),
         };
         if let Err(error) = cut {
@@ -76,7 +79,7 @@ impl Node {
         }
         self.checkpoint_high_watermark(now, partition);
         self.following.changed(partition);
-        if let How::Diverges { wrote, committed } = how
+        if let How::Diverges { wrote, committed, .. } = how
             && at < before
         {
             self.note_cut(partition, (at, before), wrote, committed);

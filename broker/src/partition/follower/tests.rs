@@ -121,6 +121,23 @@ fn a_log_that_went_another_way_is_cut_where_the_epochs_say() {
     assert_eq!(cut(&[(2, 0)], diverging(2, 12)).0, Verdict::BackOff);
 }
 
+/// Found by the lab: cut alone, it had no place for the batch within which its leader's log begins, and followed no more.
+#[test]
+fn a_log_that_has_nothing_in_common_with_what_its_leader_still_has_starts_anew() {
+    let epochs = epochs(&[(0, 0)]);
+    let verdict = |begins, end, log_start| {
+        let held = held(&epochs, begins, 48);
+        let mut follower = follows(held);
+        let told = Told { log_start: Offset::new(log_start), ..told(48, diverging(0, end)) };
+        (follower.told(NOW, told, held, PAUSE_MS), follower.high_watermark().get())
+    };
+    let anew = |from| Verdict::RestartDiverged { from: Offset::new(from), at: Offset::new(11) };
+    assert_eq!(verdict(0, 11, 11), (anew(11), 11));
+    assert_eq!(verdict(0, 5, 11), (anew(5), 11));
+    assert_eq!(verdict(0, 12, 11).0, Verdict::Truncate(Offset::new(12)), "11 is of both");
+    assert_eq!(verdict(11, 11, 11).0, Verdict::Truncate(Offset::new(11)), "it begins there itself");
+}
+
 #[test]
 fn a_log_that_ends_before_the_leaders_begins_starts_anew_there() {
     let epochs = epochs(&[(2, 0)]);

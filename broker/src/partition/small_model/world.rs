@@ -321,7 +321,7 @@ impl World {
                 followed.expect("all logs begin at 0");
             }
             Verdict::Truncate(end) => node.truncate(end),
-            Verdict::RestartAndAppend(_) | Verdict::RestartAt(_) => {
+            Verdict::RestartAndAppend(_) | Verdict::RestartAt(_) | Verdict::RestartDiverged { .. } => {
                 panic!("all logs begin at 0: {verdict:?}")
             }
         }

@@ -37,6 +37,9 @@ def run(suite, target):
         for part in PARTS:
             for case in part.cases():
                 suite.test(case.name, lambda case=case: compare_case(case, subject, reference, differences))
+        # Each case had a connection of its own.
+        for side in (subject, reference):
+            side.client = side.connect()
         play(suite, transaction_cases.scenes(), subject, reference, differences)
         before = [scene for scene in transaction_cases.scenes_before() if suite.wants(test_name(scene))]
         if before:
