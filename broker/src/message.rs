@@ -40,7 +40,6 @@ impl Message {
 }
 
 /// What a message says.
-#[allow(dead_code, reason = "the partitions' side takes it up next")]
 #[derive(Debug)]
 pub(crate) enum Word {
     /// From a node to the controller.
